@@ -1,0 +1,29 @@
+//! Counter-based random numbers, keyed by seed, purpose and step.
+//!
+//! A draw never depends on what was drawn before it elsewhere, so a run gives
+//! the same numbers whatever the number of threads, and after a resume.
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+/// What a stream of random numbers is for. Streams of different purposes are independent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub enum Purpose {
+    Init = 1,
+    Split = 2,
+    Labelled = 3,
+    Order = 4,
+    Augment = 5,
+    Phantom = 6,
+    Case = 7,
+}
+
+/// A generator that depends on `seed`, `purpose` and `step` alone.
+pub fn rng(seed: u64, purpose: Purpose, step: u64) -> ChaCha8Rng {
+    let mut key = [0u8; 32];
+    key[0..8].copy_from_slice(&seed.to_le_bytes());
+    key[8..16].copy_from_slice(&(purpose as u64).to_le_bytes());
+    key[16..24].copy_from_slice(&step.to_le_bytes());
+    ChaCha8Rng::from_seed(key)
+}
