@@ -1,6 +1,15 @@
 //! wgseg trains U-Nets for medical image segmentation on any GPU.
+//!
+//! A [`tape`] describes a computation. [`program`] compiles it for an adapter, [`gpu`] replays
+//! it there, and [`mod@reference`] interprets it on the CPU in f64 to check both.
 
 pub mod config;
 pub mod data;
+pub mod gpu;
+pub mod ops;
+pub mod program;
+pub mod reference;
 pub mod report;
 pub mod rng;
+pub mod tape;
+pub mod verify;

@@ -1,0 +1,26 @@
+// sigmoid: output = 1 / (1 + exp(-input)). exp never overflows: its argument is <= 0.
+// Grid: one invocation for a vec4, groups folded into x and y.
+
+struct Params {
+    /// Elements, in vec4s.
+    vectors: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> input: array<vec4f>;
+@group(0) @binding(2) var<storage, read_write> output: array<vec4f>;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(num_workgroups) groups: vec3u,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let i = (group.y * groups.x + group.x) * 64u + local;
+    if i >= params.vectors {
+        return;
+    }
+    let x = input[i];
+    let e = exp(-abs(x));
+    output[i] = select(vec4f(1.0), e, x < vec4f(0.0)) / (1.0 + e);
+}

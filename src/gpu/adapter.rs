@@ -1,0 +1,135 @@
+//! Which adapters this machine offers, and which one is taken.
+
+use serde::Serialize;
+
+use super::GpuError;
+use crate::program::{Caps, Family};
+
+/// An adapter as `wgseg adapters` tells it.
+#[derive(Clone, Debug, Serialize)]
+pub struct AdapterDescription {
+    /// Its number in the list; `--adapter` takes it.
+    pub index: usize,
+    pub name: String,
+    pub backend: String,
+    pub device_type: String,
+    pub driver: String,
+    pub family: Family,
+    pub subgroups: bool,
+    pub max_binding_bytes: u64,
+    pub max_buffer_bytes: u64,
+    /// It is the one taken when none is named.
+    pub chosen: bool,
+}
+
+impl std::fmt::Display for AdapterDescription {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(
+            f,
+            "{}: {} ({}, {}, {}){}",
+            self.index,
+            self.name,
+            self.backend,
+            self.device_type,
+            self.driver,
+            if self.chosen { " *" } else { "" }
+        )
+    }
+}
+
+/// Adapters with compute shaders, best first, with what is to be told of each.
+fn adapters() -> Vec<(wgpu::Adapter, AdapterDescription)> {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
+    let mut found = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
+    found.retain(|a| {
+        a.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS)
+            && a.limits().max_storage_buffers_per_shader_stage >= 8
+    });
+    found.sort_by_key(|a| {
+        let info = a.get_info();
+        let device = match info.device_type {
+            wgpu::DeviceType::DiscreteGpu => 0,
+            wgpu::DeviceType::IntegratedGpu => 1,
+            wgpu::DeviceType::VirtualGpu => 2,
+            wgpu::DeviceType::Other => 3,
+            wgpu::DeviceType::Cpu => 4,
+        };
+        (device, info.backend == wgpu::Backend::Gl, info.name)
+    });
+    found
+        .into_iter()
+        .enumerate()
+        .map(|(index, adapter)| {
+            let info = adapter.get_info();
+            let limits = adapter.limits();
+            let caps = caps(&adapter);
+            let description = AdapterDescription {
+                index,
+                name: info.name,
+                backend: info.backend.to_string(),
+                device_type: format!("{:?}", info.device_type),
+                driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
+                family: caps.family,
+                subgroups: caps.subgroups,
+                max_binding_bytes: limits.max_storage_buffer_binding_size,
+                max_buffer_bytes: limits.max_buffer_size,
+                chosen: index == 0,
+            };
+            (adapter, description)
+        })
+        .collect()
+}
+
+/// What the compiler may use of an adapter.
+pub(super) fn caps(adapter: &wgpu::Adapter) -> Caps {
+    let info = adapter.get_info();
+    let limits = adapter.limits();
+    let software = info.device_type == wgpu::DeviceType::Cpu;
+    Caps {
+        family: if software { Family::Cpu } else { Family::Tiled },
+        subgroups: adapter.features().contains(wgpu::Features::SUBGROUP)
+            && info.subgroup_min_size == info.subgroup_max_size
+            && info.subgroup_min_size == 8,
+        max_binding_bytes: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size),
+        max_workgroups: limits.max_compute_workgroups_per_dimension.min(65_535),
+        memory_bytes: if software { available_host_memory() } else { None },
+    }
+}
+
+/// Free memory of the host, which is what a software driver allocates from. Linux only.
+fn available_host_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find(|l| l.starts_with("MemAvailable:"))?;
+    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib * 1024)
+}
+
+/// Every usable adapter, best first.
+pub fn list() -> Vec<AdapterDescription> {
+    adapters().into_iter().map(|(_, description)| description).collect()
+}
+
+/// The adapter that `wanted` names by number or by part of its name, or the best one.
+pub fn choose(wanted: Option<&str>) -> Result<(wgpu::Adapter, AdapterDescription), GpuError> {
+    let all = adapters();
+    let available = all.iter().map(|(_, d)| d.to_string()).collect::<Vec<_>>().join("\n");
+    let Some(wanted) = wanted else {
+        return all.into_iter().next().ok_or(GpuError::NoAdapter);
+    };
+    if all.is_empty() {
+        return Err(GpuError::NoAdapter);
+    }
+    let needle = wanted.to_lowercase();
+    let mut matches: Vec<_> = all
+        .into_iter()
+        .filter(|(_, d)| match wanted.parse::<usize>() {
+            Ok(number) => d.index == number,
+            Err(_) => format!("{} {}", d.name, d.backend).to_lowercase().contains(&needle),
+        })
+        .collect();
+    match matches.len() {
+        1 => Ok(matches.swap_remove(0)),
+        0 => Err(GpuError::UnknownAdapter { wanted: wanted.to_owned(), available }),
+        _ => Err(GpuError::AmbiguousAdapter { wanted: wanted.to_owned(), available }),
+    }
+}

@@ -1,0 +1,36 @@
+//! The device side: adapters, the device with its pipelines, and sessions that replay programs.
+
+mod adapter;
+mod device;
+mod session;
+
+pub use adapter::{AdapterDescription, choose, list};
+pub use device::{Gpu, GpuOptions};
+pub use session::{Session, States};
+
+#[derive(Debug, thiserror::Error)]
+pub enum GpuError {
+    #[error(
+        "no GPU adapter was found; install a Vulkan driver (on Debian or Ubuntu the software driver \
+         is `apt install mesa-vulkan-drivers`), then see `wgseg adapters`"
+    )]
+    NoAdapter,
+    #[error("no adapter matches {wanted:?}; there are:\n{available}")]
+    UnknownAdapter { wanted: String, available: String },
+    #[error("{wanted:?} matches more than one adapter; choose one by its number:\n{available}")]
+    AmbiguousAdapter { wanted: String, available: String },
+    #[error("adapter {adapter}: no device: {message}")]
+    NoDevice { adapter: String, message: String },
+    #[error("adapter {adapter}: {message}")]
+    Device { adapter: String, message: String },
+    #[error(
+        "adapter {adapter} ran out of memory ({message}); the program needs {needed} bytes; use a smaller train.batch_size, data.size or model.base_channels"
+    )]
+    OutOfMemory { adapter: String, needed: u64, message: String },
+    #[error("this program has no {kind} {name:?}; it has {known}")]
+    UnknownPort { kind: &'static str, name: String, known: String },
+    #[error("{name:?} has shape {shape}, {expected} numbers, but {found} were given")]
+    Length { name: String, shape: crate::tape::Shape, expected: usize, found: usize },
+    #[error("{0}")]
+    Shader(String),
+}

@@ -1,0 +1,386 @@
+//! Replays a program: upload the inputs, encode, submit, read back what was asked for.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use super::GpuError;
+use super::device::{Gpu, Pipeline};
+use crate::program::{BufferKind, Port, Program};
+use crate::tape::Shape;
+
+/// Work in one submission at most, so that no driver's time-out of about two seconds kills it
+/// even on a device that does 10 GFLOP/s.
+const FLOPS_PER_SUBMISSION: u64 = 10_000_000_000;
+
+/// Readings of outputs that may be under way at once.
+const READBACKS_IN_FLIGHT: usize = 2;
+
+/// Device buffers that outlive a program: parameters, running statistics, optimiser moments.
+/// Sessions made with one `States` share them by name.
+#[derive(Default)]
+pub struct States(HashMap<String, (wgpu::Buffer, Shape)>);
+
+impl States {
+    pub fn new() -> States {
+        States::default()
+    }
+
+    pub fn contains(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    /// Sets a state that a session has made.
+    pub fn write(&self, gpu: &Gpu, name: &str, data: &[f32]) -> Result<(), GpuError> {
+        let (buffer, shape) = self.find(name)?;
+        check_length(name, shape, data)?;
+        gpu.queue.write_buffer(buffer, 0, bytemuck::cast_slice(data));
+        Ok(())
+    }
+
+    /// Reads a state after all work submitted so far. Waits for it.
+    pub fn read(&self, gpu: &Gpu, name: &str) -> Result<Vec<f32>, GpuError> {
+        let (buffer, shape) = self.find(name)?;
+        Ok(read_buffers(gpu, &[(buffer, shape.len())])?.swap_remove(0))
+    }
+
+    /// Reads several states with one wait.
+    pub fn read_all(&self, gpu: &Gpu, names: &[&str]) -> Result<Vec<Vec<f32>>, GpuError> {
+        let sources =
+            names.iter().map(|n| self.find(n).map(|(b, s)| (b, s.len()))).collect::<Result<Vec<_>, _>>()?;
+        read_buffers(gpu, &sources)
+    }
+
+    fn find(&self, name: &str) -> Result<&(wgpu::Buffer, Shape), GpuError> {
+        self.0.get(name).ok_or_else(|| GpuError::UnknownPort {
+            kind: "state",
+            name: name.to_owned(),
+            known: format!("{} states", self.0.len()),
+        })
+    }
+}
+
+fn check_length(name: &str, shape: &Shape, data: &[f32]) -> Result<(), GpuError> {
+    if data.len() == shape.len() {
+        return Ok(());
+    }
+    Err(GpuError::Length {
+        name: name.to_owned(),
+        shape: shape.clone(),
+        expected: shape.len(),
+        found: data.len(),
+    })
+}
+
+struct Step {
+    pipeline: Arc<Pipeline>,
+    bind_group: wgpu::BindGroup,
+    grid: [u32; 3],
+    flops: u64,
+}
+
+struct Readback {
+    staging: wgpu::Buffer,
+    submission: wgpu::SubmissionIndex,
+    mapped: mpsc::Receiver<Result<(), wgpu::BufferAsyncError>>,
+}
+
+/// A program with its buffers, pipelines and bind groups on a device.
+pub struct Session {
+    gpu: Arc<Gpu>,
+    program: Program,
+    buffers: Vec<wgpu::Buffer>,
+    steps: Vec<Step>,
+    /// Outputs of one number that `run_step` reads without a stall, and their staging buffers.
+    scalars: Vec<(usize, u64)>,
+    free_staging: Vec<wgpu::Buffer>,
+    in_flight: VecDeque<Readback>,
+}
+
+impl Session {
+    /// Makes everything that replaying needs. States not yet in `states` start as zeros.
+    pub fn new(gpu: &Arc<Gpu>, program: Program, states: &mut States) -> Result<Session, GpuError> {
+        let needed = program.peak_bytes();
+        let make = |label: &str, size: u64, usage| {
+            gpu.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some(label),
+                size: size.max(16),
+                usage,
+                mapped_at_creation: false,
+            })
+        };
+        let storage =
+            wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        let shape_of: HashMap<usize, &Shape> = program.states.iter().map(|p| (p.buffer, &p.shape)).collect();
+        let mut buffers = Vec::with_capacity(program.buffers.len());
+        for (index, spec) in program.buffers.iter().enumerate() {
+            let buffer = match &spec.kind {
+                BufferKind::State(name) => match states.0.get(name) {
+                    Some((buffer, shape)) if shape == shape_of[&index] => buffer.clone(),
+                    Some((_, shape)) => {
+                        return Err(GpuError::Length {
+                            name: name.clone(),
+                            shape: shape_of[&index].clone(),
+                            expected: shape_of[&index].len(),
+                            found: shape.len(),
+                        });
+                    }
+                    None => {
+                        let buffer = make(name, spec.bytes, storage);
+                        states.0.insert(name.clone(), (buffer.clone(), shape_of[&index].clone()));
+                        buffer
+                    }
+                },
+                BufferKind::Input(name) => make(name, spec.bytes, storage),
+                BufferKind::Slot => make("slot", spec.bytes, storage),
+            };
+            buffers.push(buffer);
+        }
+        let params = make(
+            "params",
+            program.params.len() as u64,
+            wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+        );
+        gpu.check(needed)?;
+        gpu.queue.write_buffer(&params, 0, &program.params);
+
+        let mut steps = Vec::with_capacity(program.dispatches.len());
+        for dispatch in &program.dispatches {
+            let pipeline = gpu.pipeline(&dispatch.kernel)?;
+            let mut entries = vec![wgpu::BindGroupEntry {
+                binding: 0,
+                resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                    buffer: &params,
+                    offset: dispatch.params_offset,
+                    size: std::num::NonZeroU64::new(dispatch.params_bytes),
+                }),
+            }];
+            entries.extend(dispatch.bindings.iter().enumerate().map(|(i, (buffer, bytes, _))| {
+                wgpu::BindGroupEntry {
+                    binding: i as u32 + 1,
+                    resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                        buffer: &buffers[*buffer],
+                        offset: 0,
+                        size: std::num::NonZeroU64::new(*bytes),
+                    }),
+                }
+            }));
+            let bind_group = gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
+                label: Some(dispatch.kernel.shader.name),
+                layout: &pipeline.layout,
+                entries: &entries,
+            });
+            steps.push(Step { pipeline, bind_group, grid: dispatch.grid, flops: dispatch.flops });
+        }
+        gpu.check(needed)?;
+
+        let mut scalars = vec![];
+        let mut staging_bytes = 0;
+        for port in program.outputs.iter().filter(|p| p.shape.len() == 1) {
+            scalars.push((port.buffer, staging_bytes));
+            staging_bytes += 4;
+        }
+        let free_staging = (0..=READBACKS_IN_FLIGHT)
+            .map(|_| {
+                make("readback", staging_bytes, wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST)
+            })
+            .collect();
+        gpu.check(needed)?;
+        Ok(Session {
+            gpu: Arc::clone(gpu),
+            program,
+            buffers,
+            steps,
+            scalars,
+            free_staging,
+            in_flight: VecDeque::new(),
+        })
+    }
+
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// Names of the outputs of one number, in the order that [`Session::run_step`] gives them.
+    pub fn scalar_names(&self) -> Vec<&str> {
+        self.program.outputs.iter().filter(|p| p.shape.len() == 1).map(|p| p.name.as_str()).collect()
+    }
+
+    /// Sets an input for the following runs.
+    pub fn write(&self, name: &str, data: &[f32]) -> Result<(), GpuError> {
+        let port = find(&self.program.inputs, "input", name)?;
+        check_length(name, &port.shape, data)?;
+        self.gpu.queue.write_buffer(&self.buffers[port.buffer], 0, bytemuck::cast_slice(data));
+        Ok(())
+    }
+
+    /// Runs the program once. Returns before the device is done.
+    pub fn run(&mut self) -> Result<(), GpuError> {
+        let mut start = 0;
+        while start < self.steps.len() {
+            let mut flops = 0;
+            let mut end = start;
+            while end < self.steps.len()
+                && (end == start || flops + self.steps[end].flops <= FLOPS_PER_SUBMISSION)
+            {
+                flops += self.steps[end].flops;
+                end += 1;
+            }
+            let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+            encode(&mut encoder, &self.steps[start..end]);
+            self.gpu.queue.submit([encoder.finish()]);
+            start = end;
+        }
+        self.gpu.check(self.program.peak_bytes())
+    }
+
+    /// Runs the program once and queues a reading of its outputs of one number. Returns the
+    /// oldest readings that must be taken to keep at most two under way, oldest first.
+    pub fn run_step(&mut self) -> Result<Vec<Vec<f32>>, GpuError> {
+        self.run()?;
+        let mut done = vec![];
+        while self.in_flight.len() >= READBACKS_IN_FLIGHT {
+            done.extend(self.take_oldest()?);
+        }
+        let Some(staging) = self.free_staging.pop() else { return Ok(done) };
+        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        for (buffer, offset) in &self.scalars {
+            encoder.copy_buffer_to_buffer(&self.buffers[*buffer], 0, &staging, *offset, 4);
+        }
+        let submission = self.gpu.queue.submit([encoder.finish()]);
+        let (sender, mapped) = mpsc::channel();
+        staging.map_async(wgpu::MapMode::Read, .., move |result| {
+            // The receiver is gone only when the session is.
+            let _ = sender.send(result);
+        });
+        self.in_flight.push_back(Readback { staging, submission, mapped });
+        Ok(done)
+    }
+
+    /// Takes the readings still under way, oldest first. Waits for the device.
+    pub fn finish_steps(&mut self) -> Result<Vec<Vec<f32>>, GpuError> {
+        let mut done = vec![];
+        while let Some(values) = self.take_oldest()? {
+            done.push(values);
+        }
+        Ok(done)
+    }
+
+    fn take_oldest(&mut self) -> Result<Option<Vec<f32>>, GpuError> {
+        let Some(readback) = self.in_flight.pop_front() else { return Ok(None) };
+        wait_for(&self.gpu, &readback.submission, &readback.mapped)?;
+        let values = mapped_f32(&self.gpu, &readback.staging, self.scalars.len())?;
+        readback.staging.unmap();
+        self.free_staging.push(readback.staging);
+        Ok(Some(values))
+    }
+
+    /// Reads an output of the last run. Waits for the device.
+    pub fn read(&self, name: &str) -> Result<Vec<f32>, GpuError> {
+        let port = find(&self.program.outputs, "output", name)?;
+        Ok(read_buffers(&self.gpu, &[(&self.buffers[port.buffer], port.shape.len())])?.swap_remove(0))
+    }
+
+    /// Waits until the device has done all that was submitted.
+    pub fn wait(&self) -> Result<(), GpuError> {
+        wait_idle(&self.gpu)
+    }
+
+    /// Host time of each dispatch, submitted alone, the least of `repetitions`.
+    pub fn time_dispatches(&mut self, repetitions: usize) -> Result<Vec<Duration>, GpuError> {
+        let mut least = vec![Duration::MAX; self.steps.len()];
+        for _ in 0..repetitions {
+            for (step, least) in self.steps.iter().zip(&mut least) {
+                let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+                encode(&mut encoder, std::slice::from_ref(step));
+                let start = Instant::now();
+                self.gpu.queue.submit([encoder.finish()]);
+                wait_idle(&self.gpu)?;
+                *least = (*least).min(start.elapsed());
+            }
+        }
+        Ok(least)
+    }
+}
+
+fn encode(encoder: &mut wgpu::CommandEncoder, steps: &[Step]) {
+    let mut pass = encoder.begin_compute_pass(&Default::default());
+    for step in steps {
+        pass.set_pipeline(&step.pipeline.pipeline);
+        pass.set_bind_group(0, &step.bind_group, &[]);
+        pass.dispatch_workgroups(step.grid[0], step.grid[1], step.grid[2]);
+    }
+}
+
+fn find<'a>(ports: &'a [Port], kind: &'static str, name: &str) -> Result<&'a Port, GpuError> {
+    ports.iter().find(|p| p.name == name).ok_or_else(|| GpuError::UnknownPort {
+        kind,
+        name: name.to_owned(),
+        known: ports.iter().map(|p| p.name.as_str()).collect::<Vec<_>>().join(", "),
+    })
+}
+
+fn device_error(gpu: &Gpu, message: impl ToString) -> GpuError {
+    GpuError::Device { adapter: gpu.description().name.clone(), message: message.to_string() }
+}
+
+fn wait_idle(gpu: &Gpu) -> Result<(), GpuError> {
+    gpu.device.poll(wgpu::PollType::wait_indefinitely()).map_err(|e| device_error(gpu, e))?;
+    gpu.check(0)
+}
+
+/// Waits for `submission`, and so for the mapping that `mapped` tells of.
+fn wait_for(
+    gpu: &Gpu,
+    submission: &wgpu::SubmissionIndex,
+    mapped: &mpsc::Receiver<Result<(), wgpu::BufferAsyncError>>,
+) -> Result<(), GpuError> {
+    let wait = wgpu::PollType::Wait { submission_index: Some(submission.clone()), timeout: None };
+    gpu.device.poll(wait).map_err(|e| device_error(gpu, e))?;
+    gpu.check(0)?;
+    mapped.recv().map_err(|e| device_error(gpu, e))?.map_err(|e| device_error(gpu, e))
+}
+
+fn mapped_f32(gpu: &Gpu, staging: &wgpu::Buffer, len: usize) -> Result<Vec<f32>, GpuError> {
+    let view = staging.get_mapped_range(..).map_err(|e| device_error(gpu, e))?;
+    Ok(view.chunks_exact(4).take(len).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
+}
+
+/// Copies whole tensors to the host.
+fn read_buffers(gpu: &Gpu, sources: &[(&wgpu::Buffer, usize)]) -> Result<Vec<Vec<f32>>, GpuError> {
+    let mut encoder = gpu.device.create_command_encoder(&Default::default());
+    let staging: Vec<wgpu::Buffer> = sources
+        .iter()
+        .map(|(source, len)| {
+            let size = *len as u64 * 4;
+            let staging = gpu.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("read"),
+                size: size.max(4),
+                usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            });
+            encoder.copy_buffer_to_buffer(source, 0, &staging, 0, size);
+            staging
+        })
+        .collect();
+    let submission = gpu.queue.submit([encoder.finish()]);
+    let receivers: Vec<_> = staging
+        .iter()
+        .map(|buffer| {
+            let (sender, receiver) = mpsc::channel();
+            buffer.map_async(wgpu::MapMode::Read, .., move |result| {
+                let _ = sender.send(result);
+            });
+            receiver
+        })
+        .collect();
+    staging
+        .iter()
+        .zip(&receivers)
+        .zip(sources)
+        .map(|((buffer, receiver), (_, len))| {
+            wait_for(gpu, &submission, receiver)?;
+            mapped_f32(gpu, buffer, *len)
+        })
+        .collect()
+}

@@ -1,0 +1,75 @@
+//! Sum over all axes but the channels: the gradient of a bias.
+
+use super::registry::Entry;
+use super::{Case, Op, expect_inputs};
+use crate::program::{Kernel, Lower, LowerError, Shader, Word};
+use crate::reference::Tensor;
+use crate::shader;
+use crate::tape::{Shape, Tape, TapeError, Value};
+
+static FORWARD: Shader = shader!("channel_sum/forward");
+
+pub const ENTRY: Entry = Entry {
+    name: "channel_sum",
+    parts: &[],
+    no_backward: Some("it is itself the gradient of a bias"),
+    cases,
+};
+
+impl Tape {
+    /// `[…, channels]` → `[channels]`.
+    pub fn channel_sum(&mut self, input: Value) -> Result<Value, TapeError> {
+        self.push(ChannelSum, &[input])
+    }
+}
+
+#[derive(Debug)]
+pub struct ChannelSum;
+
+/// Partial sums a channel: fixed, so that the order of the sum is the same on every device.
+const THREADS: usize = 256;
+
+impl Op for ChannelSum {
+    fn name(&self) -> &'static str {
+        "channel_sum"
+    }
+
+    fn shape(&self, inputs: &[&Shape]) -> Result<Shape, String> {
+        expect_inputs(inputs, 1)?;
+        Ok([inputs[0].channels()].into())
+    }
+
+    fn reference(&self, inputs: &[&Tensor], output: &Shape) -> Vec<Vec<f64>> {
+        let mut sums = vec![0.0; output.len()];
+        for pixel in inputs[0].data.chunks_exact(output.len()) {
+            for (sum, x) in sums.iter_mut().zip(pixel) {
+                *sum += x;
+            }
+        }
+        vec![sums]
+    }
+
+    fn lower(&self, lower: &mut Lower) -> Result<(), LowerError> {
+        let (pixels, channels) = (lower.input_shape(0).pixels(), lower.output_shape().len());
+        let threads = THREADS.min(pixels.div_ceil(8));
+        let partial = lower.scratch(threads * channels);
+        let pass = |pixels: usize, threads: usize| [Word::from(pixels), channels.into(), threads.into()];
+        let (input, output) = (lower.input(0), lower.output());
+        let kernel = || Kernel::new(&FORWARD);
+        lower.dispatch_items(kernel(), &pass(pixels, threads), &[input, partial], threads * channels)?;
+        lower.dispatch_items(kernel(), &pass(threads, 1), &[partial, output], channels)
+    }
+
+    fn terms(&self, inputs: &[&Shape], _output: &Shape) -> usize {
+        inputs[0].pixels()
+    }
+}
+
+fn cases() -> Vec<Case> {
+    vec![
+        Case::new("1x1x1x1", "a single element", ChannelSum).input([1, 1, 1, 1]),
+        Case::new("1x1x1x5", "one pixel", ChannelSum).input([1, 1, 1, 5]),
+        Case::new("2x41x47x3", "primes, a ragged last round", ChannelSum).input([2, 41, 47, 3]),
+        Case::new("1x61x5x20", "more channels than a vec4", ChannelSum).input([1, 61, 5, 20]),
+    ]
+}

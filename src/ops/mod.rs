@@ -1,0 +1,96 @@
+//! The ops: one folder each, with its shape rule, backward, kernel choice, reference and cases.
+//!
+//! An op named `conv2d` is `src/ops/conv2d/`; its f64 loops are `reference.rs` there, its kernels
+//! `shaders/conv2d/*.wgsl`. [`registry`] lists them all.
+
+pub mod add;
+mod case;
+pub mod channel_sum;
+pub mod conv2d;
+pub mod conv_transpose2d;
+mod elementwise;
+pub mod fill;
+pub mod leaky_relu;
+pub mod mean;
+pub mod mul;
+pub mod registry;
+pub mod relu;
+pub mod scale;
+pub mod sigmoid;
+pub mod sum;
+
+use std::fmt::Debug;
+
+pub(crate) use case::fill as fill_numbers;
+pub use case::{Case, Fill};
+
+use crate::program::{Lower, LowerError};
+use crate::reference::Tensor;
+use crate::tape::{Shape, Tape, TapeError, Value};
+
+/// What an op's backward may use.
+pub struct GradContext<'a> {
+    /// The op's inputs.
+    pub inputs: &'a [Value],
+    /// The op's own result.
+    pub output: Value,
+    /// Gradient of the loss with respect to the result, of the result's shape.
+    pub grad_output: Value,
+    /// For each input, whether a gradient is asked for.
+    pub needs: &'a [bool],
+}
+
+/// One operation: everything that the tape, the compiler and the checks need to know of it.
+pub trait Op: Debug + Send + Sync {
+    /// The one name it goes by: folder, shaders, bench group, tests.
+    fn name(&self) -> &'static str;
+
+    /// Shape of the result, or what is wrong with the inputs.
+    fn shape(&self, inputs: &[&Shape]) -> Result<Shape, String>;
+
+    /// Appends the nodes of its gradient; one entry an input, `None` where there is none.
+    fn backward(&self, _tape: &mut Tape, _at: &GradContext) -> Result<Vec<Option<Value>>, TapeError> {
+        Err(TapeError::NotDifferentiable { op: self.name(), reason: "it is part of a gradient or an update" })
+    }
+
+    /// Plain loops that accumulate in f64. One vector: the result; for an in-place op the new
+    /// contents of the inputs named by [`Op::in_place`], in that order.
+    fn reference(&self, inputs: &[&Tensor], output: &Shape) -> Vec<Vec<f64>>;
+
+    /// Emits the dispatches that compute it.
+    fn lower(&self, lower: &mut Lower) -> Result<(), LowerError>;
+
+    /// Inputs (states) that it rewrites. An op that rewrites makes no value of its own.
+    fn in_place(&self) -> &'static [usize] {
+        &[]
+    }
+
+    /// Length of the longest sum in one element of the result; the error bound grows with it.
+    fn terms(&self, _inputs: &[&Shape], _output: &Shape) -> usize {
+        1
+    }
+
+    /// Floating-point operations, a multiply-add counted as two.
+    fn flops(&self, _inputs: &[&Shape], output: &Shape) -> u64 {
+        output.len() as u64
+    }
+}
+
+/// Checks the number of inputs.
+pub(crate) fn expect_inputs(inputs: &[&Shape], expected: usize) -> Result<(), String> {
+    if inputs.len() == expected {
+        Ok(())
+    } else {
+        Err(format!("expected {expected} inputs, found {}", inputs.len()))
+    }
+}
+
+/// Checks that two shapes are equal.
+pub(crate) fn expect_same(a: &Shape, b: &Shape) -> Result<(), String> {
+    if a == b { Ok(()) } else { Err(format!("expected equal shapes, found {a} and {b}")) }
+}
+
+/// Checks that a shape is `[length]`.
+pub(crate) fn expect_vector(what: &str, shape: &Shape, length: usize) -> Result<(), String> {
+    if shape.dims() == [length] { Ok(()) } else { Err(format!("expected {what} [{length}], found {shape}")) }
+}

@@ -1,0 +1,57 @@
+//! The list of all ops. The tests, `wgseg verify` and the benches walk it.
+
+use super::Case;
+
+/// What the project knows of an op besides the op itself.
+pub struct Entry {
+    /// Its one name: folder, shaders, tests, bench group.
+    pub name: &'static str,
+    /// Ops of the same folder that its backward makes; its cases check them too.
+    pub parts: &'static [&'static str],
+    /// Why it has no backward, if it has none.
+    pub no_backward: Option<&'static str>,
+    pub cases: fn() -> Vec<Case>,
+}
+
+/// Every op, in alphabetical order.
+pub const ENTRIES: &[Entry] = &[
+    super::add::ENTRY,
+    super::channel_sum::ENTRY,
+    super::conv2d::ENTRY,
+    super::conv_transpose2d::ENTRY,
+    super::fill::ENTRY,
+    super::leaky_relu::ENTRY,
+    super::mean::ENTRY,
+    super::mul::ENTRY,
+    super::relu::ENTRY,
+    super::scale::ENTRY,
+    super::sigmoid::ENTRY,
+    super::sum::ENTRY,
+];
+
+/// The entry of an op, or of the op whose part it is.
+pub fn find(name: &str) -> Option<&'static Entry> {
+    ENTRIES.iter().find(|e| e.name == name || e.parts.contains(&name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_are_sorted_and_have_cases_with_distinct_names() {
+        assert!(ENTRIES.is_sorted_by_key(|e| e.name));
+        for entry in ENTRIES {
+            let cases = (entry.cases)();
+            assert!(!cases.is_empty(), "{} has no cases", entry.name);
+            let mut names: Vec<&str> = cases.iter().map(|c| c.name.as_str()).collect();
+            names.sort_unstable();
+            names.dedup();
+            assert_eq!(names.len(), cases.len(), "{}: two cases of one name", entry.name);
+            for case in &cases {
+                assert_eq!(case.op.name(), entry.name, "{}", case.name);
+                assert!(!case.why.is_empty(), "{} {}: no reason", entry.name, case.name);
+            }
+        }
+    }
+}

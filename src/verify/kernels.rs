@@ -1,0 +1,176 @@
+//! The device against the reference, node by node.
+//!
+//! Each node of a case's tape, forward and backward, is run alone on inputs that the reference
+//! computed and rounded to f32, so an error is told where it is made and does not add up.
+
+use std::sync::Arc;
+
+use super::{Row, VerifyError, case_tape};
+use crate::gpu::{Gpu, Session, States};
+use crate::ops::{Case, Op};
+use crate::program::{Caps, Family, Program, compile};
+use crate::reference::Tensor;
+use crate::tape::{Source, Tape};
+
+/// Roundings that an element may suffer besides those of its sum: exp, log and division of
+/// WGSL are allowed a few units in the last place each.
+const BASE_ROUNDINGS: f64 = 16.0;
+
+/// Checks each op of the case on each family of kernels that differs from the others.
+pub fn check_kernels(gpu: &Arc<Gpu>, case: &Case) -> Result<Vec<Row>, VerifyError> {
+    let case_tape = case_tape(case)?;
+    let tape = &case_tape.tape;
+    let mut values: Vec<Tensor> = vec![];
+    let mut rows = vec![];
+    for (index, node) in tape.nodes().iter().enumerate() {
+        let value = match &node.source {
+            Source::Op(op) => {
+                let inputs: Vec<&Tensor> = node.inputs.iter().map(|v| &values[v.index()]).collect();
+                let expected = op.reference(&inputs, &node.shape);
+                // The ops that make a loss of the result are checked by cases of their own.
+                let makes_loss = index > case_tape.result.index()
+                    && case_tape.loss.is_some_and(|loss| index <= loss.index());
+                if belongs_to(op.as_ref(), case) && !makes_loss {
+                    rows.extend(check_op(gpu, case, op, &inputs, &expected)?);
+                }
+                match op.in_place().is_empty() {
+                    true => {
+                        rounded(Tensor::new(node.shape.clone(), expected.into_iter().flatten().collect()))
+                    }
+                    false => Tensor::zeros(node.shape.clone()),
+                }
+            }
+            _ => {
+                let data = case_tape.feeds.iter().find(|(n, _)| *n == node.name).map(|(_, d)| d.clone());
+                rounded(Tensor::new(node.shape.clone(), data.unwrap_or_default()))
+            }
+        };
+        values.push(value);
+    }
+    Ok(rows)
+}
+
+fn belongs_to(op: &dyn Op, case: &Case) -> bool {
+    let entry = crate::ops::registry::find(case.op.name());
+    op.name() == case.op.name() || entry.is_some_and(|e| e.parts.contains(&op.name()))
+}
+
+fn rounded(tensor: Tensor) -> Tensor {
+    Tensor { data: tensor.data.iter().map(|x| f64::from(*x as f32)).collect(), ..tensor }
+}
+
+fn check_op(
+    gpu: &Arc<Gpu>,
+    case: &Case,
+    op: &Arc<dyn Op>,
+    inputs: &[&Tensor],
+    expected: &[Vec<f64>],
+) -> Result<Vec<Row>, VerifyError> {
+    let shapes: Vec<_> = inputs.iter().map(|t| &t.shape).collect();
+    let mut tape = Tape::new();
+    let mut handles = vec![];
+    for (i, shape) in shapes.iter().enumerate() {
+        let name = format!("input{i}");
+        handles.push(match op.in_place().contains(&i) {
+            true => tape.state(&name, (*shape).clone())?,
+            false => tape.input(&name, (*shape).clone())?,
+        });
+    }
+    let result = tape.push_op(Arc::clone(op), &handles)?;
+    if op.in_place().is_empty() {
+        tape.output("result", result);
+    }
+
+    let bound = bound(op.terms(&shapes, tape.shape(result)), inputs, expected);
+
+    let mut rows: Vec<Row> = vec![];
+    for program in distinct_programs(gpu, case, &tape)? {
+        let shaders: Vec<&str> = program.dispatches.iter().map(|d| d.kernel.shader.name).collect();
+        let shaders = shaders.join(" ");
+        let mut states = States::new();
+        let mut session = Session::new(gpu, program, &mut states)?;
+        for (i, tensor) in inputs.iter().enumerate() {
+            let name = format!("input{i}");
+            match op.in_place().contains(&i) {
+                true => states.write(gpu, &name, &tensor.to_f32())?,
+                false if session.program().inputs.iter().any(|p| p.name == name) => {
+                    session.write(&name, &tensor.to_f32())?
+                }
+                false => {}
+            }
+        }
+        session.run()?;
+        let found = match op.in_place() {
+            [] => vec![session.read("result")?],
+            targets => targets
+                .iter()
+                .map(|i| states.read(gpu, &format!("input{i}")))
+                .collect::<Result<Vec<_>, _>>()?,
+        };
+        let (max_error, not_finite) = compare(&found, expected);
+        rows.push(Row {
+            op: op.name().to_owned(),
+            case: case.name.clone(),
+            check: "kernel",
+            shaders,
+            pass: not_finite == 0 && max_error.is_some_and(|e| e <= bound),
+            max_error,
+            bound,
+            not_finite,
+        });
+    }
+    Ok(rows)
+}
+
+/// What a result may differ by: rounding errors of a sum are as good as random, so they grow with
+/// the square root of its length, and in proportion to the largest result. A result that is a
+/// small difference of large inputs is allowed a share of their rounding.
+fn bound(terms: usize, inputs: &[&Tensor], expected: &[Vec<f64>]) -> f64 {
+    fn largest<'a>(numbers: impl Iterator<Item = &'a f64>) -> f64 {
+        numbers.filter(|x| x.is_finite()).fold(0.0, |m, x| x.abs().max(m))
+    }
+    let result = largest(expected.iter().flatten());
+    let input = largest(inputs.iter().flat_map(|t| &t.data));
+    let roundings = BASE_ROUNDINGS + 2.0 * (terms as f64).sqrt();
+    f64::from(f32::EPSILON) * roundings * result.max(0.05 * input)
+}
+
+/// The tape compiled for each family of kernels, less those that come out alike.
+fn distinct_programs(gpu: &Gpu, case: &Case, tape: &Tape) -> Result<Vec<Program>, VerifyError> {
+    let mut programs: Vec<Program> = vec![];
+    for (family, subgroups) in
+        [(Family::Naive, false), (Family::Tiled, false), (Family::Cpu, false), (Family::Cpu, true)]
+    {
+        let caps = Caps {
+            family,
+            subgroups: subgroups && gpu.caps().subgroups,
+            max_workgroups: case.max_workgroups.unwrap_or(gpu.caps().max_workgroups),
+            ..gpu.caps().clone()
+        };
+        let program = compile(tape, &caps)?;
+        let kernels = |p: &Program| -> Vec<String> {
+            p.dispatches.iter().map(|d| format!("{:?} {:?}", d.kernel, d.grid)).collect()
+        };
+        if !programs.iter().any(|p| kernels(p) == kernels(&program)) {
+            programs.push(program);
+        }
+    }
+    Ok(programs)
+}
+
+/// Largest difference and the number of results that are not finite where they should be.
+/// The difference is `None` when any is NaN.
+fn compare(found: &[Vec<f32>], expected: &[Vec<f64>]) -> (Option<f64>, usize) {
+    let pairs = found.iter().flatten().zip(expected.iter().flatten());
+    let mut max_error = 0.0f64;
+    let mut not_finite = 0;
+    for (f, e) in pairs {
+        if f.is_finite() && e.is_finite() {
+            max_error = max_error.max((f64::from(*f) - e).abs());
+        } else {
+            not_finite += 1;
+        }
+    }
+    let all_there = found.iter().map(Vec::len).eq(expected.iter().map(Vec::len));
+    ((not_finite == 0 && all_there).then_some(max_error), not_finite)
+}
