@@ -3,7 +3,7 @@
 #
 #   scripts/measure/few_labels.sh DATA RUN [more arguments of `wgseg train`]
 #
-# DATA is the lungs set with its split.csv, RUN the folder for the runs. For a fixed draw of 20 images:
+# DATA is the lungs set with its split.csv, RUN the folder for the runs. With a fixed draw of 20 images:
 #   python3 scripts/measure/make_few_split.py DATA/split.csv few.csv
 #   scripts/measure/few_labels.sh DATA RUN --set data.split_file=few.csv
 # WGSEG names another binary than target/release/wgseg.
