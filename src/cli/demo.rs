@@ -1,0 +1,68 @@
+//! `wgseg demo`
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::{AdapterArg, Outcome, say};
+use crate::config::Config;
+use crate::data::phantom::{PhantomOptions, write_phantoms};
+use crate::data::{Cache, Dataset, Part};
+use crate::gpu::States;
+use crate::train::checkpoint::{Checkpoint, CheckpointInfo};
+use crate::train::predictor::{Predictor, load_weights};
+use crate::train::trainer::{self, BEST, TrainOptions, write_sheet};
+use crate::train::validation;
+
+/// Enough for a model that finds most of the air on images it has not seen.
+const IMAGES: usize = 240;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Folder for data and run: must be new or empty
+    #[arg(long, default_value = "wgseg-demo")]
+    out: PathBuf,
+    /// Set a key of the demo's config, as in --set train.epochs=5; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    #[command(flatten)]
+    adapter: AdapterArg,
+}
+
+pub fn run(args: Args) -> Outcome {
+    let config = Config::load(Path::new("phantom"), &args.set)?;
+    crate::report::check_free(&args.out)?;
+    let gpu = args.adapter.open()?;
+    let (data, run) = (args.out.join("data"), args.out.join("run"));
+    let options = PhantomOptions { count: IMAGES, size: 128, seed: 1 };
+    eprintln!("{}", write_phantoms(&data, &options)?);
+    let stop = super::train::stop_on_interrupt()?;
+    let options = TrainOptions { config: &config, data: &data, out: &run, resume: false, stop: &stop };
+    if trainer::train(&gpu, &options)?.interrupted {
+        return Ok(ExitCode::from(130));
+    }
+
+    let checkpoint = Checkpoint::open(&run.join(BEST))?;
+    let info: CheckpointInfo = checkpoint.info()?;
+    let dataset = Dataset::open(&data, &config.data)?;
+    let indices = dataset.part(Part::Test);
+    let items = indices.iter().map(|i| &dataset.items()[*i]);
+    let cache = Cache::of_items(items, config.model.in_channels, &config.data)?;
+    let mut states = States::new();
+    let mut predictor = Predictor::new(&gpu, &config, config.data.size);
+    let batch = config.train.batch_size.min(cache.len());
+    predictor.prepare(batch, &mut states)?;
+    load_weights(&gpu, &states, &config, &checkpoint)?;
+    let evaluation =
+        validation::evaluate(&mut predictor, &mut states, &cache, batch, info.threshold)?;
+    let sheet = run.join("report").join("test.png");
+    write_sheet(&mut predictor, &mut states, &cache, batch, info.threshold, &sheet)?;
+    say!(
+        "Dice on {} held-out images: {:.4}; on those with a pneumothorax: {}",
+        cache.len(),
+        evaluation.dice.mean,
+        evaluation.dice.positives_only.map_or("none".to_owned(), |d| format!("{d:.4}"))
+    );
+    say!("overlays: {}", sheet.display());
+    say!("curves:   {}", run.join("report").join("curves.png").display());
+    Ok(ExitCode::SUCCESS)
+}

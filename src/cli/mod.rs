@@ -1,0 +1,110 @@
+//! The command line: one file a command.
+
+mod adapters;
+mod bench;
+mod data;
+mod demo;
+mod evaluate;
+mod predict;
+mod train;
+mod verify;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Parser, Subcommand};
+use serde::Serialize;
+
+use crate::gpu::{Gpu, GpuError, GpuOptions};
+
+/// Trains U-Nets for medical image segmentation on any GPU.
+#[derive(Parser)]
+#[command(name = "wgseg", version, about, arg_required_else_help = true, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  wgseg demo --out demo                                   generate data, train, evaluate, draw
+  wgseg data phantom --out phantom --count 200 --size 128 --seed 1
+  wgseg train configs/lungs.toml --data lungs --out run --set train.epochs=5
+  wgseg evaluate --model run/best.safetensors --data lungs --split test --json
+  wgseg predict --model run/best.safetensors --out predicted image.png
+
+Exit codes: 0 done; 1 an error or a failed check; 2 wrong usage; 130 interrupted, can be resumed.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make or check a data folder.
+    #[command(subcommand)]
+    Data(data::Command),
+    /// Train a model.
+    Train(train::Args),
+    /// Score a model on labelled images.
+    Evaluate(evaluate::Args),
+    /// Write masks, probability maps and overlays of images.
+    Predict(predict::Args),
+    /// Check each kernel against the CPU reference.
+    Verify(verify::Args),
+    /// Measure the U-Net's training step and inference.
+    Bench(bench::Args),
+    /// List the adapters of this machine.
+    Adapters(adapters::Args),
+    /// Generate data, train on it, evaluate and draw: a first look in a few minutes.
+    Demo(demo::Args),
+}
+
+/// The adapter that a command runs on.
+#[derive(clap::Args, Clone, Debug)]
+struct AdapterArg {
+    /// Adapter to use: its number or a part of its name; see `wgseg adapters`
+    #[arg(long, value_name = "NAME")]
+    adapter: Option<String>,
+}
+
+impl AdapterArg {
+    fn open(&self) -> Result<Arc<Gpu>, GpuError> {
+        let gpu = Gpu::open(&GpuOptions { adapter: self.adapter.clone(), ..GpuOptions::default() })?;
+        let adapter = gpu.description();
+        eprintln!("adapter: {} ({}, {})", adapter.name, adapter.backend, adapter.driver);
+        Ok(gpu)
+    }
+}
+
+/// What every command returns: the exit code, or an error that is told to the user.
+type Outcome = Result<ExitCode, Box<dyn std::error::Error>>;
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Data(command) => data::run(command),
+        Command::Train(args) => train::run(args),
+        Command::Evaluate(args) => evaluate::run(args),
+        Command::Predict(args) => predict::run(args),
+        Command::Verify(args) => verify::run(args),
+        Command::Bench(args) => bench::run(args),
+        Command::Adapters(args) => adapters::run(args),
+        Command::Demo(args) => demo::run(args),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Prints a line on stdout. A reader that has gone away is no error of ours.
+macro_rules! say {
+    ($($arg:tt)*) => {{
+        use std::io::Write;
+        let _ = writeln!(std::io::stdout(), $($arg)*);
+    }};
+}
+use say;
+
+/// Prints `value` as the one JSON document on stdout.
+fn print_json(value: &impl Serialize) -> Result<(), serde_json::Error> {
+    say!("{}", serde_json::to_string_pretty(value)?);
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! `wgseg train`
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::{AdapterArg, Outcome, say};
+use crate::config::Config;
+use crate::train::trainer::{self, BEST, TrainOptions};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// A TOML file, or the name of a built-in config
+    config: PathBuf,
+    /// Folder with images/ and masks/
+    #[arg(long)]
+    data: PathBuf,
+    /// Folder for the run: must be new or empty
+    #[arg(long)]
+    out: PathBuf,
+    /// Set a key of the config, as in --set train.epochs=5; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Seed of weights, order and augmentation: train.seed
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Go on with an interrupted run in --out
+    #[arg(long)]
+    resume: bool,
+    #[command(flatten)]
+    adapter: AdapterArg,
+}
+
+pub fn run(args: Args) -> Outcome {
+    let mut set = args.set;
+    set.extend(args.seed.map(|seed| format!("train.seed={seed}")));
+    let config = Config::load(&args.config, &set)?;
+    let gpu = args.adapter.open()?;
+    let stop = stop_on_interrupt()?;
+    let options =
+        TrainOptions { config: &config, data: &args.data, out: &args.out, resume: args.resume, stop: &stop };
+    let summary = trainer::train(&gpu, &options)?;
+    let out = args.out.display();
+    if summary.interrupted {
+        eprintln!("interrupted after step {}; the same command with --resume goes on from there", summary.steps);
+        return Ok(ExitCode::from(130));
+    }
+    say!(
+        "best validation Dice {:.4} in epoch {} at threshold {:.2}: {out}/{BEST}",
+        summary.best_dice,
+        summary.best_epoch,
+        summary.threshold
+    );
+    say!("curves and overlays: {out}/report/");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A flag that Ctrl-C and SIGTERM set. A second Ctrl-C ends the program at once.
+pub(super) fn stop_on_interrupt() -> Result<Arc<AtomicBool>, ctrlc::Error> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        eprintln!("stopping after this step; once more to stop at once");
+    })?;
+    Ok(stop)
+}

@@ -1,0 +1,7 @@
+//! Networks: what is put on a tape, how it starts, and what its parameters are called.
+
+pub mod init;
+pub mod layout;
+pub mod unet;
+
+pub use unet::{Mode, UNet};

@@ -1,0 +1,43 @@
+//! Training: the step, the loop, the schedule, the scores, the checkpoints.
+
+pub mod checkpoint;
+pub mod metrics;
+pub mod predictor;
+pub mod schedule;
+pub mod step;
+pub mod trainer;
+pub mod validation;
+
+use std::path::PathBuf;
+
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    #[error(transparent)]
+    Tape(#[from] crate::tape::TapeError),
+    #[error(transparent)]
+    Compile(#[from] crate::program::CompileError),
+    #[error(transparent)]
+    Gpu(#[from] crate::gpu::GpuError),
+    #[error(transparent)]
+    Data(#[from] crate::data::DataError),
+    #[error(transparent)]
+    Config(#[from] crate::config::ConfigError),
+    #[error(transparent)]
+    Metrics(#[from] metrics::MetricsError),
+    #[error(transparent)]
+    Report(#[from] crate::report::ReportError),
+    #[error(transparent)]
+    Checkpoint(#[from] checkpoint::CheckpointError),
+    #[error(
+        "the loss became {value} at step {step} (epoch {epoch}); training stopped, {kept}; use a smaller \
+         train.learning_rate, or set train.clip_norm (1.0, say)"
+    )]
+    LossNotFinite { step: usize, epoch: usize, value: f32, kept: String },
+    #[error("{path}: there is nothing to resume: expected a file written by an interrupted `wgseg train`")]
+    NothingToResume { path: PathBuf },
+    #[error(
+        "{path}: this run was started with another config; {key} is {found} there and {wanted} now; \
+         resume with the config it was started with, or train into a new folder"
+    )]
+    ResumeConfig { path: PathBuf, key: String, found: String, wanted: String },
+}

@@ -1,0 +1,90 @@
+//! A model's scores on a set of images.
+
+use super::TrainError;
+use super::metrics::{Evaluation, Evaluator, ThresholdScore, ThresholdSweep};
+use super::predictor::Predictor;
+use crate::config::schema::{DiceOver, LossConfig};
+use crate::data::Cache;
+use crate::gpu::States;
+
+/// Probabilities of every image of `cache`, told to `visit` with the image's position.
+pub fn predict_all(
+    predictor: &mut Predictor,
+    states: &mut States,
+    cache: &Cache,
+    batch: usize,
+    mut visit: impl FnMut(usize, &[f32], &[f32]) -> Result<(), TrainError>,
+) -> Result<(), TrainError> {
+    let pixels = cache.size() * cache.size();
+    let positions: Vec<usize> = (0..cache.len()).collect();
+    for chunk in positions.chunks(batch) {
+        let data = cache.batch(0, chunk);
+        let probabilities = predictor.predict(states, chunk.len(), &data.images)?;
+        for ((position, p), mask) in
+            chunk.iter().zip(probabilities.chunks_exact(pixels)).zip(data.masks.chunks_exact(pixels))
+        {
+            visit(*position, p, mask)?;
+        }
+    }
+    Ok(())
+}
+
+/// What validation after an epoch finds.
+pub struct Validation {
+    /// Mean loss of the images, each taken as a batch of one.
+    pub loss: f64,
+    /// At the threshold with the highest mean Dice.
+    pub best: ThresholdScore,
+}
+
+/// Scores the validation images and chooses the threshold.
+pub fn validate(
+    predictor: &mut Predictor,
+    states: &mut States,
+    cache: &Cache,
+    batch: usize,
+    loss: &LossConfig,
+) -> Result<Validation, TrainError> {
+    let mut sweep = ThresholdSweep::new();
+    let mut total = 0.0;
+    predict_all(predictor, states, cache, batch, |_, probabilities, mask| {
+        total += image_loss(probabilities, mask, loss);
+        Ok(sweep.add(probabilities, mask)?)
+    })?;
+    Ok(Validation { loss: total / cache.len().max(1) as f64, best: sweep.best()? })
+}
+
+/// Scores the images of `cache` at a threshold.
+pub fn evaluate(
+    predictor: &mut Predictor,
+    states: &mut States,
+    cache: &Cache,
+    batch: usize,
+    threshold: f64,
+) -> Result<Evaluation, TrainError> {
+    let mut evaluator = Evaluator::new(threshold)?;
+    predict_all(predictor, states, cache, batch, |position, probabilities, mask| {
+        evaluator.add(&cache.ids()[position], probabilities, mask)?;
+        Ok(())
+    })?;
+    Ok(evaluator.finish()?)
+}
+
+/// The training loss of one image, from probabilities. A probability that f32 rounds to 0 or 1
+/// counts as the nearest one that has a logarithm.
+fn image_loss(probabilities: &[f32], mask: &[f32], config: &LossConfig) -> f64 {
+    let (mut bce, mut intersection, mut sum_p, mut sum_y) = (0.0, 0.0, 0.0, 0.0);
+    for (p, y) in probabilities.iter().zip(mask) {
+        let (p, y) = (f64::from(*p), f64::from(*y));
+        let safe = p.clamp(1e-12, 1.0 - 1e-7);
+        bce -= config.positive_weight * y * safe.ln() + (1.0 - y) * (1.0 - safe).ln();
+        intersection += p * y;
+        sum_p += p;
+        sum_y += y;
+    }
+    bce /= probabilities.len().max(1) as f64;
+    let dice = 1.0 - (2.0 * intersection + config.dice_smooth) / (sum_p + sum_y + config.dice_smooth);
+    // Of one image, Dice over samples and over the batch are the same.
+    let (DiceOver::Sample | DiceOver::Batch) = config.dice_over;
+    config.bce * bce + config.dice * dice
+}
