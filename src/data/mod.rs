@@ -1,1 +1,34 @@
 //! From files on disk to batches of pixels.
+//!
+//! A data folder holds `images/` and `masks/` with the same file stems, and
+//! maybe a `split.csv`. [`Dataset`] pairs and splits the files, [`Cache`] holds
+//! them decoded at training size, [`Sampler`] says which items make up a
+//! batch, and [`Loader`] prepares augmented batches ahead of the training loop.
+
+pub mod augment;
+pub mod cache;
+//pub mod check;
+pub mod dataset;
+pub mod decode;
+pub mod error;
+pub mod header;
+pub mod images;
+pub mod loader;
+mod parallel;
+//pub mod phantom;
+pub mod resize;
+pub mod sampler;
+pub mod split;
+pub mod standardise;
+
+#[cfg(test)]
+mod testing;
+
+pub use cache::{Batch, Cache};
+//pub use check::{CheckReport, check};
+pub use dataset::{Dataset, Item};
+pub use error::{DataError, Problem};
+pub use images::{ImageFile, Prepared, list_images, prepare_image};
+pub use loader::Loader;
+pub use sampler::Sampler;
+pub use split::Part;

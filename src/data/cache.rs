@@ -1,0 +1,205 @@
+//! Images and masks in memory, at training size.
+
+use super::dataset::Item;
+use super::decode::{decode_image, decode_mask};
+use super::error::{DataError, Problem};
+use super::images::{ImageFile, prepare_image};
+use super::parallel;
+use super::resize::{resize_image, resize_mask};
+use super::standardise::standardise;
+use crate::config::schema::DataConfig;
+
+/// Images and masks for one step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    pub step: u64,
+    /// `[n, size, size, channels]`, standardised.
+    pub images: Vec<f32>,
+    /// `[n, size, size, 1]`, 0 or 1; all 0 for images without masks.
+    pub masks: Vec<f32>,
+    /// Positions in the [`Cache`], one for each image.
+    pub indices: Vec<usize>,
+}
+
+/// Decoded, resized and standardised images with their masks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cache {
+    size: usize,
+    channels: usize,
+    ids: Vec<String>,
+    /// `[size, size, channels]` each.
+    images: Vec<Vec<f32>>,
+    /// `[size, size]` each.
+    masks: Vec<Vec<u8>>,
+}
+
+impl Cache {
+    /// Decodes `items`, in their order, on `config.workers` threads. `channels` is 1 or 3.
+    ///
+    /// # Errors
+    /// The error of the first item that cannot be decoded; a size or channel count that cannot be used.
+    pub fn of_items<'a>(
+        items: impl IntoIterator<Item = &'a Item>,
+        channels: usize,
+        config: &DataConfig,
+    ) -> Result<Self, DataError> {
+        let items: Vec<&Item> = items.into_iter().collect();
+        let size = config.size;
+        validate(size, channels, config.mask_threshold)?;
+        let pairs = parallel::map(items.len(), config.workers, |i| {
+            let item = items[i];
+            let image = decode_image(&item.image, channels)?;
+            let mask = decode_mask(&item.mask, config.mask_threshold)?;
+            // Headers agreed when the folder was opened; the files may have changed since.
+            if (mask.width, mask.height) != (image.width, image.height) {
+                let problem = Problem::SizeMismatch {
+                    image: item.image.clone(),
+                    image_size: (image.width as u32, image.height as u32),
+                    mask_size: (mask.width as u32, mask.height as u32),
+                };
+                return Err(DataError::at(&item.mask, problem));
+            }
+            let mut pixels = resize_image(&image, size);
+            standardise(&mut pixels);
+            Ok((pixels, resize_mask(&mask, size)))
+        })?;
+        let (images, masks) = pairs.into_iter().unzip();
+        Ok(Cache { size, channels, ids: items.iter().map(|i| i.id.clone()).collect(), images, masks })
+    }
+
+    /// Decodes images that have no masks; their masks are all 0.
+    ///
+    /// # Errors
+    /// As [`Cache::of_items`].
+    pub fn of_images(files: &[ImageFile], channels: usize, config: &DataConfig) -> Result<Self, DataError> {
+        let size = config.size;
+        validate(size, channels, None)?;
+        let images = parallel::map(files.len(), config.workers, |i| {
+            prepare_image(&files[i].path, size, channels).map(|p| p.pixels)
+        })?;
+        let masks = vec![vec![0; size * size]; images.len()];
+        Ok(Cache { size, channels, ids: files.iter().map(|f| f.id.clone()).collect(), images, masks })
+    }
+
+    /// How many images there are.
+    pub fn len(&self) -> usize {
+        self.images.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.images.is_empty()
+    }
+
+    /// Side in pixels.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// 1 or 3.
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// The ids, by position.
+    pub fn ids(&self) -> &[String] {
+        &self.ids
+    }
+
+    /// `[size, size, channels]`, standardised. Panics when `index` is not below [`Cache::len`].
+    pub fn image(&self, index: usize) -> &[f32] {
+        &self.images[index]
+    }
+
+    /// `[size, size]`, 0 or 1. Panics when `index` is not below [`Cache::len`].
+    pub fn mask(&self, index: usize) -> &[u8] {
+        &self.masks[index]
+    }
+
+    /// For each image whether its mask, at training size, has any foreground.
+    pub fn positives(&self) -> Vec<bool> {
+        self.masks.iter().map(|m| m.contains(&1)).collect()
+    }
+
+    /// The images at `indices` as they are, without augmentation. Panics when an index is not below
+    /// [`Cache::len`].
+    pub fn batch(&self, step: u64, indices: &[usize]) -> Batch {
+        let mut batch = Batch {
+            step,
+            images: Vec::with_capacity(indices.len() * self.size * self.size * self.channels),
+            masks: Vec::with_capacity(indices.len() * self.size * self.size),
+            indices: indices.to_vec(),
+        };
+        for &i in indices {
+            batch.images.extend_from_slice(&self.images[i]);
+            batch.masks.extend(self.masks[i].iter().map(|&v| f32::from(v)));
+        }
+        batch
+    }
+}
+
+fn validate(size: usize, channels: usize, threshold: Option<f64>) -> Result<(), DataError> {
+    if size == 0 || size > super::header::MAX_SIDE as usize {
+        let expected = format!("1 to {}", super::header::MAX_SIDE);
+        return Err(DataError::setting("data.size", size, &expected));
+    }
+    if channels != 1 && channels != 3 {
+        return Err(DataError::setting("model.in_channels", channels, "1 (grey) or 3 (colour)"));
+    }
+    match threshold {
+        Some(t) if !t.is_finite() => Err(DataError::setting("data.mask_threshold", t, "a finite number")),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::dataset::Dataset;
+    use crate::data::testing::folder;
+
+    fn config(size: usize, workers: usize) -> DataConfig {
+        DataConfig { size, workers, ..Default::default() }
+    }
+
+    #[test]
+    fn the_cache_does_not_depend_on_the_number_of_workers() {
+        let dir = folder(7);
+        let data = Dataset::open(dir.path(), &config(4, 1)).unwrap();
+        let one = Cache::of_items(data.items(), 1, &config(4, 1)).unwrap();
+        let four = Cache::of_items(data.items(), 1, &config(4, 4)).unwrap();
+        assert_eq!(one, four);
+        assert_eq!(one.ids()[2], "a02");
+        assert_eq!(one.positives(), [true, false, true, false, true, false, true]);
+    }
+
+    #[test]
+    fn a_batch_is_the_images_one_after_another() {
+        let dir = folder(3);
+        let data = Dataset::open(dir.path(), &config(8, 2)).unwrap();
+        let cache = Cache::of_items(data.items(), 3, &config(8, 2)).unwrap();
+        let batch = cache.batch(5, &[2, 0]);
+        assert_eq!(batch.images.len(), 2 * 8 * 8 * 3);
+        assert_eq!(batch.images[..192], *cache.image(2));
+        assert_eq!(batch.masks[64..72], [1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn the_first_bad_file_by_order_is_named() {
+        let dir = folder(6);
+        let data = Dataset::open(dir.path(), &config(8, 3)).unwrap();
+        for name in ["masks/a04.png", "images/a01.png"] {
+            std::fs::write(dir.path().join(name), "").unwrap();
+        }
+        let error = Cache::of_items(data.items(), 1, &config(8, 3)).unwrap_err();
+        assert_eq!(error, DataError::at(&dir.path().join("images/a01.png"), Problem::EmptyFile));
+    }
+
+    #[test]
+    fn settings_that_cannot_be_used() {
+        let none: [&Item; 0] = [];
+        assert!(Cache::of_items(none, 1, &config(0, 1)).is_err());
+        assert!(Cache::of_items(none, 2, &config(8, 1)).is_err());
+        let nan = DataConfig { mask_threshold: Some(f64::NAN), ..config(8, 1) };
+        assert!(Cache::of_items(none, 1, &nan).is_err());
+    }
+}

@@ -1,0 +1,238 @@
+//! What can be wrong with data: where, what was found, what was expected, how to mend it.
+
+use std::path::{Path, PathBuf};
+
+use super::split::Part;
+
+/// A problem and the file, folder or setting that has it.
+///
+/// Prints as `file: what was found and expected. How to mend it.`
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{}{problem}. {}", self.place(), problem.mend())]
+pub struct DataError {
+    /// The file or folder; none when a setting is at fault.
+    pub path: Option<PathBuf>,
+    pub problem: Problem,
+}
+
+impl DataError {
+    pub(crate) fn at(path: &Path, problem: Problem) -> Self {
+        DataError { path: Some(path.to_path_buf()), problem }
+    }
+
+    pub(crate) fn bare(problem: Problem) -> Self {
+        DataError { path: None, problem }
+    }
+
+    /// A failed read or write of `path`. A path that is not there becomes [`Problem::Missing`].
+    pub(crate) fn io(path: &Path, error: &std::io::Error) -> Self {
+        let problem = match error.kind() {
+            std::io::ErrorKind::NotFound => Problem::Missing,
+            _ => Problem::Io { message: error.to_string() },
+        };
+        DataError::at(path, problem)
+    }
+
+    pub(crate) fn setting(key: &str, value: impl std::fmt::Display, expected: &str) -> Self {
+        DataError::bare(Problem::Setting {
+            key: key.to_string(),
+            value: value.to_string(),
+            expected: expected.to_string(),
+        })
+    }
+
+    fn place(&self) -> String {
+        self.path.as_deref().map(|p| format!("{}: ", p.display())).unwrap_or_default()
+    }
+}
+
+/// What is wrong. The text says what was found and what was expected; [`Problem::mend`] says what to do.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    #[error("there is no such file or folder")]
+    Missing,
+    #[error("it cannot be read or written: {message}")]
+    Io { message: String },
+    #[error("the file is empty (0 bytes), expected a PNG, JPEG or TIFF image")]
+    EmptyFile,
+    #[error("the image has no pixels ({width}×{height}), expected at least 1×1")]
+    ZeroPixels { width: u32, height: u32 },
+    #[error("this is not a PNG, JPEG or TIFF image (found {found})")]
+    UnknownFormat { found: String },
+    #[error(
+        "the image is {width}×{height}, expected at most {} on a side and {} megapixels",
+        super::header::MAX_SIDE,
+        super::header::MAX_PIXELS / 1_000_000
+    )]
+    TooLarge { width: u32, height: u32 },
+    #[error("the {format} file is cut short: {found}")]
+    Truncated { format: &'static str, found: String },
+    #[error("the {format} file is damaged: {message}")]
+    Corrupt { format: &'static str, message: String },
+    #[error("the pixels are {found}, expected 8 or 16 bit grey or colour")]
+    PixelType { found: String },
+    #[error("the mask is in colour, expected grey (red, green and blue equal)")]
+    ColourMask,
+    #[error(
+        "the mask has {distinct} different value{} ({}), expected only 0 and one of 1, 255 or 65535",
+        if *distinct == 1 { "" } else { "s" },
+        listed(values, *distinct)
+    )]
+    MaskValues {
+        /// The first values found, ascending.
+        values: Vec<u16>,
+        /// How many different values there are.
+        distinct: usize,
+        /// A JPEG, whose compression smears 0/255 masks.
+        jpeg: bool,
+    },
+    #[error("there is no `images` folder in it, expected `images/` and `masks/`")]
+    NoImagesFolder,
+    #[error("there is no `masks` folder in it, expected `images/` and `masks/`")]
+    NoMasksFolder,
+    #[error("there is no image in it, expected files that end in .png, .jpg, .jpeg, .tif or .tiff")]
+    NoImages,
+    #[error("the file name is not valid UTF-8, so it cannot be matched with a mask or a split")]
+    FileName,
+    #[error("the image has no mask, expected `{stem}` with .png, .jpg or .tif in {}", folder.display())]
+    NoMask { stem: String, folder: PathBuf },
+    #[error("the mask has no image, expected `{stem}` with .png, .jpg or .tif in {}", folder.display())]
+    NoImage { stem: String, folder: PathBuf },
+    #[error("the name `{stem}` is taken twice, also by {}", other.display())]
+    SameName { stem: String, other: PathBuf },
+    #[error(
+        "the mask is {}×{}, but its image {} is {}×{}",
+        mask_size.0, mask_size.1, image.display(), image_size.0, image_size.1
+    )]
+    SizeMismatch { image: PathBuf, image_size: (u32, u32), mask_size: (u32, u32) },
+    #[error("there is no column `{missing}` (found {found}), expected the columns `id` and `split`")]
+    SplitColumns { missing: &'static str, found: String },
+    #[error("it is not valid CSV: {message}")]
+    SplitCsv { message: String },
+    #[error("it names {total} image{} that {} not in the data folder ({})",
+        plural(*total), if *total == 1 { "is" } else { "are" }, listed(ids, *total))]
+    SplitNamesMissing { ids: Vec<String>, total: usize },
+    #[error("it does not list {total} image{} of the data folder ({})", plural(*total), listed(ids, *total))]
+    SplitMisses { ids: Vec<String>, total: usize },
+    #[error("line {line} has the id `{id}` again, already on line {first_line}")]
+    SplitTwice { id: String, line: u64, first_line: u64 },
+    #[error("line {line} puts `{id}` in `{word}`, expected train, val or test")]
+    SplitWord { id: String, word: String, line: u64 },
+    #[error("the {part} part is empty ({images} images in all), expected at least one image in it")]
+    EmptyPart { part: Part, images: usize },
+    #[error("{wanted} labelled images are asked for, but the train part has {available}")]
+    Labelled { wanted: usize, available: usize },
+    #[error("{wanted} image{} of each batch should have a non-empty mask, but none has", plural(*wanted))]
+    NoPositives { wanted: usize },
+    #[error("{wanted} image{} of each batch should have an empty mask, but none has", plural(*wanted))]
+    NoNegatives { wanted: usize },
+    #[error("`{key}` is {value}, expected {expected}")]
+    Setting { key: String, value: String, expected: String },
+    #[error("the folder is not empty, expected a new or empty one")]
+    NotEmpty,
+    #[error("a worker thread stopped: {message}")]
+    Worker { message: String },
+}
+
+impl Problem {
+    /// What to do about it, as a full sentence.
+    pub fn mend(&self) -> String {
+        match self {
+            Problem::Missing => "Check the path for a typing error.".into(),
+            Problem::Io { .. } => "Check that it is a file, and its permissions and the disk.".into(),
+            Problem::EmptyFile | Problem::Truncated { .. } | Problem::Corrupt { .. } => {
+                "Copy or export the file again, or remove it with its pair.".into()
+            }
+            Problem::ZeroPixels { .. } => "Export the image again, or remove it with its pair.".into(),
+            Problem::UnknownFormat { .. } => "Convert it to PNG.".into(),
+            Problem::TooLarge { .. } => "Scale it down or cut it into tiles.".into(),
+            Problem::PixelType { .. } => "Convert it to 8 or 16 bit PNG.".into(),
+            Problem::ColourMask => "Save the mask as a grey image with 0 and 255.".into(),
+            Problem::MaskValues { jpeg: true, .. } => {
+                "JPEG changes pixel values, so set `data.mask_threshold` (127 for 0/255 masks), \
+                 or save masks as PNG."
+                    .into()
+            }
+            Problem::MaskValues { jpeg: false, .. } => {
+                "Save the mask with 0 and 255 only, or set `data.mask_threshold`: \
+                 values above it are foreground."
+                    .into()
+            }
+            Problem::NoImagesFolder | Problem::NoMasksFolder => {
+                "Put the images in `images/` and the masks in `masks/`, with the same names.".into()
+            }
+            Problem::NoImages => "Check the path, and convert other formats to PNG.".into(),
+            Problem::FileName => "Rename the file.".into(),
+            Problem::NoMask { .. } => {
+                "Add the mask (all 0 when there is nothing to mark), or remove the image.".into()
+            }
+            Problem::NoImage { .. } => "Add the image, or remove the mask.".into(),
+            Problem::SameName { .. } => "Keep one of the two, or rename one.".into(),
+            Problem::SizeMismatch { .. } => "Export the mask at the size of its image.".into(),
+            Problem::SplitColumns { .. } => "Add the column to the first line of the file.".into(),
+            Problem::SplitCsv { .. } => "Save it as comma-separated UTF-8 text.".into(),
+            Problem::SplitNamesMissing { .. } => {
+                "Remove these lines or add the images; an id is a file name without its ending.".into()
+            }
+            Problem::SplitMisses { .. } => "Add a line for each, or remove the images.".into(),
+            Problem::SplitTwice { .. } => "Keep one of the two lines.".into(),
+            Problem::SplitWord { .. } => "Write train, val or test.".into(),
+            Problem::EmptyPart { .. } => {
+                "Move images to it in split.csv, raise `data.val_fraction` and `data.test_fraction`, \
+                 or add images."
+                    .into()
+            }
+            Problem::Labelled { available, .. } => {
+                format!("Set `train.labelled` to 1..={available}, or leave it out.")
+            }
+            Problem::NoPositives { .. } | Problem::NoNegatives { .. } => {
+                "Leave out `train.positive_fraction`, or add such images to the train part.".into()
+            }
+            Problem::Setting { key, .. } => format!("Change `{key}`."),
+            Problem::NotEmpty => "Name another folder, or empty this one first.".into(),
+            Problem::Worker { .. } => "This is a fault in wgseg; please report it.".into(),
+        }
+    }
+}
+
+fn plural(n: usize) -> &'static str {
+    if n == 1 { "" } else { "s" }
+}
+
+/// `a, b, c, …` with the dots when `total` is more than what is listed.
+fn listed<T: std::fmt::Display>(items: &[T], total: usize) -> String {
+    let mut text = items.iter().map(T::to_string).collect::<Vec<_>>().join(", ");
+    if total > items.len() {
+        text.push_str(", …");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_names_the_file_the_finding_and_the_cure() {
+        let error = DataError::at(
+            Path::new("masks/a.jpg"),
+            Problem::MaskValues { values: vec![0, 1, 254], distinct: 40, jpeg: true },
+        );
+        assert_eq!(
+            error.to_string(),
+            "masks/a.jpg: the mask has 40 different values (0, 1, 254, …), expected only 0 and one of 1, \
+             255 or 65535. JPEG changes pixel values, so set `data.mask_threshold` (127 for 0/255 masks), \
+             or save masks as PNG."
+        );
+    }
+
+    #[test]
+    fn a_setting_has_no_file() {
+        let error = DataError::setting("augment.scale", 1.5, "0 or more and below 1");
+        assert_eq!(
+            error.to_string(),
+            "`augment.scale` is 1.5, expected 0 or more and below 1. Change `augment.scale`."
+        );
+    }
+}

@@ -1,0 +1,197 @@
+//! Which images are for training, validation and testing.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::error::{DataError, Problem};
+use super::sampler::permutation;
+use crate::rng::{Purpose, rng};
+
+/// So many ids are listed in an error.
+const IDS_LISTED: usize = 10;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Part {
+    Train,
+    Val,
+    Test,
+}
+
+impl Part {
+    pub const ALL: [Part; 3] = [Part::Train, Part::Val, Part::Test];
+
+    /// The word of `split.csv`, upper or lower case.
+    pub fn parse(word: &str) -> Option<Part> {
+        match word.to_ascii_lowercase().as_str() {
+            "train" => Some(Part::Train),
+            "val" => Some(Part::Val),
+            "test" => Some(Part::Test),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Part::Train => "train",
+            Part::Val => "val",
+            Part::Test => "test",
+        })
+    }
+}
+
+/// The part of each of `ids` (which are sorted) by a `split.csv`, none where it does not say, and all that is wrong.
+pub(super) fn read(path: &Path, ids: &[&str]) -> (Vec<Option<Part>>, Vec<DataError>) {
+    let mut parts = vec![None; ids.len()];
+    let mut problems = Vec::new();
+    match read_rows(path, &mut problems) {
+        Err(error) => problems.push(error),
+        Ok(rows) => {
+            let mut missing: Vec<String> = Vec::new();
+            for (id, part) in rows {
+                match ids.binary_search(&id.as_str()) {
+                    Ok(i) => parts[i] = Some(part),
+                    Err(_) => missing.push(id),
+                }
+            }
+            missing.sort();
+            let total = missing.len();
+            missing.truncate(IDS_LISTED);
+            if total > 0 {
+                problems.push(DataError::at(path, Problem::SplitNamesMissing { ids: missing, total }));
+            }
+            // Lines that were refused above also leave their images without a part.
+            if problems.is_empty() {
+                let unlisted: Vec<String> = ids
+                    .iter()
+                    .zip(&parts)
+                    .filter(|(_, p)| p.is_none())
+                    .map(|(id, _)| id.to_string())
+                    .collect();
+                if !unlisted.is_empty() {
+                    let total = unlisted.len();
+                    let ids = unlisted.into_iter().take(IDS_LISTED).collect();
+                    problems.push(DataError::at(path, Problem::SplitMisses { ids, total }));
+                }
+            }
+        }
+    }
+    (parts, problems)
+}
+
+/// The rows that can be read; those that cannot go to `problems`.
+fn read_rows(path: &Path, problems: &mut Vec<DataError>) -> Result<Vec<(String, Part)>, DataError> {
+    let bytes = std::fs::read(path).map_err(|e| DataError::io(path, &e))?;
+    let bad_csv = |e: csv::Error| DataError::at(path, Problem::SplitCsv { message: e.to_string() });
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(true).from_reader(&bytes[..]);
+    let columns: Vec<String> = reader.headers().map_err(bad_csv)?.iter().map(str::to_lowercase).collect();
+    let column = |name: &'static str| {
+        columns.iter().position(|c| c == name).ok_or_else(|| {
+            let found = if columns.is_empty() { "an empty file".into() } else { columns.join(", ") };
+            DataError::at(path, Problem::SplitColumns { missing: name, found })
+        })
+    };
+    let (id_column, split_column) = (column("id")?, column("split")?);
+    let mut first_lines: HashMap<String, u64> = HashMap::new();
+    let mut rows = Vec::new();
+    for record in reader.records() {
+        let record = record.map_err(bad_csv)?;
+        let line = record.position().map_or(0, csv::Position::line);
+        let id = record.get(id_column).unwrap_or_default().to_string();
+        let word = record.get(split_column).unwrap_or_default();
+        if let Some(&first_line) = first_lines.get(&id) {
+            problems.push(DataError::at(path, Problem::SplitTwice { id, line, first_line }));
+            continue;
+        }
+        first_lines.insert(id.clone(), line);
+        match Part::parse(word) {
+            Some(part) => rows.push((id, part)),
+            None => {
+                problems.push(DataError::at(path, Problem::SplitWord { id, word: word.to_string(), line }))
+            }
+        }
+    }
+    Ok(rows)
+}
+
+/// A split of `count` images drawn by `seed`; shares are rounded to whole images, at least 1.
+///
+/// # Errors
+/// A fraction is not between 0 and 1, or the two leave nothing for training.
+pub(super) fn draw(count: usize, seed: u64, val: f64, test: f64) -> Result<Vec<Part>, DataError> {
+    for (key, value) in [("data.val_fraction", val), ("data.test_fraction", test)] {
+        if !(value > 0.0 && value < 1.0) {
+            return Err(DataError::setting(key, value, "more than 0 and below 1"));
+        }
+    }
+    if val + test >= 1.0 {
+        let sum = format!("{val}, and with `data.test_fraction` {}", val + test);
+        return Err(DataError::setting("data.val_fraction", sum, "a sum below 1"));
+    }
+    let share = |fraction: f64| ((fraction * count as f64).round() as usize).max(1);
+    let (val, test) = (share(val), share(test));
+    let mut parts = vec![Part::Train; count];
+    for (rank, i) in permutation(count, &mut rng(seed, Purpose::Split, 0)).into_iter().enumerate() {
+        if rank < val {
+            parts[i] = Part::Val;
+        } else if rank < val + test {
+            parts[i] = Part::Test;
+        }
+    }
+    Ok(parts)
+}
+
+/// Writes `split.csv` with the columns `id` and `split`.
+///
+/// # Errors
+/// The file cannot be written.
+pub(super) fn write<'a>(path: &Path, rows: impl Iterator<Item = (&'a str, Part)>) -> Result<(), DataError> {
+    let mut bytes = Vec::new();
+    {
+        let mut writer = csv::Writer::from_writer(&mut bytes);
+        let failed = |e: csv::Error| DataError::at(path, Problem::Io { message: e.to_string() });
+        writer.write_record(["id", "split"]).map_err(failed)?;
+        for (id, part) in rows {
+            writer.write_record([id, &part.to_string()]).map_err(failed)?;
+        }
+        writer.flush().map_err(|e| DataError::io(path, &e))?;
+    }
+    std::fs::write(path, bytes).map_err(|e| DataError::io(path, &e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_rounded_and_the_draw_is_seeded() {
+        let parts = draw(100, 3, 0.15, 0.2).unwrap();
+        let count = |part| parts.iter().filter(|&&p| p == part).count();
+        assert_eq!((count(Part::Train), count(Part::Val), count(Part::Test)), (65, 15, 20));
+        assert_eq!(parts, draw(100, 3, 0.15, 0.2).unwrap());
+        assert_ne!(parts, draw(100, 4, 0.15, 0.2).unwrap());
+    }
+
+    #[test]
+    fn fractions_out_of_range() {
+        for (val, test) in [(-0.1, 0.2), (0.2, 1.0), (f64::NAN, 0.1), (0.5, 0.5)] {
+            let error = draw(10, 0, val, test).unwrap_err();
+            assert!(matches!(error.problem, Problem::Setting { .. }), "{val} {test}");
+        }
+    }
+
+    #[test]
+    fn a_byte_order_mark_blanks_and_other_columns_do_no_harm() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("split.csv");
+        std::fs::write(&path, "\u{feff}site, Split ,id\r\nx, train, a\r\ny,VAL,b\r\n").unwrap();
+        let (parts, problems) = read(&path, &["a", "b"]);
+        assert_eq!(problems, []);
+        assert_eq!(parts, [Some(Part::Train), Some(Part::Val)]);
+    }
+}
