@@ -1,0 +1,4 @@
+//! Training: schedule of the learning rate and metrics.
+
+pub mod metrics;
+pub mod schedule;
