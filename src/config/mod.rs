@@ -1,5 +1,11 @@
 //! What a TOML file may say (`schema`), and how it is read, overridden and checked.
 
+pub mod builtin;
+mod error;
+mod keys;
+mod load;
 pub mod schema;
+mod validate;
 
+pub use error::{BadValue, ConfigError};
 pub use schema::Config;

@@ -1,1 +1,21 @@
 //! What a run leaves for people to look at.
+
+pub mod atomic;
+pub mod curves;
+mod error;
+pub mod images;
+pub mod metrics_log;
+pub mod overlay;
+pub mod progress;
+pub mod run_folder;
+pub mod sheet;
+mod text;
+
+pub use error::ReportError;
+pub use curves::write_curves;
+pub use images::{picture, write_mask, write_probability_map};
+pub use metrics_log::{EpochRow, History, JSONL, StepRow};
+pub use overlay::{Overlay, write_overlay};
+pub use progress::Progress;
+pub use run_folder::{RunFolder, RunInfo, check_free};
+pub use sheet::{Case, Row, select, write_sheet};

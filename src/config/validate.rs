@@ -1,0 +1,179 @@
+//! Which values of the right type can work.
+
+use super::schema::Norm;
+use super::{BadValue, Config};
+use std::fmt::Debug;
+use std::ops::RangeInclusive;
+
+/// Largest side in pixels; more would overflow buffers long before it trained.
+const MAX_SIZE: usize = 8192;
+const MAX_DEPTH: usize = 8;
+const MAX_CHANNELS: usize = 1024;
+/// Largest epochs and steps in an epoch, so that their product cannot overflow.
+const MAX_COUNT: usize = 1_000_000;
+
+impl Config {
+    /// Checks that the values can work, alone and together.
+    ///
+    /// # Errors
+    /// The first key that cannot, with what was found and what was expected.
+    pub fn validate(&self) -> Result<(), BadValue> {
+        self.validate_model()?;
+        self.validate_data()?;
+        self.validate_train()?;
+        self.validate_loss()?;
+        self.validate_augment()
+    }
+
+    fn validate_model(&self) -> Result<(), BadValue> {
+        let model = &self.model;
+        within("model.base_channels", model.base_channels, 1..=MAX_CHANNELS)?;
+        within("model.depth", model.depth, 1..=MAX_DEPTH)?;
+        if model.in_channels != 1 && model.in_channels != 3 {
+            return bad("model.in_channels", model.in_channels, "1 (grey) or 3 (colour)");
+        }
+        if model.out_channels != 1 {
+            return bad("model.out_channels", model.out_channels, "1: only binary masks are supported");
+        }
+        let channels = model.base_channels;
+        if model.norm == Norm::Group && (model.groups == 0 || !channels.is_multiple_of(model.groups)) {
+            let divisors: Vec<_> =
+                (1..=channels).filter(|n| channels.is_multiple_of(*n)).map(|n| n.to_string()).collect();
+            let expected =
+                format!("a divisor of model.base_channels = {channels}, one of {}", divisors.join(", "));
+            return bad("model.groups", model.groups, expected);
+        }
+        Ok(())
+    }
+
+    /// Needs a depth that has been checked.
+    fn validate_data(&self) -> Result<(), BadValue> {
+        let data = &self.data;
+        within("data.size", data.size, 1..=MAX_SIZE)?;
+        let multiple = 1usize << self.model.depth;
+        if !data.size.is_multiple_of(multiple) {
+            let (below, above) = (data.size / multiple * multiple, data.size.next_multiple_of(multiple));
+            let nearest =
+                if below == 0 { format!("such as {above}") } else { format!("such as {below} or {above}") };
+            let expected = format!(
+                "a multiple of 2^model.depth = {multiple} ({nearest}), because {} stages halve the image",
+                self.model.depth
+            );
+            return bad("data.size", data.size, expected);
+        }
+        if self.model.norm == Norm::Instance && data.size == multiple {
+            let expected = format!(
+                "{} or more with model.norm = \"instance\", which cannot normalise a stage of one pixel",
+                2 * multiple
+            );
+            return bad("data.size", data.size, expected);
+        }
+        seed("data.seed", data.seed)?;
+        fraction_below_one("data.val_fraction", data.val_fraction)?;
+        fraction_below_one("data.test_fraction", data.test_fraction)?;
+        let held_out = data.val_fraction + data.test_fraction;
+        if held_out >= 1.0 {
+            let expected = format!(
+                "less than {} with data.test_fraction = {}, so that images are left to train on",
+                1.0 - data.test_fraction,
+                data.test_fraction
+            );
+            return bad("data.val_fraction", data.val_fraction, expected);
+        }
+        if let Some(threshold) = data.mask_threshold {
+            not_negative("data.mask_threshold", threshold)?;
+        }
+        within("data.workers", data.workers, 1..=1024)
+    }
+
+    fn validate_train(&self) -> Result<(), BadValue> {
+        let train = &self.train;
+        within("train.epochs", train.epochs, 1..=MAX_COUNT)?;
+        if let Some(steps) = train.steps_per_epoch {
+            within("train.steps_per_epoch", steps, 1..=MAX_COUNT)?;
+        }
+        within("train.batch_size", train.batch_size, 1..=4096)?;
+        seed("train.seed", train.seed)?;
+        if train.labelled == Some(0) {
+            return bad("train.labelled", 0, "1 or more, or leave it unset to use all images");
+        }
+        if let Some(fraction) = train.positive_fraction {
+            share("train.positive_fraction", fraction)?;
+        }
+        positive("train.learning_rate", train.learning_rate)?;
+        not_negative("train.weight_decay", train.weight_decay)?;
+        fraction_below_one("train.momentum", train.momentum)?;
+        positive("train.polynomial_power", train.polynomial_power)?;
+        not_negative("train.clip_norm", train.clip_norm)
+    }
+
+    fn validate_loss(&self) -> Result<(), BadValue> {
+        let loss = &self.loss;
+        not_negative("loss.bce", loss.bce)?;
+        not_negative("loss.dice", loss.dice)?;
+        if loss.bce == 0.0 && loss.dice == 0.0 {
+            return bad(
+                "loss.bce",
+                loss.bce,
+                "above 0 when loss.dice is 0: there would be nothing to train on",
+            );
+        }
+        positive("loss.positive_weight", loss.positive_weight)?;
+        // At 0 the soft Dice of an empty mask and an empty prediction would be 0/0.
+        positive("loss.dice_smooth", loss.dice_smooth)
+    }
+
+    fn validate_augment(&self) -> Result<(), BadValue> {
+        let augment = &self.augment;
+        share("augment.flip", augment.flip)?;
+        fraction_below_one("augment.shift", augment.shift)?;
+        fraction_below_one("augment.scale", augment.scale)?;
+        between("augment.rotate", augment.rotate, 0.0..=180.0, "degrees from 0 to 180")?;
+        not_negative("augment.brightness", augment.brightness)?;
+        share("augment.contrast", augment.contrast)?;
+        not_negative("augment.gamma", augment.gamma)?;
+        not_negative("augment.noise", augment.noise)
+    }
+}
+
+fn bad<T>(key: &'static str, found: impl Debug, expected: impl Into<String>) -> Result<T, BadValue> {
+    Err(BadValue { key, found: format!("{found:?}"), expected: expected.into() })
+}
+
+fn within(key: &'static str, value: usize, range: RangeInclusive<usize>) -> Result<(), BadValue> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    bad(key, value, format!("a whole number from {} to {}", range.start(), range.end()))
+}
+
+/// TOML has no whole numbers above `i64::MAX`, so such a seed could not be written to the run folder.
+fn seed(key: &'static str, value: u64) -> Result<(), BadValue> {
+    if i64::try_from(value).is_ok() { Ok(()) } else { bad(key, value, format!("at most {}", i64::MAX)) }
+}
+
+/// False for NaN, like every check below.
+fn between(
+    key: &'static str,
+    value: f64,
+    range: RangeInclusive<f64>,
+    expected: &str,
+) -> Result<(), BadValue> {
+    if range.contains(&value) { Ok(()) } else { bad(key, value, expected) }
+}
+
+fn share(key: &'static str, value: f64) -> Result<(), BadValue> {
+    between(key, value, 0.0..=1.0, "a share from 0 to 1")
+}
+
+fn fraction_below_one(key: &'static str, value: f64) -> Result<(), BadValue> {
+    if (0.0..1.0).contains(&value) { Ok(()) } else { bad(key, value, "0 or more and below 1") }
+}
+
+fn positive(key: &'static str, value: f64) -> Result<(), BadValue> {
+    if value.is_finite() && value > 0.0 { Ok(()) } else { bad(key, value, "a finite number above 0") }
+}
+
+fn not_negative(key: &'static str, value: f64) -> Result<(), BadValue> {
+    if value.is_finite() && value >= 0.0 { Ok(()) } else { bad(key, value, "a finite number, 0 or more") }
+}

@@ -1,0 +1,42 @@
+//! Why something could not be written or drawn.
+
+use std::path::{Path, PathBuf};
+
+/// Why something could not be written or drawn.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    #[error("the run folder {} is not empty; choose another one, or delete it first", .path.display())]
+    FolderNotEmpty { path: PathBuf },
+    #[error("cannot use {} as run folder: {source}; choose one that can be written to", .path.display())]
+    Folder { path: PathBuf, source: std::io::Error },
+    #[error("cannot write {}: {source}", .path.display())]
+    Write { path: PathBuf, source: std::io::Error },
+    #[error("cannot read {}: {source}", .path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("line {line} of {} is not a row of metrics: {message}", .path.display())]
+    Row { path: PathBuf, line: usize, message: String },
+    #[error("cannot encode {}: {message}", .path.display())]
+    Encode { path: PathBuf, message: String },
+    #[error("{what} has {found} values, expected {expected} for {width} × {height} pixels")]
+    Size { what: &'static str, found: usize, expected: usize, width: u32, height: u32 },
+    #[error("the probability of pixel {index} is {value}, expected 0 to 1")]
+    Probability { index: usize, value: f32 },
+    #[error("there is nothing to draw")]
+    Nothing,
+    #[error("cannot draw: {message}")]
+    Draw { message: String },
+}
+
+impl ReportError {
+    pub(super) fn write(path: &Path, source: std::io::Error) -> ReportError {
+        ReportError::Write { path: path.into(), source }
+    }
+
+    pub(super) fn encode(path: &Path, error: impl std::fmt::Display) -> ReportError {
+        ReportError::Encode { path: path.into(), message: error.to_string() }
+    }
+
+    pub(super) fn draw(error: impl std::fmt::Display) -> ReportError {
+        ReportError::Draw { message: error.to_string() }
+    }
+}

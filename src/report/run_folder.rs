@@ -1,0 +1,174 @@
+//! The folder of a run: config, program and GPU, metrics.
+
+use super::metrics_log::MetricsLog;
+use super::{EpochRow, ReportError, StepRow, atomic};
+use crate::config::Config;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// What a run was done with, as written to `run.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunInfo {
+    /// Version of wgseg.
+    pub version: String,
+    /// Name of the GPU.
+    pub adapter: String,
+    /// Vulkan, Metal, DX12 or GL.
+    pub backend: String,
+    /// Driver and its version; may be empty.
+    pub driver: String,
+}
+
+impl RunInfo {
+    /// The info for this version of wgseg on the given adapter.
+    pub fn new(adapter: &str, backend: &str, driver: &str) -> RunInfo {
+        RunInfo {
+            version: env!("CARGO_PKG_VERSION").into(),
+            adapter: adapter.into(),
+            backend: backend.into(),
+            driver: driver.into(),
+        }
+    }
+}
+
+/// A run folder that is being written.
+#[derive(Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+    log: MetricsLog,
+}
+
+impl RunFolder {
+    /// Makes the folder, with the folders above it, and starts the metrics.
+    ///
+    /// # Errors
+    /// The folder holds something already, is a file or cannot be written to.
+    pub fn create(path: &Path) -> Result<RunFolder, ReportError> {
+        let unusable = |source| ReportError::Folder { path: path.into(), source };
+        std::fs::create_dir_all(path).map_err(unusable)?;
+        if std::fs::read_dir(path).map_err(unusable)?.next().is_some() {
+            return Err(ReportError::FolderNotEmpty { path: path.into() });
+        }
+        let log = MetricsLog::create(path).map_err(|error| match error {
+            // That the first file cannot be made is a matter of the folder.
+            ReportError::Write { source, .. } => unusable(source),
+            other => other,
+        })?;
+        Ok(RunFolder { path: path.into(), log })
+    }
+
+    /// Goes on in the folder of a run that was stopped, from a checkpoint taken
+    /// after `step` steps. Metrics of later steps are dropped.
+    ///
+    /// # Errors
+    /// The metrics are missing, damaged or cannot be written.
+    pub fn resume(path: &Path, step: usize) -> Result<RunFolder, ReportError> {
+        Ok(RunFolder { path: path.into(), log: MetricsLog::resume(path, step)? })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The path of a file in the folder.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Writes the whole config, defaults included, to `config.toml`.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write_config(&self, config: &Config) -> Result<(), ReportError> {
+        let path = self.file("config.toml");
+        let text = config.to_toml().map_err(|error| ReportError::encode(&path, error))?;
+        atomic::write(&path, text.as_bytes())
+    }
+
+    /// Writes `run.json`.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write_info(&self, info: &RunInfo) -> Result<(), ReportError> {
+        write_json(&self.file("run.json"), info)
+    }
+
+    /// Appends a step to the metrics.
+    ///
+    /// # Errors
+    /// The file cannot be written, as when the disk is full.
+    pub fn log_step(&mut self, row: &StepRow) -> Result<(), ReportError> {
+        self.log.step(row)
+    }
+
+    /// Appends an epoch to the metrics.
+    ///
+    /// # Errors
+    /// A file cannot be written, as when the disk is full.
+    pub fn log_epoch(&mut self, row: &EpochRow) -> Result<(), ReportError> {
+        self.log.epoch(row)
+    }
+}
+
+/// Writes `value` as indented JSON with a line break at the end.
+///
+/// # Errors
+/// The value has no JSON form, or the file cannot be written.
+pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), ReportError> {
+    let mut text = serde_json::to_vec_pretty(value).map_err(|error| ReportError::encode(path, error))?;
+    text.push(b'\n');
+    atomic::write(path, &text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::metrics_log::tests::{epoch, step};
+    use super::*;
+
+    #[test]
+    fn a_run_folder_holds_config_info_and_metrics() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("runs/first");
+        let mut run = RunFolder::create(&path).unwrap();
+        let config = Config::default();
+        run.write_config(&config).unwrap();
+        let info = RunInfo::new("Some GPU", "Vulkan", "1.2");
+        run.write_info(&info).unwrap();
+        run.log_step(&step(1, 1)).unwrap();
+        run.log_epoch(&epoch(1, 1)).unwrap();
+        assert_eq!(Config::load(&run.file("config.toml"), &[]).unwrap(), config);
+        let text = std::fs::read_to_string(run.file("run.json")).unwrap();
+        assert_eq!(serde_json::from_str::<RunInfo>(&text).unwrap(), info);
+        let mut names: Vec<_> =
+            std::fs::read_dir(run.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["config.toml", "metrics.csv", "metrics.jsonl", "run.json"]);
+        RunFolder::resume(&path, 1).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_is_not_empty_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("notes.txt"), "keep").unwrap();
+        let error = RunFolder::create(folder.path()).unwrap_err();
+        assert!(matches!(error, ReportError::FolderNotEmpty { .. }));
+        let message = error.to_string();
+        assert!(message.contains(&folder.path().display().to_string()), "{message}");
+        assert!(message.contains("choose another"), "{message}");
+    }
+
+    #[test]
+    fn a_file_in_place_of_the_folder_is_refused() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = RunFolder::create(file.path()).unwrap_err();
+        assert!(matches!(error, ReportError::Folder { .. }), "{error}");
+        assert!(error.to_string().contains(&file.path().display().to_string()), "{error}");
+    }
+
+    #[test]
+    fn resume_needs_an_earlier_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = RunFolder::resume(folder.path(), 1).unwrap_err();
+        assert!(matches!(error, ReportError::Read { .. }), "{error}");
+    }
+}
