@@ -1,6 +1,7 @@
 //! What a TOML file may say (`schema`), and how it is read, overridden and checked.
 
 pub mod builtin;
+mod difference;
 mod error;
 mod keys;
 mod load;

@@ -45,10 +45,8 @@ impl RunFolder {
     /// The folder holds something already, is a file or cannot be written to.
     pub fn create(path: &Path) -> Result<RunFolder, ReportError> {
         let unusable = |source| ReportError::Folder { path: path.into(), source };
+        check_free(path)?;
         std::fs::create_dir_all(path).map_err(unusable)?;
-        if std::fs::read_dir(path).map_err(unusable)?.next().is_some() {
-            return Err(ReportError::FolderNotEmpty { path: path.into() });
-        }
         let log = MetricsLog::create(path).map_err(|error| match error {
             // That the first file cannot be made is a matter of the folder.
             ReportError::Write { source, .. } => unusable(source),
@@ -107,6 +105,19 @@ impl RunFolder {
     /// A file cannot be written, as when the disk is full.
     pub fn log_epoch(&mut self, row: &EpochRow) -> Result<(), ReportError> {
         self.log.epoch(row)
+    }
+}
+
+/// Checks that `path` can become a new folder: it does not exist, or is an empty folder.
+///
+/// # Errors
+/// The folder holds something already, or is a file.
+pub fn check_free(path: &Path) -> Result<(), ReportError> {
+    match std::fs::read_dir(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(ReportError::Folder { path: path.into(), source }),
+        Ok(mut entries) if entries.next().is_none() => Ok(()),
+        Ok(_) => Err(ReportError::FolderNotEmpty { path: path.into() }),
     }
 }
 

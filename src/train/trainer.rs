@@ -104,7 +104,7 @@ impl Trainer {
         let config = options.config.clone();
         let saved = if options.resume { Some(open_saved(options.out, &config)?) } else { None };
         if saved.is_none() {
-            RunFolder::check_free(options.out)?;
+            report::check_free(options.out)?;
         }
 
         let dataset = Dataset::open(options.data, &config.data)?;

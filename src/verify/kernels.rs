@@ -18,6 +18,16 @@ const BASE_ROUNDINGS: f64 = 16.0;
 
 /// Checks each op of the case on each family of kernels that differs from the others.
 pub fn check_kernels(gpu: &Arc<Gpu>, case: &Case) -> Result<Vec<Row>, VerifyError> {
+    check_altered_kernels(gpu, case, &|_| {})
+}
+
+/// As [`check_kernels`], with each program changed by `alter` before it runs: how a check of
+/// the checks breaks a kernel on purpose.
+pub fn check_altered_kernels(
+    gpu: &Arc<Gpu>,
+    case: &Case,
+    alter: &dyn Fn(&mut Program),
+) -> Result<Vec<Row>, VerifyError> {
     let case_tape = case_tape(case)?;
     let tape = &case_tape.tape;
     let mut values: Vec<Tensor> = vec![];
@@ -31,7 +41,7 @@ pub fn check_kernels(gpu: &Arc<Gpu>, case: &Case) -> Result<Vec<Row>, VerifyErro
                 let makes_loss = index > case_tape.result.index()
                     && case_tape.loss.is_some_and(|loss| index <= loss.index());
                 if belongs_to(op.as_ref(), case) && !makes_loss {
-                    rows.extend(check_op(gpu, case, op, &inputs, &expected)?);
+                    rows.extend(check_op(gpu, case, op, &inputs, &expected, alter)?);
                 }
                 match op.in_place().is_empty() {
                     true => {
@@ -65,6 +75,7 @@ fn check_op(
     op: &Arc<dyn Op>,
     inputs: &[&Tensor],
     expected: &[Vec<f64>],
+    alter: &dyn Fn(&mut Program),
 ) -> Result<Vec<Row>, VerifyError> {
     let shapes: Vec<_> = inputs.iter().map(|t| &t.shape).collect();
     let mut tape = Tape::new();
@@ -84,7 +95,8 @@ fn check_op(
     let bound = bound(op.terms(&shapes, tape.shape(result)), inputs, expected);
 
     let mut rows: Vec<Row> = vec![];
-    for program in distinct_programs(gpu, case, &tape)? {
+    for mut program in distinct_programs(gpu, case, &tape)? {
+        alter(&mut program);
         let shaders: Vec<&str> = program.dispatches.iter().map(|d| d.kernel.shader.name).collect();
         let shaders = shaders.join(" ");
         let mut states = States::new();

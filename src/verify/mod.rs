@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 pub use gradient::check_gradient;
-pub use kernels::check_kernels;
+pub use kernels::{check_altered_kernels, check_kernels};
 
 use crate::gpu::{Gpu, GpuError};
 use crate::ops::registry::{ENTRIES, Entry};
