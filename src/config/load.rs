@@ -41,7 +41,7 @@ impl Config {
     pub fn parse(text: &str, origin: &str, overrides: &[String]) -> Result<Config, ConfigError> {
         let syntax = |error: toml::de::Error| ConfigError::Syntax {
             origin: origin.into(),
-            message: error.to_string(),
+            message: error.to_string().trim_end().into(),
         };
         let known = keys::known()?;
         let mut table: Table = text.parse().map_err(syntax)?;

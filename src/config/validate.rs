@@ -71,11 +71,9 @@ impl Config {
         seed("data.seed", data.seed)?;
         fraction_below_one("data.val_fraction", data.val_fraction)?;
         fraction_below_one("data.test_fraction", data.test_fraction)?;
-        let held_out = data.val_fraction + data.test_fraction;
-        if held_out >= 1.0 {
+        if data.val_fraction + data.test_fraction >= 1.0 {
             let expected = format!(
-                "less than {} with data.test_fraction = {}, so that images are left to train on",
-                1.0 - data.test_fraction,
+                "a sum with data.test_fraction = {} below 1, so that images are left to train on",
                 data.test_fraction
             );
             return bad("data.val_fraction", data.val_fraction, expected);

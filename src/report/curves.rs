@@ -20,6 +20,9 @@ const GREEN: RGBColor = RGBColor(30, 135, 60);
 const INK: RGBColor = RGBColor(40, 40, 40);
 const GRID: RGBColor = RGBColor(226, 226, 226);
 
+/// Points above which a curve is thinned.
+const MOST_POINTS: usize = 2400;
+
 type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
 
 /// Writes the curves as PNG, 1200 × 800 pixels: above the loss of each step and
@@ -67,7 +70,7 @@ fn loss_panel(history: &History) -> Panel {
     let epochs = |value: fn(&super::EpochRow) -> Option<f64>| epoch_points(history, value);
     let steps = history.steps.iter().map(|row| (row.step as f64, row.loss));
     let lines = vec![
-        line("training, each step", FAINT, 1, false, finite(steps)),
+        line("training, each step", FAINT, 1, false, thin(finite(steps))),
         line("training, mean of the epoch", BLUE, 2, true, epochs(|row| Some(row.train_loss))),
         line("validation", ORANGE, 2, true, epochs(|row| row.val_loss)),
     ];
@@ -102,7 +105,8 @@ fn dice_panel(history: &History) -> Panel {
 fn rate_panel(history: &History) -> Panel {
     let steps = finite(history.steps.iter().map(|row| (row.step as f64, row.learning_rate)));
     // Runs that log no steps still have the rate of each epoch.
-    let points = if steps.is_empty() { epoch_points(history, |row| Some(row.learning_rate)) } else { steps };
+    let points =
+        if steps.is_empty() { epoch_points(history, |row| Some(row.learning_rate)) } else { thin(steps) };
     let lines = vec![line("learning rate", BLUE, 2, points.len() == 1, points)];
     let highest = values(&lines).fold(0.0, f64::max);
     Panel {
@@ -144,9 +148,15 @@ fn draw_panel(area: &Area, panel: &Panel, end: f64) -> Result<(), ReportError> {
     let lines: Vec<&Line> = panel.lines.iter().filter(|line| !line.points.is_empty()).collect();
     for line in &lines {
         // Outliers above the axis stay at its end instead of leaving the panel.
-        let points = || line.points.iter().map(|&(x, y)| (x, y.min(panel.y_range.end)));
+        let on_axis = |&(x, y): &(f64, f64)| (x, y.min(panel.y_range.end));
         let style = line.colour.stroke_width(line.thickness * SCALE);
-        let series = chart.draw_series(LineSeries::new(points(), style)).map_err(ReportError::draw)?;
+        // One piece at a time: the joints of a whole path are drawn as spikes
+        // where it turns sharply, which reach far out of the panel.
+        let pieces = line.points.windows(2).map(|pair| {
+            let ends: Vec<_> = pair.iter().map(on_axis).collect();
+            PathElement::new(ends, style)
+        });
+        let series = chart.draw_series(pieces).map_err(ReportError::draw)?;
         if lines.len() > 1 {
             // Letters stand a little above the middle of their line.
             let unit = SCALE as i32;
@@ -156,7 +166,8 @@ fn draw_panel(area: &Area, panel: &Panel, end: f64) -> Result<(), ReportError> {
             });
         }
         if line.marked {
-            let dots = points().map(|point| Circle::new(point, 4 * SCALE, line.colour.filled()));
+            let dots =
+                line.points.iter().map(|point| Circle::new(on_axis(point), 4 * SCALE, line.colour.filled()));
             chart.draw_series(dots).map_err(ReportError::draw)?;
         }
     }
@@ -200,6 +211,24 @@ fn finite(points: impl Iterator<Item = (f64, f64)>) -> Vec<(f64, f64)> {
     points.filter(|(_, value)| value.is_finite()).collect()
 }
 
+/// At most [`MOST_POINTS`] points with the same outline: of each stretch the
+/// lowest and the highest. More points than pixels only take time to draw.
+fn thin(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
+    let stretch = points.len().div_ceil(MOST_POINTS / 2);
+    if stretch <= 2 {
+        return points;
+    }
+    let extremes = |stretch: &[(f64, f64)]| {
+        let lowest = stretch.iter().copied().min_by(|a, b| a.1.total_cmp(&b.1));
+        let highest = stretch.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1));
+        let mut both: Vec<_> = lowest.into_iter().chain(highest).collect();
+        both.sort_by(|a, b| a.0.total_cmp(&b.0));
+        both.dedup();
+        both
+    };
+    points.chunks(stretch).flat_map(extremes).collect()
+}
+
 fn epoch_points(history: &History, value: fn(&super::EpochRow) -> Option<f64>) -> Vec<(f64, f64)> {
     finite(history.epochs.iter().filter_map(|row| Some((row.step as f64, value(row)?))))
 }
@@ -241,6 +270,7 @@ fn scientific(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::StepRow;
     use super::super::metrics_log::tests::{epoch, step};
     use super::*;
 
@@ -307,6 +337,30 @@ mod tests {
         spiked.steps[500].loss = 1e6;
         assert!(loss_panel(&spiked).y_range.end < 3.0);
         assert_eq!(loss_panel(&History::default()).y_range, 0.0..1.0);
+    }
+
+    #[test]
+    fn a_jagged_curve_stays_in_its_panel() {
+        let mut jagged = History::default();
+        for number in 1..=2000 {
+            let loss = if number % 2 == 0 { 0.0 } else { 100.0 };
+            jagged.steps.push(StepRow { loss, ..step(1, number) });
+        }
+        let image = written(&jagged);
+        let faint = |pixel: &image::Rgb<u8>| pixel.0 == [FAINT.0, FAINT.1, FAINT.2];
+        assert!(image.enumerate_pixels().any(|(_, y, pixel)| y < 380 && faint(pixel)));
+        assert!(!image.enumerate_pixels().any(|(_, y, pixel)| y > 390 && faint(pixel)));
+    }
+
+    #[test]
+    fn long_curves_keep_their_outline() {
+        let mut points: Vec<_> = (0..100_000).map(|step| (f64::from(step), 1.0)).collect();
+        (points[50_000].1, points[70_000].1) = (9.0, -9.0);
+        let thinned = thin(points.clone());
+        assert!(thinned.len() <= MOST_POINTS);
+        assert!(thinned.contains(&points[50_000]) && thinned.contains(&points[70_000]));
+        assert!(thinned.is_sorted_by(|a, b| a.0 <= b.0));
+        assert_eq!(thin(points[..1000].to_vec()), points[..1000]);
     }
 
     #[test]

@@ -76,8 +76,7 @@ impl History {
     /// # Errors
     /// The file cannot be read, or a line before the last is no row of metrics.
     pub fn read(path: &Path) -> Result<History, ReportError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ReportError::Read { path: path.into(), source })?;
+        let text = read_text(path)?;
         let mut history = History::default();
         for (index, line) in text.split_inclusive('\n').enumerate() {
             match serde_json::from_str(line) {
@@ -91,12 +90,6 @@ impl History {
             }
         }
         Ok(history)
-    }
-
-    /// Drops what came after `step` steps.
-    fn keep_up_to(&mut self, step: usize) {
-        self.steps.retain(|row| row.step <= step);
-        self.epochs.retain(|row| row.step <= step);
     }
 }
 
@@ -128,25 +121,15 @@ impl MetricsLog {
     /// The files cannot be read or written, or are damaged.
     pub fn resume(folder: &Path, step: usize) -> Result<MetricsLog, ReportError> {
         let (csv, jsonl) = (folder.join(CSV), folder.join(JSONL));
-        let mut history = History::read(&jsonl)?;
-        history.keep_up_to(step);
-        let mut rows: Vec<Row> = history.steps.into_iter().map(Row::Step).collect();
-        let mut table = csv_header(&csv)?;
-        for row in history.epochs {
-            table.extend(csv_line(&csv, &row)?);
-            // An epoch stands after its last step.
-            let after = rows.partition_point(|other| match other {
-                Row::Step(other) => other.step <= row.step,
-                Row::Epoch(other) => other.step <= row.step,
-            });
-            rows.insert(after, Row::Epoch(row));
-        }
-        let mut lines = Vec::new();
-        for row in &rows {
-            lines.extend(json_line(&jsonl, row)?);
-        }
-        atomic::write(&csv, &table)?;
-        atomic::write(&jsonl, &lines)?;
+        // Read in full first, so that damage is found before anything is dropped.
+        History::read(&jsonl)?;
+        let steps_of_row = |line: &str| line.split(',').nth(1)?.parse::<usize>().ok();
+        keep_lines(&csv, |number, line| number == 1 || steps_of_row(line).is_some_and(|done| done <= step))?;
+        keep_lines(&jsonl, |_, line| match serde_json::from_str(line) {
+            Ok(Row::Step(row)) => row.step <= step,
+            Ok(Row::Epoch(row)) => row.step <= step,
+            Err(_) => false,
+        })?;
         let existing = OpenOptions::new().append(true).clone();
         Ok(MetricsLog { csv: Appender::open(csv, &existing)?, jsonl: Appender::open(jsonl, &existing)? })
     }
@@ -170,6 +153,22 @@ impl MetricsLog {
         let line = json_line(&self.jsonl.path, &Row::Epoch(*row))?;
         self.jsonl.append(&line)
     }
+}
+
+/// Keeps the lines that `keep` wants, by number from 1 and text, as they are.
+fn keep_lines(path: &Path, keep: impl Fn(usize, &str) -> bool) -> Result<(), ReportError> {
+    let mut kept = String::new();
+    for (index, line) in read_text(path)?.lines().enumerate() {
+        if keep(index + 1, line) {
+            kept += line;
+            kept.push('\n');
+        }
+    }
+    atomic::write(path, kept.as_bytes())
+}
+
+fn read_text(path: &Path) -> Result<String, ReportError> {
+    std::fs::read_to_string(path).map_err(|source| ReportError::Read { path: path.into(), source })
 }
 
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use std::f64::consts::PI;
 /// * constant: `lr`
 /// * cosine: `lr · (1 + cos(πk/n)) / 2`; Loshchilov and Hutter, "SGDR", 2017, equation 5
 ///   without restarts and with a lowest rate of 0, as `CosineAnnealingLR` of PyTorch
-/// * polynomial: `lr · (1 − k/n)^polynomial_power`; Chen et al., "DeepLab", 2017, section 4.1
+/// * polynomial: `lr · (1 − k/n)^polynomial_power`; the "poly" policy of Chen et al., "DeepLab", 2017
 ///
 /// Steps at or after the end have the rate of the end, which is 0 for the last two.
 /// A warm-up longer than the run never finishes.
