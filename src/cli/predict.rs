@@ -44,6 +44,11 @@ pub fn run(args: Args) -> Outcome {
     let mut predictor = Predictor::new(&gpu, &config, size);
     predictor.prepare(1, &mut states)?;
     load_weights(&gpu, &states, &config, &checkpoint)?;
+    let [masks, probabilities, overlays] =
+        ["masks", "probabilities", "overlays"].map(|name| args.out.join(name));
+    for folder in [&masks, &probabilities, &overlays] {
+        report::make_folder(folder)?;
+    }
     let start = Instant::now();
     let mut failed = 0;
     for file in &files {
@@ -62,12 +67,12 @@ pub fn run(args: Args) -> Outcome {
         let mask: Vec<bool> = map.iter().map(|p| f64::from(*p) > threshold).collect();
         let name = format!("{}.png", file.id);
         let (w, h) = (width as u32, height as u32);
-        report::write_mask(&args.out.join("masks").join(&name), &mask, w, h)?;
-        report::write_probability_map(&args.out.join("probabilities").join(&name), &map, w, h)?;
+        report::write_mask(&masks.join(&name), &mask, w, h)?;
+        report::write_probability_map(&probabilities.join(&name), &map, w, h)?;
         let image = decode::decode_image(&file.path, channels)?;
         let picture = report::picture(&image.pixels, channels, w, h)?;
         let overlay = Overlay { picture: &picture, truth: None, prediction: &mask };
-        report::write_overlay(&args.out.join("overlays").join(&name), &overlay)?;
+        report::write_overlay(&overlays.join(&name), &overlay)?;
         let foreground = mask.iter().filter(|m| **m).count();
         say!("{}: {:.2} % foreground", file.id, 100.0 * foreground as f64 / mask.len().max(1) as f64);
     }

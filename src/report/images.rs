@@ -46,7 +46,7 @@ pub fn write_png(path: &Path, image: impl Into<DynamicImage>) -> Result<(), Repo
     atomic::write(path, bytes.get_ref())
 }
 
-/// A picture of a network input of shape `channels × height × width`, 1 or 3
+/// A picture of a network input of shape `height × width × channels`, 1 or 3
 /// channels, whatever its scale: the lowest value becomes 0 and the highest 255.
 /// Values that are not finite become 0.
 ///
@@ -71,7 +71,7 @@ pub fn picture(values: &[f32], channels: usize, width: u32, height: u32) -> Resu
     let level = |value: f32| ((value - low) * scale).round() as u8;
     Ok(RgbImage::from_fn(width, height, |x, y| {
         let index = y as usize * width as usize + x as usize;
-        let channel = |number: usize| level(values[(number % channels) * pixels + index]);
+        let channel = |number: usize| level(values[index * channels + number % channels]);
         image::Rgb([channel(0), channel(1), channel(2)])
     }))
 }

@@ -17,5 +17,5 @@ pub use images::{picture, write_mask, write_probability_map};
 pub use metrics_log::{EpochRow, History, JSONL, StepRow};
 pub use overlay::{Overlay, write_overlay};
 pub use progress::Progress;
-pub use run_folder::{RunFolder, RunInfo, check_free};
+pub use run_folder::{RunFolder, RunInfo, check_free, make_folder};
 pub use sheet::{Case, Row, select, write_sheet};

@@ -121,6 +121,14 @@ pub fn check_free(path: &Path) -> Result<(), ReportError> {
     }
 }
 
+/// Makes a folder, with the folders above it, unless it is there.
+///
+/// # Errors
+/// It cannot be made.
+pub fn make_folder(path: &Path) -> Result<(), ReportError> {
+    std::fs::create_dir_all(path).map_err(|source| ReportError::Folder { path: path.into(), source })
+}
+
 /// Writes `value` as indented JSON with a line break at the end.
 ///
 /// # Errors

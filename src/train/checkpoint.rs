@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::schema::ModelConfig;
 use crate::nn::layout;
+use crate::report::{ReportError, atomic};
 use crate::tape::Shape;
 
 /// Key of the metadata entry that holds [`CheckpointInfo`] as JSON.
@@ -32,8 +33,8 @@ pub struct CheckpointInfo {
 pub enum CheckpointError {
     #[error("{path}: cannot be read: {source}")]
     Read { path: PathBuf, source: std::io::Error },
-    #[error("{path}: cannot be written: {source}")]
-    Write { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Write(#[from] ReportError),
     #[error("{path}: is no complete safetensors file ({message}); it may be truncated: copy it again, or use another checkpoint of the run")]
     Format { path: PathBuf, message: String },
     #[error("{path}: holds no description of its model (metadata entry \"wgseg\"): expected a checkpoint written by wgseg")]
@@ -48,18 +49,6 @@ pub enum CheckpointError {
     Dtype { path: PathBuf, name: String, found: String },
     #[error("{path}: tensor {name:?} holds a value that is not finite")]
     NotFinite { path: PathBuf, name: String },
-    #[error("{path}: the model has {found_in}→{found_out} channels at base {found_base}, depth {found_depth}; expected {expected_in}→{expected_out} at base {expected_base}, depth {expected_depth}: the checkpoint is of another architecture")]
-    Architecture {
-        path: PathBuf,
-        found_in: usize,
-        found_out: usize,
-        found_base: usize,
-        found_depth: usize,
-        expected_in: usize,
-        expected_out: usize,
-        expected_base: usize,
-        expected_depth: usize,
-    },
 }
 
 /// Named tensors in this crate's layout.
@@ -87,16 +76,7 @@ pub fn save<T: Serialize>(path: &Path, tensors: &Tensors, metadata: &T) -> Resul
     let json = serde_json::to_string(metadata).map_err(|e| format_error(e.to_string()))?;
     let metadata = HashMap::from([(METADATA_KEY.to_owned(), json)]);
     let bytes = safetensors::serialize(views, Some(metadata)).map_err(|e| format_error(e.to_string()))?;
-    write_atomically(path, &bytes).map_err(|source| CheckpointError::Write { path: path.to_owned(), source })
-}
-
-fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    std::io::Write::write_all(&mut file, bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
+    Ok(atomic::write(path, &bytes)?)
 }
 
 /// A checkpoint's bytes, checked to be whole.

@@ -361,6 +361,7 @@ impl Trainer {
     /// Curves, and overlays of the best checkpoint on the validation images.
     fn write_report(&mut self) -> Result<(), TrainError> {
         let pictures = self.folder.file("report");
+        report::make_folder(&pictures)?;
         let history = report::History::read(&self.folder.file(report::JSONL))?;
         report::write_curves(&pictures.join("curves.png"), &history)?;
         let best = Checkpoint::open(&self.folder.file(BEST))?;
