@@ -1,31 +1,31 @@
 //! Which kernels compute a convolution and its gradients.
+//!
+//! The gradient of the input is itself a convolution, of the result's gradient with the mirrored
+//! weights, so one kernel serves both directions by an `override`. Where the kernel is as large as
+//! the stride (the U-Net's up-sampling) no taps overlap, and the work is a 1×1 convolution of
+//! rearranged pixels.
 
 use super::geometry::Geometry;
-use crate::program::{Kernel, Lower, LowerError, Operand, Shader, Word};
+use crate::program::{Family, Kernel, Lower, LowerError, Operand, Shader, Word, spread};
 use crate::shader;
 
-static FORWARD_NAIVE: Shader = shader!("conv2d/forward_naive");
-static GRAD_INPUT_NAIVE: Shader = shader!("conv2d/grad_input_naive");
+static CONV_NAIVE: Shader = shader!("conv2d/conv_naive");
+static CONV_TILED: Shader = shader!("conv2d/conv_tiled");
+static CONV_CPU: Shader = shader!("conv2d/conv_cpu");
+static CONV_CPU_PLAIN: Shader = shader!("conv2d/conv_cpu_plain");
+static CONV_CPU_ANY: Shader = shader!("conv2d/conv_cpu_any");
 static GRAD_WEIGHT_NAIVE: Shader = shader!("conv2d/grad_weight_naive");
+static GRAD_WEIGHT_TILED: Shader = shader!("conv2d/grad_weight_tiled");
+static GRAD_WEIGHT_CPU: Shader = shader!("conv2d/grad_weight_cpu");
+static GRAD_WEIGHT_CPU_PLAIN: Shader = shader!("conv2d/grad_weight_cpu_plain");
+static GRAD_WEIGHT_CPU_ANY: Shader = shader!("conv2d/grad_weight_cpu_any");
+static SUM_SPLITS: Shader = shader!("conv2d/sum_splits");
+static SPACE_TO_DEPTH: Shader = shader!("conv2d/space_to_depth");
+static DEPTH_TO_SPACE: Shader = shader!("conv2d/depth_to_space");
 
-/// The uniform block that all naive kernels share.
-fn naive_params(g: &Geometry, has_bias: bool) -> [Word; 12] {
-    [
-        g.batch,
-        g.in_size[0],
-        g.in_size[1],
-        g.in_channels,
-        g.out_size[0],
-        g.out_size[1],
-        g.out_channels,
-        g.kernel[0],
-        g.kernel[1],
-        g.stride,
-        g.padding,
-        usize::from(has_bias),
-    ]
-    .map(Word::from)
-}
+/// Workgroups that the weight's gradient is split over, so that every core has work: a fixed
+/// number, so that its sums have one order everywhere.
+const SPLIT_GROUPS: usize = 64;
 
 /// `output = bias + input ∗ weight`.
 pub fn lower_forward(
@@ -36,9 +36,12 @@ pub fn lower_forward(
     bias: Option<Operand>,
     output: Operand,
 ) -> Result<(), LowerError> {
-    let operands = [input, weight, bias.unwrap_or(weight), output];
-    let params = naive_params(g, bias.is_some());
-    lower.dispatch_items(Kernel::new(&FORWARD_NAIVE), &params, &operands, g.output().len())
+    if let Some(flat) = pointwise(lower, g) {
+        let pixels = lower.scratch(flat.input().len());
+        rearrange(lower, &SPACE_TO_DEPTH, g, input, pixels, None)?;
+        return lower_conv(lower, &flat, Direction::Forward, pixels, weight, bias, output);
+    }
+    lower_conv(lower, g, Direction::Forward, input, weight, bias, output)
 }
 
 /// The gradient of the input; with a bias, a transposed convolution.
@@ -50,9 +53,12 @@ pub fn lower_grad_input(
     bias: Option<Operand>,
     grad_input: Operand,
 ) -> Result<(), LowerError> {
-    let operands = [grad_output, weight, bias.unwrap_or(weight), grad_input];
-    let params = naive_params(g, bias.is_some());
-    lower.dispatch_items(Kernel::new(&GRAD_INPUT_NAIVE), &params, &operands, g.input().len())
+    if let Some(flat) = pointwise(lower, g) {
+        let pixels = lower.scratch(flat.input().len());
+        lower_conv(lower, &flat, Direction::GradInput, grad_output, weight, None, pixels)?;
+        return rearrange(lower, &DEPTH_TO_SPACE, g, pixels, grad_input, bias);
+    }
+    lower_conv(lower, g, Direction::GradInput, grad_output, weight, bias, grad_input)
 }
 
 /// The gradient of the weight.
@@ -63,11 +69,188 @@ pub fn lower_grad_weight(
     grad_output: Operand,
     grad_weight: Operand,
 ) -> Result<(), LowerError> {
-    let operands = [input, grad_output, grad_weight];
-    lower.dispatch_items(
-        Kernel::new(&GRAD_WEIGHT_NAIVE),
-        &naive_params(g, false),
-        &operands,
-        g.weight().len(),
-    )
+    if let Some(flat) = pointwise(lower, g) {
+        let pixels = lower.scratch(flat.input().len());
+        rearrange(lower, &SPACE_TO_DEPTH, g, input, pixels, None)?;
+        return lower_grad_weight_kernel(lower, &flat, pixels, grad_output, grad_weight);
+    }
+    lower_grad_weight_kernel(lower, g, input, grad_output, grad_weight)
+}
+
+/// The 1×1 convolution that `g` is once its taps' pixels stand side by side as channels, if no
+/// taps overlap. Its weight `[1, 1, kernel_h · kernel_w · in, out]` is the same memory.
+fn pointwise(lower: &Lower, g: &Geometry) -> Option<Geometry> {
+    let [kernel_h, kernel_w] = g.kernel;
+    let covers = g.in_size == [g.out_size[0] * kernel_h, g.out_size[1] * kernel_w];
+    let apart = g.stride > 1 && g.kernel == [g.stride; 2] && g.padding == 0 && covers;
+    (apart && lower.family() == Family::Cpu && g.in_channels.is_multiple_of(4)).then_some(Geometry {
+        in_size: g.out_size,
+        in_channels: kernel_h * kernel_w * g.in_channels,
+        kernel: [1, 1],
+        stride: 1,
+        ..*g
+    })
+}
+
+/// Between `[batch, h · stride, w · stride, channels]` and `[batch, h, w, stride, stride, channels]`.
+fn rearrange(
+    lower: &mut Lower,
+    shader: &'static Shader,
+    g: &Geometry,
+    from: Operand,
+    to: Operand,
+    bias: Option<Operand>,
+) -> Result<(), LowerError> {
+    let quads = g.in_channels / 4;
+    let items = g.input().len() / 4;
+    let params = [items, g.out_size[1], g.stride, quads].map(Word::from);
+    let mut operands = vec![from];
+    let mut kernel = Kernel::new(shader);
+    if std::ptr::eq(shader, &DEPTH_TO_SPACE) {
+        kernel = kernel.with("HAS_BIAS", f64::from(u8::from(bias.is_some())));
+        operands.push(bias.unwrap_or(from));
+    }
+    operands.push(to);
+    lower.dispatch_items(kernel, &params, &operands, items)
+}
+
+/// Which way a convolution kernel is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Direction {
+    Forward,
+    GradInput,
+}
+
+/// The uniform block of a convolution kernel, as seen from the kernel: what it reads is `in_*`.
+fn params(g: &Geometry, direction: Direction) -> [usize; 9] {
+    let [input, output] = [(g.in_size, g.in_channels), (g.out_size, g.out_channels)];
+    let ((read, read_channels), (made, made_channels)) = match direction {
+        Direction::Forward => (input, output),
+        Direction::GradInput => (output, input),
+    };
+    [g.batch, read[0], read[1], read_channels, made[0], made[1], made_channels, g.padding, g.padding]
+}
+
+fn with_kernel_size(shader: &'static Shader, g: &Geometry) -> Kernel {
+    Kernel::new(shader).with("KERNEL_H", g.kernel[0] as f64).with("KERNEL_W", g.kernel[1] as f64)
+}
+
+fn lower_conv(
+    lower: &mut Lower,
+    g: &Geometry,
+    direction: Direction,
+    input: Operand,
+    weight: Operand,
+    bias: Option<Operand>,
+    output: Operand,
+) -> Result<(), LowerError> {
+    let params = params(g, direction);
+    let [batch, _, _, _, height, width, channels, ..] = params;
+    let pixels = batch * height * width;
+    let quads = g.in_channels.is_multiple_of(4) && g.out_channels.is_multiple_of(4);
+    let strided = g.stride != 1;
+    let transposed = direction == Direction::GradInput;
+    let small = g.kernel.iter().all(|k| *k <= 3);
+
+    let limit = lower.caps().max_workgroups;
+    let grid = |groups: usize, z: usize| {
+        let [x, y, _] = spread(groups as u64, limit);
+        [x, y, z as u32]
+    };
+    let (shader, grid) = match lower.family() {
+        Family::Tiled => {
+            let columns = tile_columns(channels);
+            (&CONV_TILED, grid(pixels.div_ceil(1024 / columns), channels.div_ceil(4 * columns)))
+        }
+        Family::Cpu if quads && !strided && small && lower.caps().subgroups => {
+            let tiles = batch * height.div_ceil(8) * width.div_ceil(8);
+            (&CONV_CPU, grid(tiles, channels.div_ceil(16)))
+        }
+        Family::Cpu if quads && !(strided && transposed) => {
+            let strips = batch * height * width.div_ceil(8);
+            (&CONV_CPU_PLAIN, grid(strips.div_ceil(8), channels.div_ceil(8)))
+        }
+        Family::Cpu if !(strided && transposed) => {
+            let strips = batch * height * width.div_ceil(4);
+            (&CONV_CPU_ANY, grid(strips.div_ceil(8), channels.div_ceil(4)))
+        }
+        _ => (&CONV_NAIVE, grid((pixels * channels).div_ceil(64), 1)),
+    };
+    let mut kernel = with_kernel_size(shader, g)
+        .with("TRANSPOSED", f64::from(u8::from(transposed)))
+        .with("HAS_BIAS", f64::from(u8::from(bias.is_some())));
+    if !std::ptr::eq(shader, &CONV_CPU) {
+        kernel = kernel.with("STRIDE", g.stride as f64);
+    }
+    if std::ptr::eq(shader, &CONV_TILED) {
+        kernel = kernel.with("COLS", tile_columns(channels) as f64);
+    }
+    // Without a bias its binding takes any buffer.
+    let operands = [input, weight, bias.unwrap_or(weight), output];
+    lower.dispatch(kernel, &params.map(Word::from), &operands, grid)
+}
+
+/// Columns of four channels in a tile: the fewest that hold all channels, at most 16.
+fn tile_columns(channels: usize) -> usize {
+    channels.div_ceil(4).next_power_of_two().clamp(4, 16)
+}
+
+fn lower_grad_weight_kernel(
+    lower: &mut Lower,
+    g: &Geometry,
+    input: Operand,
+    grad_output: Operand,
+    grad_weight: Operand,
+) -> Result<(), LowerError> {
+    let mut params = params(g, Direction::Forward).to_vec();
+    let quads = g.in_channels.is_multiple_of(4) && g.out_channels.is_multiple_of(4);
+    let small = g.kernel.iter().all(|k| *k <= 3);
+    let [kernel_h, kernel_w] = g.kernel;
+    let [height, width] = g.out_size;
+    let rows = g.batch * height;
+
+    // Workgroups that one split takes, in x and y, and the most splits there are.
+    let (shader, groups, most) = match lower.family() {
+        Family::Tiled => {
+            let columns = tile_columns(g.out_channels);
+            let x = (kernel_h * kernel_w * g.in_channels).div_ceil(1024 / columns);
+            (&GRAD_WEIGHT_TILED, [x, g.out_channels.div_ceil(4 * columns)], (rows * width).div_ceil(32))
+        }
+        Family::Cpu if quads && g.stride == 1 && small && lower.caps().subgroups => {
+            let pairs = (g.batch * width.div_ceil(8)).div_ceil(2);
+            (&GRAD_WEIGHT_CPU, [g.in_channels / 4, g.out_channels.div_ceil(16)], pairs)
+        }
+        Family::Cpu if quads => {
+            let threads = kernel_h * kernel_w * g.in_channels.div_ceil(8) * g.out_channels.div_ceil(8);
+            (&GRAD_WEIGHT_CPU_PLAIN, [threads.div_ceil(8), 1], rows)
+        }
+        Family::Cpu if kernel_w <= 3 => {
+            let threads = kernel_h * g.in_channels * g.out_channels.div_ceil(4);
+            (&GRAD_WEIGHT_CPU_ANY, [threads.div_ceil(8), 1], rows)
+        }
+        _ => {
+            let kernel = with_kernel_size(&GRAD_WEIGHT_NAIVE, g).with("STRIDE", g.stride as f64);
+            let params: Vec<Word> = params.into_iter().map(Word::from).collect();
+            let operands = [input, grad_output, grad_weight];
+            return lower.dispatch_items(kernel, &params, &operands, g.weight().len());
+        }
+    };
+    let splits = SPLIT_GROUPS.div_ceil(groups[0] * groups[1]).min(most).max(1);
+    let mut kernel = with_kernel_size(shader, g);
+    if !std::ptr::eq(shader, &GRAD_WEIGHT_CPU) {
+        kernel = kernel.with("STRIDE", g.stride as f64);
+    }
+    if std::ptr::eq(shader, &GRAD_WEIGHT_TILED) {
+        kernel = kernel.with("COLS", tile_columns(g.out_channels) as f64);
+    }
+    let by_row = std::ptr::eq(shader, &GRAD_WEIGHT_CPU_PLAIN) || std::ptr::eq(shader, &GRAD_WEIGHT_CPU_ANY);
+    let [x, y] = groups.map(|n| n as u32);
+    let grid = if by_row { [x, splits as u32, 1] } else { [x, y, splits as u32] };
+    params.push(splits);
+    let params: Vec<Word> = params.into_iter().map(Word::from).collect();
+    let count = g.weight().len();
+    let partials = lower.scratch(splits * count);
+    lower.dispatch(kernel, &params, &[input, grad_output, partials], grid)?;
+    let params = [count, splits].map(Word::from);
+    lower.dispatch_items(Kernel::new(&SUM_SPLITS), &params, &[partials, grad_weight], count)
 }

@@ -1,0 +1,336 @@
+//! The program as a user runs it: the main job end to end, and what it says of bad input.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+
+use common::wgseg;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A config small enough for a test.
+const TINY: [&str; 14] = [
+    "--set", "data.size=32", "--set", "model.base_channels=4", "--set", "model.depth=2", "--set",
+    "train.batch_size=4", "--set", "train.epochs=2", "--set", "train.steps_per_epoch=6", "--set",
+    "train.learning_rate=0.01",
+];
+
+fn phantom(folder: &TempDir) -> PathBuf {
+    let data = folder.path().join("data");
+    wgseg()
+        .args(["data", "phantom", "--count", "24", "--size", "32", "--seed", "3", "--out"])
+        .arg(&data)
+        .assert()
+        .success();
+    data
+}
+
+fn train(data: &Path, out: &Path, more: &[&str]) -> assert_cmd::assert::Assert {
+    wgseg().args(["train", "phantom"]).args(TINY).args(more).arg("--data").arg(data).arg("--out").arg(out).assert()
+}
+
+/// Runs, expects failure with code 1 and nothing on stdout, and returns stderr.
+fn failure(command: &mut assert_cmd::Command) -> String {
+    let output = command.assert().failure().code(1).stdout("").get_output().clone();
+    String::from_utf8(output.stderr).expect("UTF-8")
+}
+
+fn expect_words(message: &str, words: &[&str]) {
+    for word in words {
+        assert!(message.contains(word), "{word:?} is not in: {message}");
+    }
+}
+
+#[test]
+fn train_evaluate_predict_and_the_same_bits_twice() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = phantom(&folder);
+    let run = folder.path().join("run");
+    train(&data, &run, &[]).success();
+    for name in [
+        "best.safetensors", "last.safetensors", "config.toml", "metrics.csv", "metrics.jsonl", "run.json",
+        "split.csv", "report/curves.png", "report/validation.png",
+    ] {
+        assert!(run.join(name).is_file(), "{name} is missing");
+    }
+
+    // A second run with the same seed, stopped nowhere, writes the same bytes.
+    let again = folder.path().join("again");
+    train(&data, &again, &[]).success();
+    for name in ["best.safetensors", "last.safetensors", "training_state.safetensors"] {
+        let bytes = |run: &Path| std::fs::read(run.join(name)).expect(name);
+        assert!(bytes(&run) == bytes(&again), "{name} differs between two runs of one seed");
+    }
+    let other = folder.path().join("other");
+    train(&data, &other, &["--seed", "9"]).success();
+    let last = |run: &Path| std::fs::read(run.join("last.safetensors")).expect("last");
+    assert!(last(&run) != last(&other), "another seed gives other weights");
+
+    let model = run.join("best.safetensors");
+    let output = wgseg()
+        .args(["evaluate", "--split", "test", "--json", "--data"])
+        .arg(&data)
+        .arg("--model")
+        .arg(&model)
+        .assert()
+        .success()
+        .get_output()
+        .clone();
+    let scores: Value = serde_json::from_slice(&output.stdout).expect("one JSON document on stdout");
+    let dice = scores["dice"]["mean"].as_f64().expect("dice.mean");
+    assert!((0.0..=1.0).contains(&dice), "{dice}");
+    let images = scores["images"].as_array().expect("images");
+    assert!(!images.is_empty());
+    let mean = images.iter().map(|i| i["dice"].as_f64().expect("dice")).sum::<f64>() / images.len() as f64;
+    assert!((mean - dice).abs() < 1e-12, "dice.mean is the mean over images");
+    for key in ["precision", "recall"] {
+        assert!(scores.get(key).is_some(), "{key}");
+    }
+    assert!(scores["iou"]["mean"].is_number());
+
+    let predicted = folder.path().join("predicted");
+    wgseg()
+        .arg("predict")
+        .arg("--model")
+        .arg(&model)
+        .arg("--out")
+        .arg(&predicted)
+        .arg(data.join("images"))
+        .assert()
+        .success();
+    for kind in ["masks", "probabilities", "overlays"] {
+        assert_eq!(std::fs::read_dir(predicted.join(kind)).expect(kind).count(), 24, "{kind}");
+    }
+}
+
+#[test]
+fn an_interrupted_run_resumes_to_the_same_bits() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = phantom(&folder);
+    let whole = folder.path().join("whole");
+    train(&data, &whole, &[]).success();
+
+    let cut = folder.path().join("cut");
+    let long: Vec<&str> = TINY.to_vec();
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_wgseg"))
+        .args(["train", "phantom"])
+        .args(&long)
+        .arg("--data")
+        .arg(&data)
+        .arg("--out")
+        .arg(&cut)
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("wgseg starts");
+    // As soon as the first epoch is saved the run is killed, without a chance to tidy up.
+    let saved = cut.join("training_state.safetensors");
+    while !saved.exists() && child.try_wait().expect("a child").is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    child.kill().expect("kill");
+    child.wait().expect("wait");
+    train(&data, &cut, &["--resume"]).success();
+    for name in ["best.safetensors", "last.safetensors"] {
+        let bytes = |run: &Path| std::fs::read(run.join(name)).expect(name);
+        assert!(bytes(&whole) == bytes(&cut), "{name} differs after a resume");
+    }
+    let rows = |run: &Path| std::fs::read_to_string(run.join("metrics.csv")).expect("metrics").lines().count();
+    assert_eq!(rows(&whole), rows(&cut));
+
+    // With another config there is nothing to resume.
+    let message = failure(
+        wgseg().args(["train", "phantom"]).args(TINY).args(["--set", "train.batch_size=2", "--resume", "--data"])
+            .arg(&data).arg("--out").arg(&cut),
+    );
+    expect_words(&message, &["train.batch_size", "4", "2"]);
+}
+
+#[test]
+fn weights_load_with_pytorchs_names_and_layout() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = phantom(&folder);
+    let run = folder.path().join("run");
+    train(&data, &run, &[]).success();
+    let ours = std::fs::read(run.join("last.safetensors")).expect("last");
+    let ours = safetensors::SafeTensors::deserialize(&ours).expect("safetensors");
+    let fixture = std::fs::read(common::fixture("torch_steps.safetensors")).expect("the fixture");
+    let theirs = safetensors::SafeTensors::deserialize(&fixture).expect("safetensors");
+    // The fixture's U-Net is one stage deeper; stage 0 to 2, the decoder's last block and the head are alike.
+    for name in ["down.0.0.weight", "down.0.1.running_var", "down.2.3.weight", "head.weight", "head.bias"] {
+        let shape = |tensors: &safetensors::SafeTensors, name: &str| {
+            tensors.tensor(name).unwrap_or_else(|_| panic!("no {name}")).shape().to_vec()
+        };
+        assert_eq!(shape(&ours, name), shape(&theirs, &format!("init.{name}")), "{name}");
+    }
+    let up = |tensors: &safetensors::SafeTensors, name: &str| tensors.tensor(name).expect("up").shape().to_vec();
+    assert_eq!(up(&ours, "up.0.weight"), [16, 8, 2, 2]);
+    assert_eq!(up(&theirs, "init.up.0.weight"), [32, 16, 2, 2]);
+}
+
+#[test]
+fn verify_one_op_as_json() {
+    let output = wgseg().args(["verify", "--op", "relu", "--json"]).assert().success().get_output().clone();
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(report["failed"], 0);
+    assert_eq!(report["passed"].as_u64().expect("passed") as usize, report["ops"].as_array().expect("ops").len());
+    for key in ["op", "case", "pass", "max_error", "bound"] {
+        assert!(report["ops"][0].get(key).is_some(), "{key}");
+    }
+    assert!(report["adapter"].is_string());
+}
+
+#[test]
+fn verify_an_unknown_op() {
+    let message = failure(wgseg().args(["verify", "--op", "convd2"]));
+    expect_words(&message, &["convd2", "conv2d"]);
+}
+
+#[test]
+fn adapters_as_json() {
+    let output = wgseg().args(["adapters", "--json"]).assert().success().get_output().clone();
+    let adapters: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(adapters[0]["chosen"], true);
+}
+
+#[test]
+fn an_unknown_adapter() {
+    let message = failure(wgseg().args(["verify", "--op", "add", "--adapter", "no such card"]));
+    expect_words(&message, &["no such card", "there are", "0:"]);
+}
+
+#[test]
+fn no_adapter_at_all() {
+    let mut command = wgseg();
+    command.env("VK_DRIVER_FILES", "/nonexistent.json").env("VK_ICD_FILENAMES", "/nonexistent.json");
+    command.env("WGPU_BACKEND", "vulkan").args(["verify", "--op", "add"]);
+    let message = failure(&mut command);
+    expect_words(&message, &["no GPU adapter", "install", "mesa-vulkan-drivers"]);
+}
+
+#[test]
+fn an_output_folder_that_is_not_empty() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = phantom(&folder);
+    let out = folder.path().join("full");
+    std::fs::create_dir(&out).expect("a folder");
+    std::fs::write(out.join("notes.txt"), "mine").expect("a file");
+    let output = train(&data, &out, &[]).failure().code(1).get_output().clone();
+    expect_words(&String::from_utf8_lossy(&output.stderr), &["full", "not empty"]);
+    assert_eq!(std::fs::read_dir(&out).expect("out").count(), 1, "nothing was written");
+}
+
+#[test]
+fn an_output_folder_that_is_a_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = phantom(&folder);
+    let out = folder.path().join("file");
+    std::fs::write(&out, "x").expect("a file");
+    let output = train(&data, &out, &[]).failure().code(1).get_output().clone();
+    expect_words(&String::from_utf8_lossy(&output.stderr), &["file"]);
+}
+
+#[test]
+fn a_bad_config_or_bad_data_leaves_no_run_folder() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = phantom(&folder);
+    let out = folder.path().join("run");
+    let output = train(&data, &out, &["--set", "model.depht=3"]).failure().code(1).get_output().clone();
+    expect_words(&String::from_utf8_lossy(&output.stderr), &["model.depht", "model.depth"]);
+    assert!(!out.exists());
+    std::fs::write(data.join("images/phantom_0001.png"), b"\x89PNG").expect("a file");
+    let output = train(&data, &out, &[]).failure().code(1).get_output().clone();
+    expect_words(&String::from_utf8_lossy(&output.stderr), &["phantom_0001.png"]);
+    assert!(!out.exists());
+}
+
+#[test]
+fn a_loss_that_becomes_nan_stops_and_keeps_the_checkpoint() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = phantom(&folder);
+    let out = folder.path().join("run");
+    let more = ["--set", "train.optimizer=sgd", "--set", "train.learning_rate=1e30", "--set", "train.epochs=3"];
+    let output = train(&data, &out, &more).failure().code(1).get_output().clone();
+    expect_words(&String::from_utf8_lossy(&output.stderr), &["the loss became", "step", "train.learning_rate"]);
+    for name in ["best.safetensors", "last.safetensors"] {
+        if let Ok(bytes) = std::fs::read(out.join(name)) {
+            safetensors::SafeTensors::deserialize(&bytes).expect("a checkpoint is whole");
+        }
+    }
+}
+
+#[test]
+fn a_program_that_is_too_large_for_the_adapter() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = phantom(&folder);
+    let out = folder.path().join("run");
+    let more = ["--set", "data.size=2048", "--set", "model.base_channels=64", "--set", "train.batch_size=8"];
+    let output = train(&data, &out, &more).failure().code(1).get_output().clone();
+    expect_words(&String::from_utf8_lossy(&output.stderr), &["bytes", "train.batch_size"]);
+    assert!(!out.exists());
+}
+
+/// A trained model and its data, for the tests of bad checkpoints.
+fn model() -> (TempDir, PathBuf, PathBuf) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = phantom(&folder);
+    let run = folder.path().join("run");
+    train(&data, &run, &["--set", "train.epochs=1", "--set", "train.steps_per_epoch=1"]).success();
+    let model = run.join("last.safetensors");
+    (folder, data, model)
+}
+
+#[test]
+fn bad_checkpoints() {
+    let (folder, data, good) = model();
+    let evaluate = |model: &Path| {
+        failure(wgseg().args(["evaluate", "--json", "--data"]).arg(&data).arg("--model").arg(model))
+    };
+    let missing = folder.path().join("none.safetensors");
+    expect_words(&evaluate(&missing), &["none.safetensors", "read"]);
+
+    let truncated = folder.path().join("truncated.safetensors");
+    let bytes = std::fs::read(&good).expect("a checkpoint");
+    std::fs::write(&truncated, &bytes[..bytes.len() / 2]).expect("a file");
+    expect_words(&evaluate(&truncated), &["truncated.safetensors", "truncated"]);
+
+    let foreign = common::fixture("torch_steps.safetensors");
+    expect_words(&evaluate(&foreign), &["torch_steps.safetensors", "wgseg"]);
+
+    // The description says base 4, the tensors are of base 4; with base 8 none fits.
+    let other = folder.path().join("other.safetensors");
+    let text = String::from_utf8_lossy(&bytes[..2000]).into_owned();
+    let at = text.find("base_channels").expect("a description") + "base_channels\\\":".len();
+    let mut changed = bytes.clone();
+    assert_eq!(changed[at], b'4');
+    changed[at] = b'8';
+    std::fs::write(&other, changed).expect("a file");
+    expect_words(&evaluate(&other), &["other.safetensors", "tensor", "architecture"]);
+}
+
+#[test]
+fn predict_tells_bad_images_and_does_the_others() {
+    let (folder, data, model) = model();
+    let bad = folder.path().join("bad.png");
+    std::fs::write(&bad, b"").expect("a file");
+    let out = folder.path().join("predicted");
+    let output = wgseg()
+        .arg("predict")
+        .arg("--model")
+        .arg(&model)
+        .arg("--out")
+        .arg(&out)
+        .arg(&bad)
+        .arg(data.join("images/phantom_0001.png"))
+        .assert()
+        .failure()
+        .code(1)
+        .get_output()
+        .clone();
+    expect_words(&String::from_utf8_lossy(&output.stderr), &["bad.png", "empty"]);
+    assert!(out.join("masks/phantom_0001.png").is_file());
+}
+
+#[test]
+fn wrong_usage_has_exit_code_2() {
+    wgseg().arg("trian").assert().failure().code(2);
+}
