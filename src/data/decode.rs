@@ -1,7 +1,8 @@
 //! Image and mask files to pixels.
 //!
 //! Pixels are taken as stored: EXIF rotation and colour profiles are not
-//! applied, because masks do not carry them.
+//! applied, because masks do not carry them. Of a file with several pages or
+//! frames the first is read.
 
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
