@@ -346,6 +346,25 @@ mod tests {
         assert!(matches!(both(&bytes), Problem::Corrupt { .. }));
     }
 
+    #[test]
+    fn random_damage_never_panics() {
+        use rand::RngExt;
+        let mut rng = crate::rng::rng(0, crate::rng::Purpose::Case, 0);
+        for whole in [png_bytes(9, 7, 3, 8), jpeg_bytes(9, 7, 3), tiff_bytes(9, 7, 1, 16)] {
+            for _ in 0..200 {
+                let mut bytes = whole.clone();
+                for _ in 0..rng.random_range(1..4) {
+                    let at = rng.random_range(0..bytes.len());
+                    bytes[at] = rng.random();
+                }
+                // Some damage leaves a valid file; then its pixels must fit its size.
+                if let Ok(image) = image_of(&bytes, 1) {
+                    assert_eq!(image.pixels.len(), image.width * image.height);
+                }
+            }
+        }
+    }
+
     /// A PNG whose header says `width`×`height`.
     fn claims(width: u32, height: u32) -> Vec<u8> {
         let mut bytes = png_bytes(2, 2, 1, 8);

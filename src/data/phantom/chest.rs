@@ -216,6 +216,9 @@ impl Body {
         let mut value = 0.30 + 0.27 * thick + 0.10 * belly * thick + 0.05 * self.soft.at(p);
         let mut ill = false;
         for lung in &self.lungs {
+            if lung.side * (x - 0.5) < 0.0 {
+                continue;
+            }
             let inside = depth(p, &lung.outline);
             let share = ramp(-0.008, 0.010, inside);
             if share == 0.0 {
@@ -376,8 +379,8 @@ impl Lung {
             // Thinner than a pixel a vessel gets fainter instead.
             let width = v.width.max(0.45 * pixel);
             let reach = 3.0 * width;
-            let (low, high) = (v.from.1.min(v.to.1) - reach, v.from.1.max(v.to.1) + reach);
-            if p.1 > low && p.1 < high {
+            let near = |p: f32, a: f32, b: f32| p > a.min(b) - reach && p < a.max(b) + reach;
+            if near(p.1, v.from.1, v.to.1) && near(p.0, v.from.0, v.to.0) {
                 let d = to_segment(p, v.from, v.to);
                 if d < reach {
                     most = most.max(v.strength * (v.width / width) * bell(d, width));

@@ -30,15 +30,21 @@ pub fn lerp(a: f32, b: f32, t: f32) -> f32 {
 
 /// Distance of `p` to the segment from `a` to `b`.
 pub fn to_segment(p: Point, a: Point, b: Point) -> f32 {
+    squared_to_segment(p, a, b).sqrt()
+}
+
+/// Squared, for the nearest of many is found without roots.
+fn squared_to_segment(p: Point, a: Point, b: Point) -> f32 {
     let (dx, dy) = (b.0 - a.0, b.1 - a.1);
     let length = (dx * dx + dy * dy).max(1e-12);
     let t = (((p.0 - a.0) * dx + (p.1 - a.1) * dy) / length).clamp(0.0, 1.0);
-    (p.0 - a.0 - t * dx).hypot(p.1 - a.1 - t * dy)
+    (p.0 - a.0 - t * dx).powi(2) + (p.1 - a.1 - t * dy).powi(2)
 }
 
 /// Distance of `p` to an open line of points.
 pub fn to_line(p: Point, line: &[Point]) -> f32 {
-    line.windows(2).map(|w| to_segment(p, w[0], w[1])).fold(f32::INFINITY, f32::min)
+    let squared = line.windows(2).map(|w| squared_to_segment(p, w[0], w[1]));
+    squared.fold(f32::INFINITY, f32::min).sqrt()
 }
 
 /// Distance of `p` to the edge of a closed outline, positive inside.
@@ -47,12 +53,13 @@ pub fn depth(p: Point, outline: &[Point]) -> f32 {
     let mut inside = false;
     let edges = outline.iter().zip(outline.iter().cycle().skip(1));
     for (&a, &b) in edges {
-        nearest = nearest.min(to_segment(p, a, b));
+        nearest = nearest.min(squared_to_segment(p, a, b));
         if (a.1 > p.1) != (b.1 > p.1) && p.0 < a.0 + (p.1 - a.1) / (b.1 - a.1) * (b.0 - a.0) {
             inside = !inside;
         }
     }
-    if inside { nearest } else { -nearest }
+    let distance = nearest.sqrt();
+    if inside { distance } else { -distance }
 }
 
 /// Points along a smooth curve through `knots` (Catmull-Rom), `steps` for each stretch.
