@@ -301,7 +301,8 @@ impl fmt::Display for CheckReport {
         let more = if self.mask_values_distinct > VALUES_SHOWN { ", …" } else { "" };
         let values = joined(shown.map(|v| format!("{}: {} pixels", v.value, v.pixels)));
         writeln!(f, "mask values  {values}{more}")?;
-        writeln!(f, "foreground  {}", percent(self.foreground_share).replace(['(', ')'], ""))?;
+        let share = self.foreground_share.map(|s| format!("{:.1}% of all pixels", 100.0 * s));
+        writeln!(f, "foreground   {}", share.as_deref().unwrap_or("none"))?;
         writeln!(
             f,
             "duplicates   {}",
