@@ -50,9 +50,9 @@ impl Dataset {
     /// image, misses one, names one twice, has an unknown word or leaves a part empty. The first
     /// problem is returned; [`super::check()`] lists all.
     pub fn open(dir: &Path, config: &DataConfig) -> Result<Self, DataError> {
-        let (items, problems) = scan(dir);
+        let Scan { ids, items, problems } = scan(dir);
         first(problems)?;
-        let (parts, split_file, problems) = assign(dir, &items, config);
+        let (parts, split_file, problems) = assign(dir, &ids, config);
         first(problems)?;
         // Without problems every image has a part.
         let parts: Vec<Part> = parts.into_iter().flatten().collect();
@@ -102,8 +102,18 @@ fn first(problems: Vec<DataError>) -> Result<(), DataError> {
     problems.into_iter().next().map_or(Ok(()), Err)
 }
 
-/// The sound pairs of a folder, sorted by id, and everything that is wrong with the others.
-pub(super) fn scan(dir: &Path) -> (Vec<Item>, Vec<DataError>) {
+/// What a data folder holds, judged by names and headers.
+#[derive(Default)]
+pub(super) struct Scan {
+    /// The ids of all images, sorted, those with a problem too.
+    pub ids: Vec<String>,
+    /// The sound pairs, sorted by id.
+    pub items: Vec<Item>,
+    /// Everything that is wrong with the others.
+    pub problems: Vec<DataError>,
+}
+
+pub(super) fn scan(dir: &Path) -> Scan {
     let mut problems = Vec::new();
     let (images_dir, masks_dir) = (dir.join("images"), dir.join("masks"));
     let folder = if !dir.exists() {
@@ -116,13 +126,14 @@ pub(super) fn scan(dir: &Path) -> (Vec<Item>, Vec<DataError>) {
         Ok(())
     };
     if let Err(problem) = folder {
-        return (Vec::new(), vec![DataError::at(dir, problem)]);
+        return Scan { problems: vec![DataError::at(dir, problem)], ..Scan::default() };
     }
     let images = stems(&images_dir, &mut problems);
     let mut masks = stems(&masks_dir, &mut problems);
     if images.is_empty() && problems.is_empty() {
         problems.push(DataError::at(&images_dir, Problem::NoImages));
     }
+    let ids = images.keys().cloned().collect();
     let mut items = Vec::new();
     for (id, image) in images {
         match masks.remove(&id) {
@@ -138,7 +149,7 @@ pub(super) fn scan(dir: &Path) -> (Vec<Item>, Vec<DataError>) {
     for (id, mask) in masks {
         problems.push(DataError::at(&mask, Problem::NoImage { stem: id, folder: images_dir.clone() }));
     }
-    (items, problems)
+    Scan { ids, items, problems }
 }
 
 fn pair(id: String, image: PathBuf, mask: PathBuf) -> Result<Item, Vec<DataError>> {
@@ -220,29 +231,29 @@ pub(super) fn stem(path: &Path) -> Result<Option<String>, DataError> {
     }
 }
 
-/// The part of each item (none where a bad split does not say), where it was read, and what is wrong.
+/// The part of each image (none where a bad split does not say), where it was read, and what is wrong.
 pub(super) fn assign(
     dir: &Path,
-    items: &[Item],
+    ids: &[String],
     config: &DataConfig,
 ) -> (Vec<Option<Part>>, Option<PathBuf>, Vec<DataError>) {
     let default = dir.join("split.csv");
     let file = config.split_file.clone().or_else(|| default.exists().then_some(default));
     let (parts, mut problems) = match &file {
         Some(file) => {
-            let ids: Vec<&str> = items.iter().map(|i| i.id.as_str()).collect();
+            let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
             split::read(file, &ids)
         }
-        None => match split::draw(items.len(), config.seed, config.val_fraction, config.test_fraction) {
+        None => match split::draw(ids.len(), config.seed, config.val_fraction, config.test_fraction) {
             Ok(parts) => (parts.into_iter().map(Some).collect(), Vec::new()),
-            Err(error) => (vec![None; items.len()], vec![error]),
+            Err(error) => (vec![None; ids.len()], vec![error]),
         },
     };
     if problems.is_empty() {
         for part in Part::ALL {
             if !parts.contains(&Some(part)) {
                 let path = file.as_deref().unwrap_or(dir);
-                problems.push(DataError::at(path, Problem::EmptyPart { part, images: items.len() }));
+                problems.push(DataError::at(path, Problem::EmptyPart { part, images: ids.len() }));
             }
         }
     }

@@ -1,7 +1,8 @@
 //! Image and mask files to pixels.
 //!
 //! Pixels are taken as stored: EXIF rotation and colour profiles are not
-//! applied, because masks do not carry them.
+//! applied, because masks do not carry them. Of a file with several pages or
+//! frames the first is read.
 
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -343,6 +344,25 @@ mod tests {
         let middle = bytes.len() / 2;
         bytes[middle] ^= 0xFF;
         assert!(matches!(both(&bytes), Problem::Corrupt { .. }));
+    }
+
+    #[test]
+    fn random_damage_never_panics() {
+        use rand::RngExt;
+        let mut rng = crate::rng::rng(0, crate::rng::Purpose::Case, 0);
+        for whole in [png_bytes(9, 7, 3, 8), jpeg_bytes(9, 7, 3), tiff_bytes(9, 7, 1, 16)] {
+            for _ in 0..200 {
+                let mut bytes = whole.clone();
+                for _ in 0..rng.random_range(1..4) {
+                    let at = rng.random_range(0..bytes.len());
+                    bytes[at] = rng.random();
+                }
+                // Some damage leaves a valid file; then its pixels must fit its size.
+                if let Ok(image) = image_of(&bytes, 1) {
+                    assert_eq!(image.pixels.len(), image.width * image.height);
+                }
+            }
+        }
     }
 
     /// A PNG whose header says `width`×`height`.

@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use image::{ExtendedColorType, ImageDecoder, codecs::tiff::TiffDecoder};
@@ -187,7 +188,13 @@ impl<S: Seek> SeekRelative for S {
 }
 
 fn tiff(reader: BufReader<File>) -> Result<Header, Problem> {
-    let decoder = TiffDecoder::new(reader).map_err(|e| tiff_problem(&e))?;
+    // A decoder that panics on a malformed file must not take the run down.
+    let decoder = catch_unwind(AssertUnwindSafe(|| TiffDecoder::new(reader)))
+        .map_err(|_| Problem::Corrupt {
+            format: Format::Tiff.name(),
+            message: "the decoder failed on it".into(),
+        })?
+        .map_err(|e| tiff_problem(&e))?;
     let (width, height) = decoder.dimensions();
     let (channels, bits) = match decoder.original_color_type() {
         ExtendedColorType::L1 => (1, 1),

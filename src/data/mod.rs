@@ -7,7 +7,7 @@
 
 pub mod augment;
 pub mod cache;
-//pub mod check;
+pub mod check;
 pub mod dataset;
 pub mod decode;
 pub mod error;
@@ -15,7 +15,7 @@ pub mod header;
 pub mod images;
 pub mod loader;
 mod parallel;
-//pub mod phantom;
+pub mod phantom;
 pub mod resize;
 pub mod sampler;
 pub mod split;
@@ -25,7 +25,7 @@ pub mod standardise;
 mod testing;
 
 pub use cache::{Batch, Cache};
-//pub use check::{CheckReport, check};
+pub use check::{CheckReport, check};
 pub use dataset::{Dataset, Item};
 pub use error::{DataError, Problem};
 pub use images::{ImageFile, Prepared, list_images, prepare_image};

@@ -3,6 +3,7 @@
 use rand::{Rng, RngExt};
 
 use super::error::{DataError, Problem};
+use super::split::Part;
 use crate::rng::{Purpose, rng};
 
 /// An endless order over images: one seeded permutation after another.
@@ -44,7 +45,7 @@ impl Sampler {
         let of_kind = |kind: bool| (0..positives.len()).filter(|&i| positives[i] == kind).collect();
         let groups = match positive_fraction {
             None if positives.is_empty() => {
-                return Err(DataError::bare(Problem::Labelled { wanted: batch_size, available: 0 }));
+                return Err(DataError::bare(Problem::EmptyPart { part: Part::Train, images: 0 }));
             }
             None => vec![Group { members: (0..positives.len()).collect(), places: batch_size }],
             Some(f) if !(0.0..=1.0).contains(&f) => {

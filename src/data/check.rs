@@ -1,0 +1,432 @@
+//! A full look at a data folder: everything that is wrong with it, and what it holds.
+
+use std::collections::BTreeMap;
+use std::collections::hash_map::DefaultHasher;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::dataset::{Item, Scan, assign, scan};
+use super::decode::{Raw, decode_raw, values};
+use super::error::DataError;
+use super::parallel;
+use super::split::Part;
+use crate::config::schema::DataConfig;
+
+/// So many mask values are shown in the text form.
+const VALUES_SHOWN: usize = 8;
+/// So many mask values are reported; wide masks with grey values would swamp the report.
+const VALUES_KEPT: usize = 256;
+
+/// What [`check`] found.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CheckReport {
+    pub folder: PathBuf,
+    /// Every problem, in the order of the files.
+    pub problems: Vec<Finding>,
+    /// Images in the folder, with or without a problem.
+    pub images: usize,
+    /// Where the split was read; none when it is drawn by seed.
+    pub split_file: Option<PathBuf>,
+    pub parts: Vec<PartCount>,
+    /// Pixels, over the sound pairs; none when there are none.
+    pub width: Option<Spread>,
+    /// Pixels.
+    pub height: Option<Spread>,
+    /// How many decoded images have which bit depth and channels.
+    pub image_pixels: Vec<PixelCount>,
+    /// The same for masks.
+    pub mask_pixels: Vec<PixelCount>,
+    /// How many pixels of all masks have which value, as stored, ascending; the lowest 256 values at most.
+    pub mask_values: Vec<ValueCount>,
+    /// How many different values the masks have in all.
+    pub mask_values_distinct: usize,
+    /// Masks with foreground.
+    pub positives: usize,
+    /// `positives` over the masks that could be read, 0..1.
+    pub positive_share: Option<f64>,
+    /// Foreground over all pixels of the masks that could be read, 0..1.
+    pub foreground_share: Option<f64>,
+    /// Groups of images with the same pixels.
+    pub duplicates: Vec<Vec<Duplicate>>,
+}
+
+/// One problem.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The file or folder; none when a setting is at fault.
+    pub file: Option<PathBuf>,
+    pub what: String,
+    /// How to mend it.
+    pub mend: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PartCount {
+    pub part: Part,
+    pub images: usize,
+    /// Images whose mask has foreground.
+    pub positives: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Spread {
+    pub min: u32,
+    /// The lower of the two in the middle when their number is even.
+    pub median: u32,
+    pub max: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct PixelCount {
+    pub bits: u8,
+    /// 1 (grey) or 3 (colour).
+    pub channels: u8,
+    pub files: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ValueCount {
+    pub value: u16,
+    pub pixels: u64,
+}
+
+/// An image that shares its pixels with others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Duplicate {
+    pub id: String,
+    /// Its part; none when the split does not say.
+    pub part: Option<Part>,
+}
+
+impl CheckReport {
+    /// Whether there is no problem. Duplicates are no problem by themselves.
+    pub fn is_sound(&self) -> bool {
+        self.problems.is_empty()
+    }
+}
+
+impl From<&DataError> for Finding {
+    fn from(error: &DataError) -> Self {
+        Finding { file: error.path.clone(), what: error.problem.to_string(), mend: error.problem.mend() }
+    }
+}
+
+/// What decoding one pair showed.
+#[derive(Default)]
+struct Examined {
+    problems: Vec<DataError>,
+    image: Option<ImageFacts>,
+    mask: Option<MaskFacts>,
+}
+
+struct ImageFacts {
+    pixel_type: (u8, u8),
+    hash: u64,
+}
+
+struct MaskFacts {
+    pixel_type: (u8, u8),
+    values: Vec<(u16, u64)>,
+    /// Foreground pixels and all pixels; none when the values are not allowed.
+    foreground: Option<(u64, u64)>,
+}
+
+/// Decodes every image and mask of a data folder and reports all problems, not only the first.
+///
+/// The folder is read as [`super::Dataset::open`] does, on `config.workers` threads.
+pub fn check(dir: &Path, config: &DataConfig) -> CheckReport {
+    let Scan { ids, items, mut problems } = scan(dir);
+    let (parts, split_file, split_problems) =
+        if ids.is_empty() { Default::default() } else { assign(dir, &ids, config) };
+    let examined = parallel::map(items.len(), config.workers, |i| {
+        // One file that brings its worker down must not hide the others.
+        Ok(parallel::guarded(|| Ok(examine(&items[i], config))).unwrap_or_else(|e| Examined {
+            problems: vec![DataError::at(&items[i].image, e.problem)],
+            ..Default::default()
+        }))
+    });
+    let mut examined = examined.unwrap_or_else(|error| {
+        problems.push(error);
+        Vec::new()
+    });
+    problems.extend(examined.iter_mut().flat_map(|e| std::mem::take(&mut e.problems)));
+    problems.sort_by(|a, b| a.path.cmp(&b.path));
+    problems.extend(split_problems);
+
+    let part_of = |id: &String| ids.binary_search(id).ok().and_then(|i| parts.get(i).copied().flatten());
+    let is_positive = |e: &Examined| {
+        e.mask.as_ref().and_then(|m| m.foreground).is_some_and(|(foreground, _)| foreground > 0)
+    };
+    let readable: Vec<(u64, u64)> =
+        examined.iter().filter_map(|e| e.mask.as_ref().and_then(|m| m.foreground)).collect();
+    let positives = examined.iter().filter(|e| is_positive(e)).count();
+    let pixels: u64 = readable.iter().map(|&(_, all)| all).sum();
+    let foreground: u64 = readable.iter().map(|&(on, _)| on).sum();
+    let mut mask_values = value_counts(&examined);
+    let mask_values_distinct = mask_values.len();
+    mask_values.truncate(VALUES_KEPT);
+    let share = |a: u64, b: u64| (b > 0).then(|| a as f64 / b as f64);
+    CheckReport {
+        folder: dir.to_path_buf(),
+        problems: problems.iter().map(Finding::from).collect(),
+        images: ids.len(),
+        split_file,
+        parts: Part::ALL
+            .map(|part| PartCount {
+                part,
+                images: parts.iter().filter(|&&p| p == Some(part)).count(),
+                positives: items
+                    .iter()
+                    .zip(&examined)
+                    .filter(|(item, e)| part_of(&item.id) == Some(part) && is_positive(e))
+                    .count(),
+            })
+            .to_vec(),
+        width: spread(items.iter().map(|i| i.width).collect()),
+        height: spread(items.iter().map(|i| i.height).collect()),
+        image_pixels: pixel_counts(examined.iter().filter_map(|e| e.image.as_ref().map(|f| f.pixel_type))),
+        mask_pixels: pixel_counts(examined.iter().filter_map(|e| e.mask.as_ref().map(|f| f.pixel_type))),
+        mask_values,
+        mask_values_distinct,
+        positives,
+        positive_share: share(positives as u64, readable.len() as u64),
+        foreground_share: share(foreground, pixels),
+        duplicates: duplicates(&items, &examined, part_of),
+    }
+}
+
+fn examine(item: &Item, config: &DataConfig) -> Examined {
+    let mut examined = Examined::default();
+    let pixel_type = |raw: &Raw| (raw.header.bits, raw.header.channels);
+    match decode_raw(&item.image) {
+        Err(error) => examined.problems.push(error),
+        Ok(raw) => {
+            let mut hasher = DefaultHasher::new();
+            (raw.header.width, raw.header.height, raw.header.channels, &raw.samples).hash(&mut hasher);
+            examined.image = Some(ImageFacts { pixel_type: pixel_type(&raw), hash: hasher.finish() });
+        }
+    }
+    match decode_raw(&item.mask) {
+        Err(error) => examined.problems.push(error),
+        Ok(raw) => {
+            let mask = raw.to_mask(config.mask_threshold);
+            let foreground = match mask {
+                Ok(mask) => {
+                    let on = mask.pixels.iter().filter(|&&v| v == 1).count();
+                    Some((on as u64, mask.pixels.len() as u64))
+                }
+                Err(problem) => {
+                    examined.problems.push(DataError::at(&item.mask, problem));
+                    None
+                }
+            };
+            examined.mask = Some(MaskFacts {
+                pixel_type: pixel_type(&raw),
+                values: raw.grey().map(|grey| values(&grey)).unwrap_or_default(),
+                foreground,
+            });
+        }
+    }
+    examined
+}
+
+fn spread(mut sides: Vec<u32>) -> Option<Spread> {
+    sides.sort_unstable();
+    let (&min, &max) = sides.first().zip(sides.last())?;
+    Some(Spread { min, median: sides[(sides.len() - 1) / 2], max })
+}
+
+fn pixel_counts(types: impl Iterator<Item = (u8, u8)>) -> Vec<PixelCount> {
+    let mut counts: BTreeMap<(u8, u8), usize> = BTreeMap::new();
+    types.for_each(|t| *counts.entry(t).or_default() += 1);
+    counts.into_iter().map(|((bits, channels), files)| PixelCount { bits, channels, files }).collect()
+}
+
+fn value_counts(examined: &[Examined]) -> Vec<ValueCount> {
+    let mut counts: BTreeMap<u16, u64> = BTreeMap::new();
+    for &(value, pixels) in examined.iter().filter_map(|e| e.mask.as_ref()).flat_map(|m| &m.values) {
+        *counts.entry(value).or_default() += pixels;
+    }
+    counts.into_iter().map(|(value, pixels)| ValueCount { value, pixels }).collect()
+}
+
+fn duplicates(
+    items: &[Item],
+    examined: &[Examined],
+    part_of: impl Fn(&String) -> Option<Part>,
+) -> Vec<Vec<Duplicate>> {
+    let mut groups: BTreeMap<u64, Vec<Duplicate>> = BTreeMap::new();
+    for (item, facts) in items.iter().zip(examined).filter_map(|(i, e)| e.image.as_ref().map(|f| (i, f))) {
+        let duplicate = Duplicate { id: item.id.clone(), part: part_of(&item.id) };
+        groups.entry(facts.hash).or_default().push(duplicate);
+    }
+    let mut groups: Vec<Vec<Duplicate>> = groups.into_values().filter(|g| g.len() > 1).collect();
+    groups.sort_by(|a, b| a[0].id.cmp(&b[0].id));
+    groups
+}
+
+impl fmt::Display for CheckReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "data folder  {}", self.folder.display())?;
+        writeln!(
+            f,
+            "images       {}, {} with foreground{}",
+            self.images,
+            self.positives,
+            percent(self.positive_share)
+        )?;
+        for count in &self.parts {
+            writeln!(f, "{:<12} {}, {} with foreground", count.part, count.images, count.positives)?;
+        }
+        match &self.split_file {
+            Some(file) => writeln!(f, "split        from {}", file.display())?,
+            None => writeln!(f, "split        drawn by seed")?,
+        }
+        for (name, spread) in [("width", self.width), ("height", self.height)] {
+            if let Some(Spread { min, median, max }) = spread {
+                writeln!(f, "{name:<12} {min} to {max} pixels, median {median}")?;
+            }
+        }
+        for (name, counts) in [("image files", &self.image_pixels), ("mask files", &self.mask_pixels)] {
+            let list = counts.iter().map(|c| {
+                let kind = if c.channels == 1 { "grey" } else { "colour" };
+                format!("{} of {} bit {kind}", c.files, c.bits)
+            });
+            writeln!(f, "{name:<12} {}", joined(list))?;
+        }
+        let shown = self.mask_values.iter().take(VALUES_SHOWN);
+        let more = if self.mask_values_distinct > VALUES_SHOWN { ", …" } else { "" };
+        let values = joined(shown.map(|v| format!("{}: {} pixels", v.value, v.pixels)));
+        writeln!(f, "mask values  {values}{more}")?;
+        let share = self.foreground_share.map(|s| format!("{:.1}% of all pixels", 100.0 * s));
+        writeln!(f, "foreground   {}", share.as_deref().unwrap_or("none"))?;
+        writeln!(
+            f,
+            "duplicates   {}",
+            if self.duplicates.is_empty() { "none" } else { "the same pixels in" }
+        )?;
+        for group in &self.duplicates {
+            let list = group.iter().map(|d| match d.part {
+                Some(part) => format!("{} ({part})", d.id),
+                None => d.id.clone(),
+            });
+            // The same image on both sides of a split makes scores look better than they are.
+            let leak = group.iter().any(|d| d.part != group[0].part);
+            let note = if leak { ": in different parts, keep one" } else { "" };
+            writeln!(f, "  {}{note}", joined(list))?;
+        }
+        match self.problems.len() {
+            0 => write!(f, "problems     none"),
+            n => {
+                write!(f, "problems     {n}")?;
+                for finding in &self.problems {
+                    let place = finding.file.as_ref().map(|p| format!("{}: ", p.display()));
+                    write!(f, "\n  {}{}. {}", place.unwrap_or_default(), finding.what, finding.mend)?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+fn percent(share: Option<f64>) -> String {
+    share.map(|s| format!(" ({:.1}%)", 100.0 * s)).unwrap_or_default()
+}
+
+fn joined(list: impl Iterator<Item = String>) -> String {
+    let text = list.collect::<Vec<_>>().join(", ");
+    if text.is_empty() { "none".into() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::testing::{folder, picture, write_grey};
+
+    #[test]
+    fn a_sound_folder() {
+        let dir = folder(10);
+        let report = check(dir.path(), &DataConfig::default());
+        assert_eq!(report.problems, []);
+        assert_eq!((report.images, report.positives), (10, 5));
+        assert_eq!(report.foreground_share, Some(0.5 * 3.0 / 8.0));
+        assert_eq!(report.width, Some(Spread { min: 8, median: 8, max: 8 }));
+        assert_eq!(report.image_pixels, [PixelCount { bits: 8, channels: 1, files: 10 }]);
+        assert_eq!(
+            report.mask_values,
+            [ValueCount { value: 0, pixels: 520 }, ValueCount { value: 255, pixels: 120 }]
+        );
+        assert_eq!(report.parts.iter().map(|p| p.images).sum::<usize>(), 10);
+        assert_eq!(report.parts.iter().map(|p| p.positives).sum::<usize>(), 5);
+        assert_eq!(report.duplicates, Vec::<Vec<Duplicate>>::new());
+        let text = report.to_string();
+        assert!(text.contains("images       10, 5 with foreground (50.0%)"), "{text}");
+        assert!(text.ends_with("problems     none"), "{text}");
+    }
+
+    #[test]
+    fn every_problem_is_listed() {
+        let dir = folder(12);
+        let at = |name: &str| dir.path().join(name);
+        std::fs::write(at("images/a00.png"), "").unwrap();
+        std::fs::remove_file(at("masks/a01.png")).unwrap();
+        std::fs::remove_file(at("images/a02.png")).unwrap();
+        write_grey(&at("masks/a03.png"), 8, &[7; 64]);
+        write_grey(&at("masks/a04.png"), 4, &[0; 16]);
+        let whole = std::fs::read(at("images/a05.png")).unwrap();
+        std::fs::write(at("images/a05.png"), &whole[..whole.len() - 20]).unwrap();
+        picture(8, 8, 1, 8).save(at("images/a06.jpg")).unwrap();
+        let report = check(dir.path(), &DataConfig::default());
+        let files: Vec<String> = report
+            .problems
+            .iter()
+            .filter_map(|p| p.file.as_ref()?.strip_prefix(dir.path()).ok())
+            .map(|p| p.to_string_lossy().replace('\\', "/"))
+            .collect();
+        // a06.jpg comes first by name, so its PNG twin is the one refused.
+        let want = [
+            "images/a00.png",
+            "images/a01.png",
+            "images/a05.png",
+            "images/a06.png",
+            "masks/a02.png",
+            "masks/a03.png",
+            "masks/a04.png",
+        ];
+        assert_eq!(files, want);
+        assert!(!report.is_sound());
+        assert!(report.to_string().contains("problems     7"));
+    }
+
+    #[test]
+    fn a_bad_image_is_not_also_missing_from_the_split() {
+        let dir = folder(10);
+        let data = super::super::Dataset::open(dir.path(), &DataConfig::default()).unwrap();
+        data.write_split(&dir.path().join("split.csv")).unwrap();
+        std::fs::write(dir.path().join("images/a00.png"), "").unwrap();
+        assert_eq!(check(dir.path(), &DataConfig::default()).problems.len(), 1);
+    }
+
+    #[test]
+    fn duplicates_are_found_by_content() {
+        let dir = folder(10);
+        let same = picture(8, 8, 1, 8);
+        same.save(dir.path().join("images/a03.png")).unwrap();
+        std::fs::remove_file(dir.path().join("images/a07.png")).unwrap();
+        same.save(dir.path().join("images/a07.tif")).unwrap();
+        let report = check(dir.path(), &DataConfig::default());
+        let ids: Vec<&str> = report.duplicates[0].iter().map(|d| d.id.as_str()).collect();
+        assert_eq!((report.duplicates.len(), ids), (1, vec!["a03", "a07"]));
+        assert!(report.duplicates[0].iter().all(|d| d.part.is_some()));
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there() {
+        let report = check(Path::new("no/such/folder"), &DataConfig::default());
+        assert_eq!((report.images, report.problems.len()), (0, 1));
+        assert!(serde_json::to_string(&report).is_ok());
+    }
+}
