@@ -2,8 +2,7 @@
 // of 4: any kernel up to 3 wide, any stride, padding and channel count, no subgroup operations.
 //
 // A thread sums one row of taps of one input channel, for 4 output channels, over every
-// `splits`-th image row; sum_splits.wgsl adds the partial sums. WEIGHTS_SWAPPED as in
-// grad_weight_naive.wgsl.
+// `splits`-th image row; sum_splits.wgsl adds the partial sums.
 //
 // input, grad_output: NHWC. partials: [splits][kernel_h, kernel_w, in, out].
 // Grid: x: ceil(kernel_h * in_channels * ceil(out_channels / 4) / 8), y: splits.
@@ -69,11 +68,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
         for (var j = 0u; j < 4u; j++) {
             if co + j < params.out_channels {
                 let tap = (group.y * KERNEL_H + ky) * KERNEL_W + kx;
-                let at = select(
-                    (tap * params.in_channels + ci) * params.out_channels + co + j,
-                    (tap * params.out_channels + co + j) * params.in_channels + ci,
-                    WEIGHTS_SWAPPED,
-                );
+                let at = (tap * params.in_channels + ci) * params.out_channels + co + j;
                 partials[at] = sums[kx][j];
             }
         }

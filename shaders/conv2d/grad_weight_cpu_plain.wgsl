@@ -2,7 +2,7 @@
 // stride and padding, channels multiples of 4.
 //
 // A thread sums 8 input by 8 output channels of one tap over every `splits`-th image row;
-// sum_splits.wgsl adds the partial sums. WEIGHTS_SWAPPED as in grad_weight_naive.wgsl.
+// sum_splits.wgsl adds the partial sums.
 //
 // input, grad_output: NHWC. partials: [splits][kernel_h, kernel_w, in, out].
 // Grid: x: ceil(kernel_h * kernel_w * ceil(in_channels / 8) * ceil(out_channels / 8) / 8), y: splits.
@@ -47,14 +47,9 @@ fn store(tap: u32, ci_quad: u32, co_quad: u32, half_in: u32, half_out: u32) {
         return;
     }
     let at = 8u * half_in + half_out;
-    var block = mat4x4f(sums[at], sums[at + 2u], sums[at + 4u], sums[at + 6u]);
-    if WEIGHTS_SWAPPED {
-        block = transpose(block);
-    }
+    let block = mat4x4f(sums[at], sums[at + 2u], sums[at + 4u], sums[at + 6u]);
     for (var i = 0u; i < 4u; i++) {
-        let direct = (tap * params.in_channels + ci_quad * 4u + i) * out_quads + co_quad;
-        let swapped = (tap * params.out_channels + co_quad * 4u + i) * in_quads + ci_quad;
-        partials[select(direct, swapped, WEIGHTS_SWAPPED)] = block[i];
+        partials[(tap * params.in_channels + ci_quad * 4u + i) * out_quads + co_quad] = block[i];
     }
 }
 

@@ -1,8 +1,7 @@
 // Gradient of the weights of conv2d, one thread a weight: any kernel, stride, padding, channels.
 //
 // input: NHWC, what the convolution read; grad_output: NHWC, the gradient of what it wrote.
-// grad_weights: [kernel_h, kernel_w, in, out], or with WEIGHTS_SWAPPED [kernel_h, kernel_w, out, in]
-// (conv_transpose2d: pass its grad_output as input and its input as grad_output).
+// grad_weights: [kernel_h, kernel_w, in, out].
 // Grid: 64 weights a workgroup, counted along x, then y.
 
 struct Params {
@@ -38,12 +37,8 @@ fn main(
     if tap >= KERNEL_H * KERNEL_W {
         return;
     }
-    var ci = index % per_tap / params.out_channels;
-    var co = index % params.out_channels;
-    if WEIGHTS_SWAPPED {
-        ci = index % params.in_channels;
-        co = index % per_tap / params.in_channels;
-    }
+    let ci = index % per_tap / params.out_channels;
+    let co = index % params.out_channels;
 
     var sum = 0.0;
     for (var row = 0u; row < params.batch * params.out_height; row++) {

@@ -4,7 +4,6 @@
 // grad_weights[m, co] = sum over pixels of taps[m, pixel] * grad_output[pixel, co], m = (ky, kx, ci).
 // A workgroup of 256 threads computes ROWS*4 of m by COLS*4 channels (COLS as in conv_tiled.wgsl),
 // 4x4 a thread, over one of `splits` stretches of the pixels; sum_splits.wgsl adds the stretches.
-// WEIGHTS_SWAPPED as in grad_weight_naive.wgsl.
 //
 // input, grad_output: NHWC. partials: [splits][kernel_h, kernel_w, in, out].
 // Grid: x: ceil(kernel_h * kernel_w * in_channels / (1024 / COLS)), y: ceil(out_channels / (4 * COLS)),
@@ -95,9 +94,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
         for (var j = 0u; j < 4u; j++) {
             let co = channel0 + col + j * COLS;
             if m < KERNEL_H * KERNEL_W * params.in_channels && co < params.out_channels {
-                let swapped = (m / params.in_channels * params.out_channels + co) * params.in_channels + m % params.in_channels;
-                let at = select(m * params.out_channels + co, swapped, WEIGHTS_SWAPPED);
-                partials[group.z * per_split + at] = sums[i][j];
+                partials[group.z * per_split + m * params.out_channels + co] = sums[i][j];
             }
         }
     }
