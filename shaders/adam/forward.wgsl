@@ -1,4 +1,4 @@
-// adam, adamw: see the ops for the formulas. One of the two weight decays is 0.
+// adam: Adam or AdamW; one of the two weight decays is 0. See the op for the formulas.
 // Grid: one invocation for a vec4, groups folded into x and y.
 
 struct Params {

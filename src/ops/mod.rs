@@ -4,7 +4,6 @@
 //! `shaders/conv2d/*.wgsl`. [`registry`] lists them all.
 
 pub mod adam;
-pub mod adamw;
 pub mod add;
 pub mod bce_with_logits;
 mod case;

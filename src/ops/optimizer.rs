@@ -17,6 +17,11 @@ pub struct Hyper {
 }
 
 impl Hyper {
+    /// With PyTorch's default betas, 0.9 and 0.999; SGD reads the learning rate only.
+    pub fn adam_defaults(learning_rate: f64, step: u64) -> Hyper {
+        Hyper { learning_rate, beta1: 0.9, beta2: 0.999, step }
+    }
+
     /// Length of the input `hyper`.
     pub const LEN: usize = 4;
 
@@ -61,7 +66,7 @@ mod tests {
 
     #[test]
     fn hyper_counts_steps_from_one() {
-        let hyper = |step| Hyper { learning_rate: 0.5, beta1: 0.9, beta2: 0.999, step }.to_array();
+        let hyper = |step| Hyper::adam_defaults(0.5, step).to_array();
         assert_eq!(hyper(1), [0.5, 0.1, 0.001, 1.0]);
         assert_eq!(hyper(2), [0.5, 0.19, 0.001_999, 1.0]);
         assert_eq!(hyper(1_000_000), [0.5, 1.0, 1.0, 1.0]);

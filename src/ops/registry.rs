@@ -16,7 +16,6 @@ pub struct Entry {
 /// Every op, in alphabetical order.
 pub const ENTRIES: &[Entry] = &[
     super::adam::ENTRY,
-    super::adamw::ENTRY,
     super::add::ENTRY,
     super::bce_with_logits::ENTRY,
     super::channel_sum::ENTRY,

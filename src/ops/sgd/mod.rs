@@ -3,7 +3,7 @@
 use super::optimizer::{Hyper, lower_scale, reference_scale, update_shape};
 use super::registry::Entry;
 use super::{Case, Fill, Op};
-use crate::program::{Kernel, Lower, LowerError, Shader, Word};
+use crate::program::{Kernel, Lower, LowerError, Shader};
 use crate::reference::Tensor;
 use crate::shader;
 use crate::tape::{Shape, Tape, TapeError, Value};
@@ -17,8 +17,8 @@ pub const ENTRY: Entry = Entry { name: "sgd", parts: &[], no_backward: Some("it 
 /// without dampening.
 #[derive(Clone, Copy, Debug)]
 pub struct Sgd {
-    pub momentum: f64,
-    pub weight_decay: f64,
+    pub momentum: f32,
+    pub weight_decay: f32,
 }
 
 /// Tensors of the parameter's shape among the inputs.
@@ -54,10 +54,11 @@ impl Op for Sgd {
 
     fn reference(&self, inputs: &[&Tensor], _output: &Shape) -> Vec<Vec<f64>> {
         let (scale, rate) = (reference_scale(inputs, SAME), inputs[SAME].data[0]);
+        let (momentum, weight_decay) = (f64::from(self.momentum), f64::from(self.weight_decay));
         let elements = inputs[0].data.iter().zip(&inputs[1].data).zip(&inputs[2].data);
         let (parameter, velocity) = elements
             .map(|((p, g), v)| {
-                let v = self.momentum * v + scale * g + self.weight_decay * p;
+                let v = momentum * v + scale * g + weight_decay * p;
                 (p - rate * v, v)
             })
             .unzip();
@@ -67,12 +68,7 @@ impl Op for Sgd {
     fn lower(&self, lower: &mut Lower) -> Result<(), LowerError> {
         let vectors = lower.input_shape(0).len().div_ceil(4);
         let (scale, scale_at) = lower_scale(lower, SAME);
-        let params = [
-            vectors.into(),
-            scale_at,
-            Word::from(self.momentum as f32),
-            Word::from(self.weight_decay as f32),
-        ];
+        let params = [vectors.into(), scale_at, self.momentum.into(), self.weight_decay.into()];
         let operands = [lower.input(0), lower.input(1), lower.input(2), lower.input(3), scale];
         lower.dispatch_items(Kernel::new(&FORWARD), &params, &operands, vectors)
     }

@@ -12,9 +12,17 @@ static GRAD: Shader = shader!("soft_dice/grad");
 
 pub const ENTRY: Entry = Entry { name: "soft_dice", parts: &["soft_dice_grad"], no_backward: None, cases };
 
+/// A soft Dice loss.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SoftDice {
+    /// Added to numerator and denominator; above 0.
+    pub smooth: f32,
+    pub per: Per,
+}
+
 /// What one Dice is taken over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DicePer {
+pub enum Per {
     /// Each sample; the loss is the mean of theirs.
     Sample,
     /// All pixels of the batch.
@@ -28,25 +36,19 @@ impl Tape {
     /// no gradient. Milletari et al., V-Net, 2016, with the sums of p and y not squared.
     ///
     /// The sums are a node of their own, which the backward reads.
-    pub fn soft_dice(
-        &mut self,
-        logits: Value,
-        target: Value,
-        smooth: f32,
-        per: DicePer,
-    ) -> Result<Value, TapeError> {
-        let sums = self.soft_dice_sums(logits, target, per)?;
-        self.push(SoftDice { smooth }, &[sums])
+    pub fn soft_dice(&mut self, logits: Value, target: Value, dice: SoftDice) -> Result<Value, TapeError> {
+        let sums = self.soft_dice_sums(logits, target, dice.per)?;
+        self.push(DiceOfSums { smooth: dice.smooth }, &[sums])
     }
 }
 
 /// Input: the sums `[samples, 3]` of [`Tape::soft_dice_sums`].
 #[derive(Clone, Copy, Debug)]
-pub struct SoftDice {
-    pub smooth: f32,
+struct DiceOfSums {
+    smooth: f32,
 }
 
-impl Op for SoftDice {
+impl Op for DiceOfSums {
     fn name(&self) -> &'static str {
         "soft_dice"
     }
@@ -84,7 +86,7 @@ impl Op for SoftDice {
 
 /// Inputs: the sums, the gradient of the loss. Result: the gradient of the sums.
 #[derive(Debug)]
-struct SoftDiceGrad(SoftDice);
+struct SoftDiceGrad(DiceOfSums);
 
 impl Op for SoftDiceGrad {
     fn name(&self) -> &'static str {
@@ -119,14 +121,14 @@ impl Op for SoftDiceGrad {
 
 fn cases() -> Vec<Case> {
     let case = |name: &str, why, samples: usize, sums| {
-        Case::new(name, why, SoftDice { smooth: 1.0 }).filled([samples, 3], sums)
+        Case::new(name, why, DiceOfSums { smooth: 1.0 }).filled([samples, 3], sums)
     };
     let some = Fill::Uniform(2.0, 9.0);
     vec![
         case("1x3", "one sample", 1, some),
         case("3x3", "a few", 3, some),
         case("70x3", "more than a workgroup", 70, some),
-        case("70x3 folded", "the path of more than 65,535 workgroups", 70, some).max_workgroups(1),
+        case("200x3 folded", "the path of more than 65,535 workgroups", 200, some).max_workgroups(2),
         case("empty", "no foreground, none predicted", 2, Fill::Constant(0.0)),
     ]
 }

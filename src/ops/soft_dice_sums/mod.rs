@@ -2,7 +2,7 @@
 
 use super::reduction::reduction_threads;
 use super::registry::Entry;
-use super::soft_dice::DicePer;
+use super::soft_dice::Per;
 use super::{Case, Fill, GradContext, Op, expect_inputs, expect_same};
 use crate::program::{Kernel, Lower, LowerError, Shader, Word};
 use crate::reference::Tensor;
@@ -20,14 +20,14 @@ impl Tape {
     /// `Σ p · y`, `Σ p` and `Σ y` with `p = sigmoid(logits)` and `y = target`, both
     /// `[batch, height, width, channels]`: over each sample, of shape `[batch, 3]`, or over the whole
     /// batch, of shape `[1, 3]`. The target takes no gradient.
-    pub fn soft_dice_sums(&mut self, logits: Value, target: Value, per: DicePer) -> Result<Value, TapeError> {
+    pub fn soft_dice_sums(&mut self, logits: Value, target: Value, per: Per) -> Result<Value, TapeError> {
         self.push(SoftDiceSums { per }, &[logits, target])
     }
 }
 
 #[derive(Clone, Copy, Debug)]
 pub struct SoftDiceSums {
-    pub per: DicePer,
+    pub per: Per,
 }
 
 /// Partial sums of a sample at most: enough to keep a GPU busy, few enough for one thread to add.
@@ -37,8 +37,8 @@ impl SoftDiceSums {
     /// Number of sums of each kind.
     fn samples(&self, logits: &Shape) -> usize {
         match self.per {
-            DicePer::Sample => logits.dims()[0],
-            DicePer::Batch => 1,
+            Per::Sample => logits.dims()[0],
+            Per::Batch => 1,
         }
     }
 }
@@ -138,7 +138,7 @@ fn cases() -> Vec<Case> {
     };
     let case =
         |name: &str, why, per, shape| filled(name, why, per, shape, Fill::Uniform(-3.0, 3.0), Fill::Binary);
-    let (sample, batch) = (DicePer::Sample, DicePer::Batch);
+    let (sample, batch) = (Per::Sample, Per::Batch);
     let spread = Fill::Uniform(-3.0, 3.0);
     vec![
         case("1x1x1x1", "a single element", sample, [1, 1, 1, 1]),
