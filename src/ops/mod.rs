@@ -3,26 +3,44 @@
 //! An op named `conv2d` is `src/ops/conv2d/`; its f64 loops are `reference.rs` there, its kernels
 //! `shaders/conv2d/*.wgsl`. [`registry`] lists them all.
 
+pub mod adam;
 pub mod add;
+pub mod bce_with_logits;
 mod case;
 pub mod channel_sum;
+pub mod clip_scale;
+pub mod concat;
 pub mod conv2d;
 pub mod conv_transpose2d;
+pub mod cross_entropy;
 mod elementwise;
 pub mod fill;
+pub mod global_norm;
+pub mod kl_distillation;
+pub mod kl_distillation_binary;
+pub mod l1;
 pub mod leaky_relu;
 pub mod mean;
+pub mod mse;
 pub mod mul;
+mod optimizer;
+mod pair_loss;
+mod reduction;
 pub mod registry;
 pub mod relu;
 pub mod scale;
+pub mod sgd;
 pub mod sigmoid;
+pub mod slice;
+pub mod soft_dice;
+pub mod soft_dice_sums;
 pub mod sum;
 
 use std::fmt::Debug;
 
 pub(crate) use case::fill as fill_numbers;
 pub use case::{Case, Fill};
+pub use optimizer::Hyper;
 
 use crate::program::{Lower, LowerError};
 use crate::reference::Tensor;

@@ -15,17 +15,31 @@ pub struct Entry {
 
 /// Every op, in alphabetical order.
 pub const ENTRIES: &[Entry] = &[
+    super::adam::ENTRY,
     super::add::ENTRY,
+    super::bce_with_logits::ENTRY,
     super::channel_sum::ENTRY,
+    super::clip_scale::ENTRY,
+    super::concat::ENTRY,
     super::conv2d::ENTRY,
     super::conv_transpose2d::ENTRY,
+    super::cross_entropy::ENTRY,
     super::fill::ENTRY,
+    super::global_norm::ENTRY,
+    super::kl_distillation::ENTRY,
+    super::kl_distillation_binary::ENTRY,
+    super::l1::ENTRY,
     super::leaky_relu::ENTRY,
     super::mean::ENTRY,
+    super::mse::ENTRY,
     super::mul::ENTRY,
     super::relu::ENTRY,
     super::scale::ENTRY,
+    super::sgd::ENTRY,
     super::sigmoid::ENTRY,
+    super::slice::ENTRY,
+    super::soft_dice::ENTRY,
+    super::soft_dice_sums::ENTRY,
     super::sum::ENTRY,
 ];
 

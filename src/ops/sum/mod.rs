@@ -7,7 +7,7 @@ use crate::reference::Tensor;
 use crate::shader;
 use crate::tape::{Shape, Tape, TapeError, Value};
 
-static FORWARD: Shader = shader!("sum/forward");
+pub(super) static FORWARD: Shader = shader!("sum/forward");
 static GRAD: Shader = shader!("sum/grad");
 
 pub const ENTRY: Entry = Entry { name: "sum", parts: &["sum_grad"], no_backward: None, cases };

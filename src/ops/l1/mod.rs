@@ -1,0 +1,85 @@
+//! Mean absolute error.
+
+use super::pair_loss::{
+    lower_pair_grad, lower_pair_mean, pair_grad_shape, pair_loss_cases, pair_loss_shape, reference_pair_grad,
+    reference_pair_mean,
+};
+use super::registry::Entry;
+use super::{Case, Fill, GradContext, Op};
+use crate::program::{Lower, LowerError, Shader};
+use crate::reference::Tensor;
+use crate::shader;
+use crate::tape::{Shape, Tape, TapeError, Value};
+
+static FORWARD: Shader = shader!("l1/forward");
+static GRAD: Shader = shader!("l1/grad");
+
+pub const ENTRY: Entry = Entry { name: "l1", parts: &["l1_grad"], no_backward: None, cases };
+
+impl Tape {
+    /// Mean of `|prediction − target|` over all elements, of shape `[1]`. Both inputs have one shape,
+    /// any. The target takes no gradient; where the two are equal the prediction's is 0.
+    pub fn l1(&mut self, prediction: Value, target: Value) -> Result<Value, TapeError> {
+        self.push(L1, &[prediction, target])
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct L1;
+
+impl Op for L1 {
+    fn name(&self) -> &'static str {
+        "l1"
+    }
+
+    fn shape(&self, inputs: &[&Shape]) -> Result<Shape, String> {
+        pair_loss_shape(inputs)
+    }
+
+    fn backward(&self, tape: &mut Tape, at: &GradContext) -> Result<Vec<Option<Value>>, TapeError> {
+        let grad = tape.push(L1Grad, &[at.inputs[0], at.inputs[1], at.grad_output])?;
+        Ok(vec![Some(grad), None])
+    }
+
+    fn reference(&self, inputs: &[&Tensor], _output: &Shape) -> Vec<Vec<f64>> {
+        reference_pair_mean(inputs, |x, y| (x - y).abs())
+    }
+
+    fn lower(&self, lower: &mut Lower) -> Result<(), LowerError> {
+        lower_pair_mean(lower, &FORWARD, &[], 1.0)
+    }
+
+    fn terms(&self, inputs: &[&Shape], _output: &Shape) -> usize {
+        inputs[0].len()
+    }
+}
+
+/// Inputs: the loss's inputs, the gradient of the loss. Result: the gradient of the prediction.
+#[derive(Debug)]
+struct L1Grad;
+
+impl Op for L1Grad {
+    fn name(&self) -> &'static str {
+        "l1_grad"
+    }
+
+    fn shape(&self, inputs: &[&Shape]) -> Result<Shape, String> {
+        pair_grad_shape(inputs)
+    }
+
+    fn reference(&self, inputs: &[&Tensor], _output: &Shape) -> Vec<Vec<f64>> {
+        reference_pair_grad(inputs, |x, y| match x - y {
+            d if d > 0.0 => 1.0,
+            d if d < 0.0 => -1.0,
+            d => d,
+        })
+    }
+
+    fn lower(&self, lower: &mut Lower) -> Result<(), LowerError> {
+        lower_pair_grad(lower, &GRAD, &[], 1.0)
+    }
+}
+
+fn cases() -> Vec<Case> {
+    pair_loss_cases(|| L1, Fill::Uniform(-1.0, 1.0))
+}
