@@ -117,7 +117,7 @@ pub enum Problem {
     SplitMisses { ids: Vec<String>, total: usize },
     #[error("line {line} has the id `{id}` again, already on line {first_line}")]
     SplitTwice { id: String, line: u64, first_line: u64 },
-    #[error("line {line} puts `{id}` in `{word}`, expected train, val or test")]
+    #[error("line {line} puts `{id}` in `{word}`, expected train, val, test or unused")]
     SplitWord { id: String, word: String, line: u64 },
     #[error("the {part} part is empty ({images} images in all), expected at least one image in it")]
     EmptyPart { part: Part, images: usize },
@@ -177,7 +177,7 @@ impl Problem {
             }
             Problem::SplitMisses { .. } => "Add a line for each, or remove the images.".into(),
             Problem::SplitTwice { .. } => "Keep one of the two lines.".into(),
-            Problem::SplitWord { .. } => "Write train, val or test.".into(),
+            Problem::SplitWord { .. } => "Write train, val, test or unused.".into(),
             Problem::EmptyPart { .. } => {
                 "Move images to it in split.csv, raise `data.val_fraction` and `data.test_fraction`, \
                  or add images."

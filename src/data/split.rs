@@ -19,9 +19,12 @@ pub enum Part {
     Train,
     Val,
     Test,
+    /// Left out of everything, as when labels are made scarce on purpose.
+    Unused,
 }
 
 impl Part {
+    /// The parts that no split may leave empty.
     pub const ALL: [Part; 3] = [Part::Train, Part::Val, Part::Test];
 
     /// The word of `split.csv`, upper or lower case.
@@ -30,6 +33,7 @@ impl Part {
             "train" => Some(Part::Train),
             "val" => Some(Part::Val),
             "test" => Some(Part::Test),
+            "unused" => Some(Part::Unused),
             _ => None,
         }
     }
@@ -41,6 +45,7 @@ impl fmt::Display for Part {
             Part::Train => "train",
             Part::Val => "val",
             Part::Test => "test",
+            Part::Unused => "unused",
         })
     }
 }
