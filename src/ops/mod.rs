@@ -13,8 +13,11 @@ pub mod fill;
 pub mod leaky_relu;
 pub mod mean;
 pub mod mul;
+pub mod norm;
+mod reduce;
 pub mod registry;
 pub mod relu;
+pub mod running_update;
 pub mod scale;
 pub mod sigmoid;
 pub mod sum;
@@ -22,7 +25,7 @@ pub mod sum;
 use std::fmt::Debug;
 
 pub(crate) use case::fill as fill_numbers;
-pub use case::{Case, Fill};
+pub use case::{Case, Fill, Made};
 
 use crate::program::{Lower, LowerError};
 use crate::reference::Tensor;
