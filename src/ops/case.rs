@@ -33,6 +33,16 @@ pub struct CaseInput {
     pub fill: Fill,
     /// The op's gradient with respect to it is checked.
     pub differentiable: bool,
+    /// The op takes it; otherwise only what is [`Case::made`] does.
+    pub direct: bool,
+}
+
+/// An input that an op makes of a case's other inputs.
+#[derive(Clone, Debug)]
+pub struct Made {
+    pub op: Arc<dyn Op>,
+    /// Indices in [`Case::inputs`].
+    pub from: Vec<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -41,6 +51,9 @@ pub struct Case {
     pub why: &'static str,
     pub op: Arc<dyn Op>,
     pub inputs: Vec<CaseInput>,
+    /// Further inputs of the op, after [`Case::inputs`], that other ops make of those: an op whose
+    /// backward is also the backward of these ops can only be checked together with them.
+    pub made: Vec<Made>,
     /// Pretend that a grid has at most this many workgroups in a dimension, so that a small
     /// case takes the path of a tensor that needs more than 65,535.
     pub max_workgroups: Option<u32>,
@@ -48,7 +61,7 @@ pub struct Case {
 
 impl Case {
     pub fn new(name: impl Into<String>, why: &'static str, op: impl Op + 'static) -> Case {
-        Case { name: name.into(), why, op: Arc::new(op), inputs: vec![], max_workgroups: None }
+        Case { name: name.into(), why, op: Arc::new(op), inputs: vec![], made: vec![], max_workgroups: None }
     }
 
     /// Folds the grid at `limit` workgroups.
@@ -64,13 +77,25 @@ impl Case {
 
     /// Adds an input that takes a gradient.
     pub fn filled(mut self, shape: impl Into<Shape>, fill: Fill) -> Case {
-        self.inputs.push(CaseInput { shape: shape.into(), fill, differentiable: true });
+        self.inputs.push(CaseInput { shape: shape.into(), fill, differentiable: true, direct: true });
         self
     }
 
     /// Adds an input that takes no gradient: labels, masks, statistics.
     pub fn fixed(mut self, shape: impl Into<Shape>, fill: Fill) -> Case {
-        self.inputs.push(CaseInput { shape: shape.into(), fill, differentiable: false });
+        self.inputs.push(CaseInput { shape: shape.into(), fill, differentiable: false, direct: true });
+        self
+    }
+
+    /// Adds an input that only what is made of it uses, and that takes no gradient.
+    pub fn indirect(mut self, shape: impl Into<Shape>, fill: Fill) -> Case {
+        self.inputs.push(CaseInput { shape: shape.into(), fill, differentiable: false, direct: false });
+        self
+    }
+
+    /// Adds an input, after all others, that `op` makes of the inputs `from`.
+    pub fn made(mut self, op: impl Op + 'static, from: &[usize]) -> Case {
+        self.made.push(Made { op: Arc::new(op), from: from.to_vec() });
         self
     }
 

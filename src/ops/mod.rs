@@ -23,11 +23,14 @@ pub mod leaky_relu;
 pub mod mean;
 pub mod mse;
 pub mod mul;
+pub mod norm;
 mod optimizer;
 mod pair_loss;
+mod reduce;
 mod reduction;
 pub mod registry;
 pub mod relu;
+pub mod running_update;
 pub mod scale;
 pub mod sgd;
 pub mod sigmoid;
@@ -39,7 +42,7 @@ pub mod sum;
 use std::fmt::Debug;
 
 pub(crate) use case::fill as fill_numbers;
-pub use case::{Case, Fill};
+pub use case::{Case, Fill, Made};
 pub use optimizer::Hyper;
 
 use crate::program::{Lower, LowerError};

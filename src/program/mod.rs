@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 pub use lower::{Kernel, Lower, LowerError, Operand, Word, spread};
-pub use shader::{Access, Interface, Shader};
+pub use shader::{Access, ByWidth, Interface, Shader};
 
 use crate::tape::{Shape, Source, Tape, Value};
 use lower::PendingDispatch;

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 /// A file below `shaders/`.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct Shader {
-    /// Path below `shaders/`, without the ending: `conv2d/forward_naive`.
+    /// Path below `shaders/`, without the ending: `conv2d/forward_naive`; of a [`ByWidth`], with
+    /// its width: `norm/forward x4`.
     pub name: &'static str,
     pub source: &'static str,
 }
@@ -18,6 +19,46 @@ macro_rules! shader {
         $crate::program::Shader {
             name: $path,
             source: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $path, ".wgsl")),
+        }
+    };
+}
+
+/// One source made into two kernels: `T` is `f32` in one and `vec4f` in the other, `U` and `B` the
+/// `u32` and `bool` of the same width. What is alike in all channels need be written only once,
+/// and four channels cost one load where their number allows.
+#[derive(Debug)]
+pub struct ByWidth {
+    pub one: Shader,
+    pub four: Shader,
+}
+
+impl ByWidth {
+    /// The kernel for this many channels, and the channels that one `T` holds.
+    pub fn of(&'static self, channels: usize) -> (&'static Shader, usize) {
+        if channels.is_multiple_of(4) { (&self.four, 4) } else { (&self.one, 1) }
+    }
+}
+
+/// Embeds `shaders/<path>.wgsl` as a [`ByWidth`]. The kernels go by the path and their width.
+#[macro_export]
+macro_rules! shader_by_width {
+    ($path:literal) => {
+        $crate::program::ByWidth {
+            one: $crate::program::Shader {
+                name: concat!($path, " x1"),
+                // On the first line, so that a message tells the line of the file.
+                source: concat!(
+                    "alias T = f32; alias U = u32; alias B = bool; ",
+                    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $path, ".wgsl"))
+                ),
+            },
+            four: $crate::program::Shader {
+                name: concat!($path, " x4"),
+                source: concat!(
+                    "alias T = vec4f; alias U = vec4u; alias B = vec4<bool>; ",
+                    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $path, ".wgsl"))
+                ),
+            },
         }
     };
 }

@@ -127,7 +127,13 @@ pub(crate) fn case_tape(case: &Case) -> Result<CaseTape, TapeError> {
         inputs.push(value);
         feeds.push((name, data));
     }
-    let result = tape.push_op(Arc::clone(&case.op), &inputs)?;
+    let mut operands: Vec<Value> =
+        inputs.iter().zip(&case.inputs).filter(|(_, input)| input.direct).map(|(v, _)| *v).collect();
+    for made in &case.made {
+        let from: Vec<Value> = made.from.iter().map(|i| inputs[*i]).collect();
+        operands.push(tape.push_op(Arc::clone(&made.op), &from)?);
+    }
+    let result = tape.push_op(Arc::clone(&case.op), &operands)?;
     let mut gradients = vec![None; inputs.len()];
     let mut loss = None;
     let entry = crate::ops::registry::find(case.op.name());
