@@ -50,7 +50,8 @@ pub struct CheckArgs {
 pub fn run(command: Command) -> Outcome {
     match command {
         Command::Phantom(args) => {
-            let options = PhantomOptions { count: args.count, size: args.size, seed: args.seed };
+            let workers = DataConfig::default().workers;
+            let options = PhantomOptions { count: args.count, size: args.size, seed: args.seed, workers };
             let summary = write_phantoms(&args.out, &options)?;
             say!("{summary}");
             Ok(ExitCode::SUCCESS)

@@ -116,8 +116,10 @@ pub fn check_free(path: &Path) -> Result<(), ReportError> {
     match std::fs::read_dir(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(source) => Err(ReportError::Folder { path: path.into(), source }),
-        Ok(mut entries) if entries.next().is_none() => Ok(()),
-        Ok(_) => Err(ReportError::FolderNotEmpty { path: path.into() }),
+        Ok(mut entries) => match entries.next() {
+            None => Ok(()),
+            Some(_) => Err(ReportError::FolderNotEmpty { path: path.into() }),
+        },
     }
 }
 

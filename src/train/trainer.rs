@@ -245,7 +245,7 @@ impl Trainer {
         let rate = learning_rate(&self.config.train, step, self.total_steps());
         self.session.write(IMAGES, &batch.images)?;
         self.session.write(MASKS, &batch.masks)?;
-        self.session.write(HYPER, &Hyper::adam_defaults(rate, step + 1).to_array())?;
+        self.session.write(HYPER, &Hyper::adam_defaults(rate, step as u64 + 1).to_array())?;
         self.unread.push_back((step + 1, rate));
         let read = self.session.run_step()?;
         self.progressed.step += 1;

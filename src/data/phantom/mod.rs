@@ -7,6 +7,7 @@
 mod chest;
 mod shapes;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use image::GrayImage;
@@ -49,6 +50,19 @@ pub struct PhantomSummary {
     pub positives: usize,
     /// Images for training, validation and testing.
     pub parts: [usize; 3],
+}
+
+impl fmt::Display for PhantomSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [train, val, test] = self.parts;
+        write!(
+            f,
+            "{} phantom films in {}, {} with a pneumothorax; {train} for training, {val} for validation, {test} for testing",
+            self.images,
+            self.folder.display(),
+            self.positives
+        )
+    }
 }
 
 /// Writes a data folder `out` with `images/phantom_0001.png`, …, `masks/` and `split.csv`.
