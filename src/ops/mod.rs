@@ -10,7 +10,10 @@ pub mod conv2d;
 pub mod conv_transpose2d;
 mod elementwise;
 pub mod fill;
+pub mod global_average_pool;
 pub mod leaky_relu;
+pub mod linear;
+pub mod max_pool2d;
 pub mod mean;
 pub mod mul;
 pub mod norm;
@@ -20,7 +23,10 @@ pub mod relu;
 pub mod running_update;
 pub mod scale;
 pub mod sigmoid;
+pub mod softmax;
 pub mod sum;
+pub mod upsample_bilinear;
+pub mod upsample_nearest;
 
 use std::fmt::Debug;
 

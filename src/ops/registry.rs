@@ -20,7 +20,10 @@ pub const ENTRIES: &[Entry] = &[
     super::conv2d::ENTRY,
     super::conv_transpose2d::ENTRY,
     super::fill::ENTRY,
+    super::global_average_pool::ENTRY,
     super::leaky_relu::ENTRY,
+    super::linear::ENTRY,
+    super::max_pool2d::ENTRY,
     super::mean::ENTRY,
     super::mul::ENTRY,
     super::norm::ENTRY,
@@ -28,7 +31,10 @@ pub const ENTRIES: &[Entry] = &[
     super::running_update::ENTRY,
     super::scale::ENTRY,
     super::sigmoid::ENTRY,
+    super::softmax::ENTRY,
     super::sum::ENTRY,
+    super::upsample_bilinear::ENTRY,
+    super::upsample_nearest::ENTRY,
 ];
 
 /// The entry of an op, or of the op whose part it is.
