@@ -4,7 +4,7 @@
 //! inputs, row by row, as in PyTorch; it is found again in the backward, which costs less than to
 //! keep its place.
 
-pub mod reference;
+mod reference;
 
 use super::registry::Entry;
 use super::{Case, Fill, GradContext, Op, expect_inputs, expect_same};
