@@ -15,11 +15,14 @@ pub mod conv_transpose2d;
 pub mod cross_entropy;
 mod elementwise;
 pub mod fill;
+pub mod global_average_pool;
 pub mod global_norm;
 pub mod kl_distillation;
 pub mod kl_distillation_binary;
 pub mod l1;
 pub mod leaky_relu;
+pub mod linear;
+pub mod max_pool2d;
 pub mod mean;
 pub mod mse;
 pub mod mul;
@@ -37,7 +40,10 @@ pub mod sigmoid;
 pub mod slice;
 pub mod soft_dice;
 pub mod soft_dice_sums;
+pub mod softmax;
 pub mod sum;
+pub mod upsample_bilinear;
+pub mod upsample_nearest;
 
 use std::fmt::Debug;
 

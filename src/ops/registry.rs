@@ -25,11 +25,14 @@ pub const ENTRIES: &[Entry] = &[
     super::conv_transpose2d::ENTRY,
     super::cross_entropy::ENTRY,
     super::fill::ENTRY,
+    super::global_average_pool::ENTRY,
     super::global_norm::ENTRY,
     super::kl_distillation::ENTRY,
     super::kl_distillation_binary::ENTRY,
     super::l1::ENTRY,
     super::leaky_relu::ENTRY,
+    super::linear::ENTRY,
+    super::max_pool2d::ENTRY,
     super::mean::ENTRY,
     super::mse::ENTRY,
     super::mul::ENTRY,
@@ -42,7 +45,10 @@ pub const ENTRIES: &[Entry] = &[
     super::slice::ENTRY,
     super::soft_dice::ENTRY,
     super::soft_dice_sums::ENTRY,
+    super::softmax::ENTRY,
     super::sum::ENTRY,
+    super::upsample_bilinear::ENTRY,
+    super::upsample_nearest::ENTRY,
 ];
 
 /// The entry of an op, or of the op whose part it is.

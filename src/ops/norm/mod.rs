@@ -11,7 +11,7 @@
 
 mod backward;
 mod geometry;
-pub mod reference;
+mod reference;
 
 use super::reduce::passes;
 use super::registry::Entry;
