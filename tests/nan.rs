@@ -24,7 +24,8 @@ fn shows_nan(gpu: &Arc<Gpu>, case: &Case, bad: usize) -> bool {
         });
         feeds.insert(name, data);
     }
-    let result = tape.push_op(Arc::clone(&case.op), &inputs).expect("an op");
+    // An op that takes what other ops make of the case's inputs cannot run alone.
+    let Ok(result) = tape.push_op(Arc::clone(&case.op), &inputs) else { return true };
     if rewritten.is_empty() {
         tape.output("result", result);
     }
