@@ -29,6 +29,6 @@ fn main(
     }
     let pixel = i / params.channels;
     let c = i % params.channels;
-    output[pixel * params.output_channels + params.output_start + c] =
-        input[pixel * params.input_channels + params.input_start + c];
+    let copied = input[pixel * params.input_channels + params.input_start + c];
+    output[pixel * params.output_channels + params.output_start + c] = copied;
 }

@@ -13,12 +13,12 @@ pub struct Hyper {
     pub beta1: f64,
     pub beta2: f64,
     /// Number of the step, counted from 1.
-    pub step: u64,
+    pub step: usize,
 }
 
 impl Hyper {
     /// With PyTorch's default betas, 0.9 and 0.999; SGD reads the learning rate only.
-    pub fn adam_defaults(learning_rate: f64, step: u64) -> Hyper {
+    pub fn adam_defaults(learning_rate: f64, step: usize) -> Hyper {
         Hyper { learning_rate, beta1: 0.9, beta2: 0.999, step }
     }
 

@@ -72,13 +72,13 @@ impl Tape {
 
 impl Adam {
     /// Adam with PyTorch's default betas and epsilon.
-    pub fn adam(weight_decay: f32) -> Adam {
+    pub fn new(weight_decay: f32) -> Adam {
         Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay, decay: Decay::Coupled }
     }
 
     /// AdamW with PyTorch's default betas and epsilon.
     pub fn adamw(weight_decay: f32) -> Adam {
-        Adam { decay: Decay::Decoupled, ..Adam::adam(weight_decay) }
+        Adam { decay: Decay::Decoupled, ..Adam::new(weight_decay) }
     }
 
     /// The weight decays of the gradient and of the parameter; one is 0.
@@ -141,7 +141,7 @@ impl Op for Adam {
 
 fn cases() -> Vec<Case> {
     // A beta2 far from 1 and second moments away from 0: every term of the update shows.
-    let adam = |weight_decay| Adam { beta2: 0.9, ..Adam::adam(weight_decay) };
+    let adam = |weight_decay| Adam { beta2: 0.9, ..Adam::new(weight_decay) };
     let case = |name: &str, why, op: Adam, shape: [usize; 2]| {
         Case::new(name, why, op)
             .fixed(shape, Fill::Uniform(-1.0, 1.0))
