@@ -10,8 +10,19 @@ use tempfile::TempDir;
 
 /// A config small enough for a test.
 const TINY: [&str; 14] = [
-    "--set", "data.size=32", "--set", "model.base_channels=4", "--set", "model.depth=2", "--set",
-    "train.batch_size=4", "--set", "train.epochs=2", "--set", "train.steps_per_epoch=6", "--set",
+    "--set",
+    "data.size=32",
+    "--set",
+    "model.base_channels=4",
+    "--set",
+    "model.depth=2",
+    "--set",
+    "train.batch_size=4",
+    "--set",
+    "train.epochs=2",
+    "--set",
+    "train.steps_per_epoch=6",
+    "--set",
     "train.learning_rate=0.01",
 ];
 
@@ -26,7 +37,15 @@ fn phantom(folder: &TempDir) -> PathBuf {
 }
 
 fn train(data: &Path, out: &Path, more: &[&str]) -> assert_cmd::assert::Assert {
-    wgseg().args(["train", "phantom"]).args(TINY).args(more).arg("--data").arg(data).arg("--out").arg(out).assert()
+    wgseg()
+        .args(["train", "phantom"])
+        .args(TINY)
+        .args(more)
+        .arg("--data")
+        .arg(data)
+        .arg("--out")
+        .arg(out)
+        .assert()
 }
 
 /// Runs, expects failure with code 1 and nothing on stdout, and returns stderr.
@@ -48,8 +67,15 @@ fn train_evaluate_predict_and_the_same_bits_twice() {
     let run = folder.path().join("run");
     train(&data, &run, &[]).success();
     for name in [
-        "best.safetensors", "last.safetensors", "config.toml", "metrics.csv", "metrics.jsonl", "run.json",
-        "split.csv", "report/curves.png", "report/validation.png",
+        "best.safetensors",
+        "last.safetensors",
+        "config.toml",
+        "metrics.csv",
+        "metrics.jsonl",
+        "run.json",
+        "split.csv",
+        "report/curves.png",
+        "report/validation.png",
     ] {
         assert!(run.join(name).is_file(), "{name} is missing");
     }
@@ -134,13 +160,19 @@ fn an_interrupted_run_resumes_to_the_same_bits() {
         let bytes = |run: &Path| std::fs::read(run.join(name)).expect(name);
         assert!(bytes(&whole) == bytes(&cut), "{name} differs after a resume");
     }
-    let rows = |run: &Path| std::fs::read_to_string(run.join("metrics.csv")).expect("metrics").lines().count();
+    let rows =
+        |run: &Path| std::fs::read_to_string(run.join("metrics.csv")).expect("metrics").lines().count();
     assert_eq!(rows(&whole), rows(&cut));
 
     // With another config there is nothing to resume.
     let message = failure(
-        wgseg().args(["train", "phantom"]).args(TINY).args(["--set", "train.batch_size=2", "--resume", "--data"])
-            .arg(&data).arg("--out").arg(&cut),
+        wgseg()
+            .args(["train", "phantom"])
+            .args(TINY)
+            .args(["--set", "train.batch_size=2", "--resume", "--data"])
+            .arg(&data)
+            .arg("--out")
+            .arg(&cut),
     );
     expect_words(&message, &["train.batch_size", "4", "2"]);
 }
@@ -162,7 +194,8 @@ fn weights_load_with_pytorchs_names_and_layout() {
         };
         assert_eq!(shape(&ours, name), shape(&theirs, &format!("init.{name}")), "{name}");
     }
-    let up = |tensors: &safetensors::SafeTensors, name: &str| tensors.tensor(name).expect("up").shape().to_vec();
+    let up =
+        |tensors: &safetensors::SafeTensors, name: &str| tensors.tensor(name).expect("up").shape().to_vec();
     assert_eq!(up(&ours, "up.0.weight"), [16, 8, 2, 2]);
     assert_eq!(up(&theirs, "init.up.0.weight"), [32, 16, 2, 2]);
 }
@@ -172,7 +205,10 @@ fn verify_one_op_as_json() {
     let output = wgseg().args(["verify", "--op", "relu", "--json"]).assert().success().get_output().clone();
     let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(report["failed"], 0);
-    assert_eq!(report["passed"].as_u64().expect("passed") as usize, report["ops"].as_array().expect("ops").len());
+    assert_eq!(
+        report["passed"].as_u64().expect("passed") as usize,
+        report["ops"].as_array().expect("ops").len()
+    );
     for key in ["op", "case", "pass", "max_error", "bound"] {
         assert!(report["ops"][0].get(key).is_some(), "{key}");
     }
@@ -248,9 +284,13 @@ fn a_loss_that_becomes_nan_stops_and_keeps_the_checkpoint() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = phantom(&folder);
     let out = folder.path().join("run");
-    let more = ["--set", "train.optimizer=sgd", "--set", "train.learning_rate=1e30", "--set", "train.epochs=3"];
+    let more =
+        ["--set", "train.optimizer=sgd", "--set", "train.learning_rate=1e30", "--set", "train.epochs=3"];
     let output = train(&data, &out, &more).failure().code(1).get_output().clone();
-    expect_words(&String::from_utf8_lossy(&output.stderr), &["the loss became", "step", "train.learning_rate"]);
+    expect_words(
+        &String::from_utf8_lossy(&output.stderr),
+        &["the loss became", "step", "train.learning_rate"],
+    );
     for name in ["best.safetensors", "last.safetensors"] {
         if let Ok(bytes) = std::fs::read(out.join(name)) {
             safetensors::SafeTensors::deserialize(&bytes).expect("a checkpoint is whole");

@@ -83,7 +83,7 @@ fn ten_steps(optimizer: OptimizerKind, prefix: &str, loss_tolerance: f64, weight
     for k in 0..STEPS {
         session.write(IMAGES, &images[k * batch..][..batch]).expect("images");
         session.write(MASKS, &masks[k * batch..][..batch]).expect("masks");
-        let hyper = Hyper::adam_defaults(config.train.learning_rate, k as u64 + 1).to_array();
+        let hyper = Hyper::adam_defaults(config.train.learning_rate, k + 1).to_array();
         session.write(HYPER, &hyper).expect("hyper");
         session.run().expect("a step");
         let loss = session.read(LOSS).expect("the loss")[0];

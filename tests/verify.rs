@@ -32,7 +32,8 @@ fn every_kernel_and_every_gradient_agrees_with_the_reference() {
 }
 
 /// How a kernel is broken: what is written to each of its results instead of `x`.
-const BREAKS: [(&str, &str); 2] = [("one percent off", "(x) * 1.01 + 0.001"), ("NaN", "((x) - (x)) / ((x) - (x))")];
+const BREAKS: [(&str, &str); 2] =
+    [("one percent off", "(x) * 1.01 + 0.001"), ("NaN", "((x) - (x)) / ((x) - (x))")];
 
 #[test]
 fn a_broken_kernel_is_found() {
@@ -75,7 +76,11 @@ fn a_broken_kernel_is_found() {
                 let rows = check_altered_kernels(&gpu, case, &alter).expect("the broken kernel runs");
                 rows.iter().any(|r| !r.pass && (how != "NaN" || r.not_finite > 0))
             });
-            assert!(found, "{name}: {how}: not found by {:?}", cases.iter().map(|c| &c.name).collect::<Vec<_>>());
+            assert!(
+                found,
+                "{name}: {how}: not found by {:?}",
+                cases.iter().map(|c| &c.name).collect::<Vec<_>>()
+            );
         }
     }
 }

@@ -52,10 +52,7 @@ fn check(model: ModelConfig, optimizer: OptimizerKind, clip_norm: f64) {
     let images: Vec<f32> = (0..count * config.model.in_channels).map(pixel).collect();
     let masks: Vec<f32> = (0..count).map(|i| f32::from(u8::from((i / SIZE) % 5 < 2))).collect();
     let hyper = Hyper::adam_defaults(1e-3, 1).to_array();
-    feeds.insert(
-        IMAGES.to_owned(),
-        Tensor::from_f32([BATCH, SIZE, SIZE, config.model.in_channels], &images),
-    );
+    feeds.insert(IMAGES.to_owned(), Tensor::from_f32([BATCH, SIZE, SIZE, config.model.in_channels], &images));
     feeds.insert(MASKS.to_owned(), Tensor::from_f32([BATCH, SIZE, SIZE, 1], &masks));
     feeds.insert(HYPER.to_owned(), Tensor::from_f32([hyper.len()], &hyper));
     let expected = reference::run(&step.tape, &feeds).expect("the reference");

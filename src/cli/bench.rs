@@ -66,8 +66,10 @@ pub fn run(args: Args) -> Outcome {
     }
     let pixels = batch * size * size;
     let mut rng = rng(0, Purpose::Case, 0);
-    let images: Vec<f32> = (0..pixels * config.model.in_channels).map(|_| rng.random_range(-1.0..1.0)).collect();
-    let masks: Vec<f32> = (0..pixels).map(|_| f32::from(u8::from(rng.random_range(0.0..1.0) < 0.1))).collect();
+    let images: Vec<f32> =
+        (0..pixels * config.model.in_channels).map(|_| rng.random_range(-1.0..1.0)).collect();
+    let masks: Vec<f32> =
+        (0..pixels).map(|_| f32::from(u8::from(rng.random_range(0.0..1.0) < 0.1))).collect();
     session.write(IMAGES, &images)?;
     session.write(MASKS, &masks)?;
     session.write(HYPER, &Hyper::adam_defaults(1e-4, 1).to_array())?;

@@ -52,8 +52,7 @@ pub fn run(args: Args) -> Outcome {
     let batch = config.train.batch_size.min(cache.len());
     predictor.prepare(batch, &mut states)?;
     load_weights(&gpu, &states, &config, &checkpoint)?;
-    let evaluation =
-        validation::evaluate(&mut predictor, &mut states, &cache, batch, info.threshold)?;
+    let evaluation = validation::evaluate(&mut predictor, &mut states, &cache, batch, info.threshold)?;
     let sheet = run.join("report").join("test.png");
     write_sheet(&mut predictor, &mut states, &cache, batch, info.threshold, &sheet)?;
     say!(

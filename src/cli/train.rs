@@ -43,7 +43,10 @@ pub fn run(args: Args) -> Outcome {
     let summary = trainer::train(&gpu, &options)?;
     let out = args.out.display();
     if summary.interrupted {
-        eprintln!("interrupted after step {}; the same command with --resume goes on from there", summary.steps);
+        eprintln!(
+            "interrupted after step {}; the same command with --resume goes on from there",
+            summary.steps
+        );
         return Ok(ExitCode::from(130));
     }
     say!(

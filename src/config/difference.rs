@@ -40,10 +40,7 @@ mod tests {
         let a = Config::default();
         let mut b = a.clone();
         b.train.batch_size = 3;
-        assert_eq!(
-            a.first_difference(&b),
-            ("train.batch_size".to_owned(), "8".to_owned(), "3".to_owned())
-        );
+        assert_eq!(a.first_difference(&b), ("train.batch_size".to_owned(), "8".to_owned(), "3".to_owned()));
         b = a.clone();
         b.train.labelled = Some(20);
         assert_eq!(a.first_difference(&b).1, "unset");

@@ -9,7 +9,9 @@ use crate::rng::{Purpose, rng};
 pub enum Init {
     /// Normal with standard deviation `sqrt(2 / fan_in)`, for layers followed by a ReLU
     /// (He et al., "Delving Deep into Rectifiers", 2015).
-    He { fan_in: usize },
+    He {
+        fan_in: usize,
+    },
     Constant(f32),
 }
 
@@ -35,9 +37,8 @@ impl Init {
 
 /// FNV-1a, which is the same on every platform.
 fn name_key(name: &str) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    name.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]

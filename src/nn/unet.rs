@@ -7,8 +7,8 @@
 
 use super::init::Init;
 use crate::config::schema::{ModelConfig, Norm, Upsample};
-use crate::ops::conv2d::Conv2d;
 use crate::ops::conv_transpose2d::ConvTranspose2d;
+use crate::ops::conv2d::Conv2d;
 use crate::tape::{Shape, Tape, TapeError, Value};
 
 /// Added to variances; PyTorch's default.
@@ -69,9 +69,8 @@ impl<'a> UNet<'a> {
         }
         skips.pop();
         for (i, stage) in (0..depth).rev().enumerate() {
-            let up = self.scope(tape, &format!("up.{i}"), |net, tape, name| {
-                net.up(tape, x, name, width(stage))
-            })?;
+            let up =
+                self.scope(tape, &format!("up.{i}"), |net, tape, name| net.up(tape, x, name, width(stage)))?;
             x = self.scope(tape, &format!("dec.{i}"), |net, tape, name| {
                 let skip = skips.pop().unwrap_or(up);
                 let joined = tape.concat(&[skip, up])?;
@@ -79,9 +78,7 @@ impl<'a> UNet<'a> {
             })?;
         }
         let out_channels = self.config.out_channels;
-        self.scope(tape, "head", |net, tape, name| {
-            net.conv(tape, x, name, out_channels, 1, true)
-        })
+        self.scope(tape, "head", |net, tape, name| net.conv(tape, x, name, out_channels, 1, true))
     }
 
     fn scope<T>(
@@ -113,8 +110,12 @@ impl<'a> UNet<'a> {
     ) -> Result<Value, TapeError> {
         let in_channels = tape.shape(x).channels();
         let init = Init::He { fan_in: kernel * kernel * in_channels };
-        let weight =
-            self.parameter(tape, &format!("{name}.weight"), [kernel, kernel, in_channels, out_channels], init)?;
+        let weight = self.parameter(
+            tape,
+            &format!("{name}.weight"),
+            [kernel, kernel, in_channels, out_channels],
+            init,
+        )?;
         let bias = if bias {
             Some(self.parameter(tape, &format!("{name}.bias"), [out_channels], Init::Constant(0.0))?)
         } else {
@@ -134,9 +135,7 @@ impl<'a> UNet<'a> {
                 let mean = self.state(tape, &format!("{name}.running_mean"), channels, 0.0)?;
                 let variance = self.state(tape, &format!("{name}.running_var"), channels, 1.0)?;
                 match self.mode {
-                    Mode::Inference => {
-                        tape.batch_norm_inference(x, weight, bias, mean, variance, EPS, true)
-                    }
+                    Mode::Inference => tape.batch_norm_inference(x, weight, bias, mean, variance, EPS, true),
                     Mode::Train => {
                         let (y, stats) = tape.batch_norm_train(x, weight, bias, EPS, true)?;
                         let count = tape.shape(x).pixels();

@@ -97,6 +97,12 @@ pub trait Op: Debug + Send + Sync {
         1
     }
 
+    /// Size of the numbers that the result is a difference of, where they may cancel: the error
+    /// bound is in proportion to it when the result is smaller.
+    fn cancelling(&self, _inputs: &[&Tensor]) -> f64 {
+        0.0
+    }
+
     /// Floating-point operations, a multiply-add counted as two.
     fn flops(&self, _inputs: &[&Shape], output: &Shape) -> u64 {
         output.len() as u64

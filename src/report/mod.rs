@@ -11,8 +11,8 @@ pub mod run_folder;
 pub mod sheet;
 mod text;
 
-pub use error::ReportError;
 pub use curves::write_curves;
+pub use error::ReportError;
 pub use images::{picture, write_mask, write_probability_map};
 pub use metrics_log::{EpochRow, History, JSONL, StepRow};
 pub use overlay::{Overlay, write_overlay};

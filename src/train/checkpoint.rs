@@ -35,15 +35,25 @@ pub enum CheckpointError {
     Read { path: PathBuf, source: std::io::Error },
     #[error(transparent)]
     Write(#[from] ReportError),
-    #[error("{path}: is no complete safetensors file ({message}); it may be truncated: copy it again, or use another checkpoint of the run")]
+    #[error(
+        "{path}: is no complete safetensors file ({message}); it may be truncated: copy it again, or use another checkpoint of the run"
+    )]
     Format { path: PathBuf, message: String },
-    #[error("{path}: holds no description of its model (metadata entry \"wgseg\"): expected a checkpoint written by wgseg")]
+    #[error(
+        "{path}: holds no description of its model (metadata entry \"wgseg\"): expected a checkpoint written by wgseg"
+    )]
     NoInfo { path: PathBuf },
-    #[error("{path}: its description of the model is not understood: {message}; it was written by another version of wgseg")]
+    #[error(
+        "{path}: its description of the model is not understood: {message}; it was written by another version of wgseg"
+    )]
     BadInfo { path: PathBuf, message: String },
-    #[error("{path}: tensor {name:?} is missing; the checkpoint is of another architecture than the config's [model]")]
+    #[error(
+        "{path}: tensor {name:?} is missing; the checkpoint is of another architecture than the config's [model]"
+    )]
     MissingTensor { path: PathBuf, name: String },
-    #[error("{path}: tensor {name:?} has shape {found:?}, expected {expected:?}; the checkpoint is of another architecture than the config's [model]")]
+    #[error(
+        "{path}: tensor {name:?} has shape {found:?}, expected {expected:?}; the checkpoint is of another architecture than the config's [model]"
+    )]
     Shape { path: PathBuf, name: String, found: Vec<usize>, expected: Vec<usize> },
     #[error("{path}: tensor {name:?} is {found}, expected F32")]
     Dtype { path: PathBuf, name: String, found: String },
@@ -68,8 +78,8 @@ pub fn save<T: Serialize>(path: &Path, tensors: &Tensors, metadata: &T) -> Resul
     let views = data
         .iter()
         .map(|(name, shape, bytes)| {
-            let view = TensorView::new(Dtype::F32, shape.clone(), bytes)
-                .map_err(|e| format_error(e.to_string()))?;
+            let view =
+                TensorView::new(Dtype::F32, shape.clone(), bytes).map_err(|e| format_error(e.to_string()))?;
             Ok((name.as_str(), view))
         })
         .collect::<Result<Vec<_>, CheckpointError>>()?;
@@ -87,8 +97,8 @@ pub struct Checkpoint {
 
 impl Checkpoint {
     pub fn open(path: &Path) -> Result<Checkpoint, CheckpointError> {
-        let bytes = std::fs::read(path)
-            .map_err(|source| CheckpointError::Read { path: path.to_owned(), source })?;
+        let bytes =
+            std::fs::read(path).map_err(|source| CheckpointError::Read { path: path.to_owned(), source })?;
         let checkpoint = Checkpoint { path: path.to_owned(), bytes };
         checkpoint.parse()?;
         Ok(checkpoint)
@@ -126,11 +136,8 @@ impl Checkpoint {
         if view.shape() != expected {
             return Err(CheckpointError::Shape { path, name, found: view.shape().to_vec(), expected });
         }
-        let torch: Vec<f32> = view
-            .data()
-            .chunks_exact(4)
-            .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-            .collect();
+        let torch: Vec<f32> =
+            view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
         if torch.iter().any(|x| !x.is_finite()) {
             return Err(CheckpointError::NotFinite { path, name });
         }

@@ -32,9 +32,9 @@ impl Predictor {
             let program = compile(&tape, self.gpu.caps())?;
             self.sessions.insert(batch, Session::new(&self.gpu, program, states)?);
         }
-        self.sessions.get_mut(&batch).ok_or_else(|| {
-            GpuError::Shader("the inference program was not kept".to_owned()).into()
-        })
+        self.sessions
+            .get_mut(&batch)
+            .ok_or_else(|| GpuError::Shader("the inference program was not kept".to_owned()).into())
     }
 
     /// Probabilities `[batch, size, size, out_channels]` of `images [batch, size, size, in_channels]`.

@@ -106,8 +106,7 @@ fn update(tape: &mut Tape, gradients: &Gradients, config: &TrainConfig) -> Resul
         match config.optimizer {
             OptimizerKind::Sgd => {
                 let velocity = moment(tape, "velocity")?;
-                let sgd =
-                    Sgd { momentum: config.momentum as f32, weight_decay: config.weight_decay as f32 };
+                let sgd = Sgd { momentum: config.momentum as f32, weight_decay: config.weight_decay as f32 };
                 tape.sgd(sgd, parameter, gradient, velocity, hyper, grad_scale)?;
             }
             OptimizerKind::AdamW => {

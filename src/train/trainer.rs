@@ -191,8 +191,7 @@ impl Trainer {
     }
 
     fn run(&mut self, stop: &AtomicBool) -> Result<TrainSummary, TrainError> {
-        let mut progress =
-            Progress::new(self.config.train.epochs, self.total_steps(), self.progressed.step);
+        let mut progress = Progress::new(self.config.train.epochs, self.total_steps(), self.progressed.step);
         let mut loader = Loader::new(
             Arc::clone(&self.train_images),
             self.sampler.clone(),
@@ -245,7 +244,7 @@ impl Trainer {
         let rate = learning_rate(&self.config.train, step, self.total_steps());
         self.session.write(IMAGES, &batch.images)?;
         self.session.write(MASKS, &batch.masks)?;
-        self.session.write(HYPER, &Hyper::adam_defaults(rate, step as u64 + 1).to_array())?;
+        self.session.write(HYPER, &Hyper::adam_defaults(rate, step + 1).to_array())?;
         self.unread.push_back((step + 1, rate));
         let read = self.session.run_step()?;
         self.progressed.step += 1;
@@ -348,7 +347,11 @@ impl Trainer {
     fn read_states(&self, wanted: &[(String, Shape)]) -> Result<Tensors, TrainError> {
         let names: Vec<&str> = wanted.iter().map(|(name, _)| name.as_str()).collect();
         let data = self.states.read_all(&self.gpu, &names)?;
-        Ok(wanted.iter().zip(data).map(|((name, shape), data)| (name.clone(), (shape.clone(), data))).collect())
+        Ok(wanted
+            .iter()
+            .zip(data)
+            .map(|((name, shape), data)| (name.clone(), (shape.clone(), data)))
+            .collect())
     }
 
     fn save_state(&self) -> Result<(), TrainError> {
@@ -395,8 +398,7 @@ pub fn write_sheet(
     let size = cache.size();
     predict_all(predictor, states, cache, batch, |position, probabilities, mask| {
         if wanted.contains(&position) {
-            let picture =
-                report::picture(cache.image(position), cache.channels(), size as u32, size as u32)?;
+            let picture = report::picture(cache.image(position), cache.channels(), size as u32, size as u32)?;
             cases.insert(
                 position,
                 report::Case {
@@ -414,11 +416,8 @@ pub fn write_sheet(
         title: title.to_owned(),
         cases: positions.iter().filter_map(|p| cases.get(p).cloned()).collect(),
     };
-    let rows = [
-        row("Best", &selection.best),
-        row("Median", &selection.median),
-        row("Worst", &selection.worst),
-    ];
+    let rows =
+        [row("Best", &selection.best), row("Median", &selection.median), row("Worst", &selection.worst)];
     Ok(report::write_sheet(path, &rows)?)
 }
 

@@ -92,7 +92,7 @@ fn check_op(
         tape.output("result", result);
     }
 
-    let bound = bound(op.terms(&shapes, tape.shape(result)), inputs, expected);
+    let bound = bound(op.as_ref(), op.terms(&shapes, tape.shape(result)), inputs, expected);
 
     let mut rows: Vec<Row> = vec![];
     for mut program in distinct_programs(gpu, case, &tape)? {
@@ -135,16 +135,13 @@ fn check_op(
 }
 
 /// What a result may differ by: rounding errors of a sum are as good as random, so they grow with
-/// the square root of its length, and in proportion to the largest result. A result that is a
-/// small difference of large inputs is allowed a share of their rounding.
-fn bound(terms: usize, inputs: &[&Tensor], expected: &[Vec<f64>]) -> f64 {
-    fn largest<'a>(numbers: impl Iterator<Item = &'a f64>) -> f64 {
-        numbers.filter(|x| x.is_finite()).fold(0.0, |m, x| x.abs().max(m))
-    }
-    let result = largest(expected.iter().flatten());
-    let input = largest(inputs.iter().flat_map(|t| &t.data));
+/// the square root of its length, and in proportion to the largest result, or to the numbers that
+/// it is a difference of. Below the smallest normal number devices may flush to 0.
+fn bound(op: &dyn Op, terms: usize, inputs: &[&Tensor], expected: &[Vec<f64>]) -> f64 {
+    let result = expected.iter().flatten().filter(|x| x.is_finite()).fold(0.0f64, |m, x| m.max(x.abs()));
     let roundings = BASE_ROUNDINGS + 2.0 * (terms as f64).sqrt();
-    f64::from(f32::EPSILON) * roundings * result.max(0.05 * input)
+    let relative = f64::from(f32::EPSILON) * roundings * result.max(op.cancelling(inputs));
+    relative.max(f64::from(f32::MIN_POSITIVE))
 }
 
 /// The tape compiled for each family of kernels, less those that come out alike.

@@ -211,6 +211,17 @@ fn cases() -> Vec<Case> {
         case("1x1 16→1", "the head of a U-Net", [2, 19, 21, 16], 1, 1, 1, 0, true),
         case("1x1 12→20", "pointwise", [1, 13, 7, 12], 1, 20, 1, 0, true),
         case("2x2 stride 2", "the reverse of an up-sampling", [2, 10, 12, 8], 2, 16, 2, 0, false),
+        case(
+            "3x3 4→4 folded",
+            "the path of more than 65,535 workgroups",
+            [1, 100, 100, 4],
+            3,
+            4,
+            1,
+            1,
+            false,
+        )
+        .max_workgroups(64),
         case("5x5 61", "a prime extent, a kernel with no special form", [1, 61, 3, 2], 5, 3, 1, 2, true),
     ]
 }

@@ -196,7 +196,5 @@ fn cases() -> Vec<Case> {
         case("1x41→47", "primes, batch 1", 1, 41, 47, false),
         case("5x64→12", "vec4s, a batch that is none", 5, 64, 12, true),
         case("61x8→20", "a prime batch", 61, 8, 20, true),
-        case("16x16→16 folded", "the path of more than 65,535 workgroups", 16, 16, 16, true)
-            .max_workgroups(2),
     ]
 }

@@ -209,6 +209,15 @@ impl Op for NormGradInput {
         lower.dispatch_items(Kernel::new(shader), &params, &operands, items)
     }
 
+    /// With few pixels a set the gradient cancels: of one pixel it is 0.
+    fn cancelling(&self, inputs: &[&Tensor]) -> f64 {
+        let largest = |numbers: &[f64]| numbers.iter().fold(0.0f64, |m, x| m.max(x.abs()));
+        let channels = inputs[0].shape.channels();
+        // Row 1 of the four rows of terms is the factor of the gradient.
+        let factor = inputs[2].data.chunks(4 * channels).map(|rows| largest(&rows[channels..2 * channels]));
+        factor.fold(0.0, f64::max) * largest(&inputs[3].data)
+    }
+
     fn flops(&self, _inputs: &[&Shape], output: &Shape) -> u64 {
         6 * output.len() as u64
     }
