@@ -2,7 +2,7 @@
 // head): any kernel, stride, padding and channel count, no subgroup operations.
 //
 // A thread computes 4 neighbouring pixels of a row by 4 output channels, with scalar loads.
-// TRANSPOSED (stride 1 only) and TRANSPOSED as in conv_naive.wgsl.
+// TRANSPOSED (stride 1 only) as in conv_naive.wgsl.
 //
 // input, output: NHWC. weights: [kernel_h, kernel_w, in, out]. bias: [out].
 // Grid: 8 strips of 4 pixels a workgroup, along x then y; z: ceil(out_channels / 4).

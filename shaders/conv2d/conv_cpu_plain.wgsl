@@ -3,7 +3,7 @@
 //
 // A thread computes 8 neighbouring pixels of a row by 8 output channels; every load is a vec4,
 // since such a driver loads lane by lane and a load costs as much as dozens of multiplications.
-// TRANSPOSED (stride 1 only) and TRANSPOSED as in conv_naive.wgsl.
+// TRANSPOSED (stride 1 only) as in conv_naive.wgsl.
 //
 // input, output: NHWC. weights: [kernel_h, kernel_w, in, out]. bias: [out].
 // Grid: 8 strips of 8 pixels a workgroup, along x then y; z: ceil(out_channels / 8).

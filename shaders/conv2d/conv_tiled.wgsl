@@ -4,7 +4,7 @@
 // of 256 threads computes ROWS*4 pixels by COLS*4 channels, 4x4 a thread, and stages both factors
 // through workgroup memory 8 k at a time. COLS = 4, 8 or 16 trades channels for pixels: choose
 // the least with 4*COLS >= out_channels.
-// TRANSPOSED and TRANSPOSED as in conv_naive.wgsl, any stride.
+// TRANSPOSED as in conv_naive.wgsl, any stride.
 //
 // input, output: NHWC. weights: [kernel_h, kernel_w, in, out]. bias: [out].
 // Grid: x then y: ceil(pixels / (1024 / COLS)); z: ceil(out_channels / (4 * COLS)).

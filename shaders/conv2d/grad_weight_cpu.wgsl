@@ -1,3 +1,16 @@
+// Gradient of the weights of conv2d for software drivers with subgroups of 8 lanes (lavapipe):
+// stride 1, kernels up to 3x3, any padding, channels multiples of 4.
+//
+// As in conv_cpu.wgsl nothing is loaded twice. A workgroup is one subgroup and sums all taps of 4
+// input by 16 output channels. Its lanes are 4 quads of output channels, twice: each half walks
+// down its own run of 8 pixels a row, with the rows under the kernel at hand. A lane loads the
+// gradients of its own channels and every fourth pixel of the input; the other pixels come from
+// its neighbours. Runs are dealt out to `splits` workgroups; sum_splits.wgsl adds their sums.
+//
+// input, grad_output: NHWC. partials: [splits][kernel_h, kernel_w, in, out].
+// Grid: x: in_channels / 4; y: ceil(out_channels / 16); z: splits, at most half as many as there
+// are runs, batch * ceil(out_width / 8).
+
 struct Params {
     batch: u32,
     in_height: u32,
@@ -19,49 +32,64 @@ override KERNEL_W: u32 = 3;
 @group(0) @binding(2) var<storage, read> grad_output: array<vec4f>;
 @group(0) @binding(3) var<storage, read_write> partials: array<vec4f>;
 
-const RUN = 8u;
+const RUN = 8u;                                  // pixels of a row
+const SHARES = 3u;                               // vec4s a lane holds of a row of input
 
-var<private> acc: array<vec4f, 36>;   // [vertical tap][horizontal tap][input channel of the quad], lanes: 4 quads of output channels
-var<private> x: array<vec4f, 9>;      // [row under the kernel][4 pixels for each half of the lanes]
-var<private> dy: array<vec4f, RUN>;
 var<private> lane: u32;
 var<private> half: u32;
 var<private> image: u32;
-var<private> x0: u32;
+var<private> x0: u32;                            // the run's first pixel
 var<private> ci_quad: u32;
+var<private> sums: array<vec4f, 36>;             // [tap][input channel], each lane its output channels
+var<private> x: array<vec4f, 9>;                 // [row under the kernel][share]
+var<private> dy: array<vec4f, RUN>;
 
-fn load_row(row: u32, iy: u32) {
+fn load_row(r: u32, iy: u32) {
     for (var i = 0u; 4u * i < RUN + KERNEL_W - 1u; i++) {
         let ix = x0 + 4u * i + lane % 4u - params.pad_left;
         let ok = image < params.batch && iy < params.in_height && ix < params.in_width;
         let at = ((image * params.in_height + iy) * params.in_width + ix) * (params.in_channels / 4u) + ci_quad;
-        x[row * 3u + i] = select(vec4f(), input[select(0u, at, ok)], vec4<bool>(ok));
+        x[r * SHARES + i] = select(vec4f(), input[select(0u, at, ok)], vec4<bool>(ok));
+    }
+}
+
+fn load_grads(y: u32, co_quad: u32) {
+    let out_quads = params.out_channels / 4u;
+    for (var p = 0u; p < RUN; p++) {
+        let ok = image < params.batch && x0 + p < params.out_width && co_quad < out_quads;
+        let at = ((image * params.out_height + y) * params.out_width + x0 + p) * out_quads + co_quad;
+        dy[p] = select(vec4f(), grad_output[select(0u, at, ok)], vec4<bool>(ok));
     }
 }
 
 fn accumulate(ky: u32, kx: u32) {
     for (var c = 0u; c < 4u; c++) {
-        let a = (ky * KERNEL_W + kx) * 4u + c;
+        var sum = sums[(ky * KERNEL_W + kx) * 4u + c];
         for (var p = 0u; p < RUN; p++) {
-            let i = p + kx;
-            let v = subgroupShuffle(x[ky * 3u + i / 4u][c], half * 4u + i % 4u);
-            acc[a] = fma(vec4f(v), dy[p], acc[a]);
+            let column = p + kx;
+            let value = subgroupShuffle(x[ky * SHARES + column / 4u][c], half * 4u + column % 4u);
+            sum = fma(vec4f(value), dy[p], sum);
         }
+        sums[(ky * KERNEL_W + kx) * 4u + c] = sum;
     }
 }
 
+// Spelled out, as in conv_cpu.wgsl: every index must become a constant.
 fn accumulate_row(ky: u32) {
     accumulate(ky, 0u);
-    if KERNEL_W > 1u { accumulate(ky, 1u); }
-    if KERNEL_W > 2u { accumulate(ky, 2u); }
+    if KERNEL_W > 1u {
+        accumulate(ky, 1u);
+    }
+    if KERNEL_W > 2u {
+        accumulate(ky, 2u);
+    }
 }
 
 @compute @workgroup_size(8)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane_: u32) {
-    lane = lane_;
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+    lane = thread;
     half = lane / 4u;
     ci_quad = group.x;
-    let out_quads = params.out_channels / 4u;
     let co_quad = group.y * 4u + lane % 4u;
     let runs_per_row = (params.out_width + RUN - 1u) / RUN;
     let runs = params.batch * runs_per_row;
@@ -69,30 +97,37 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
     for (var pair = group.z; pair * 2u < runs; pair += params.splits) {
         let run = pair * 2u + half;
         image = run / runs_per_row;
-        x0 = (run % runs_per_row) * RUN;
-        if KERNEL_H > 1u { load_row(1u, 0u - params.pad_top); }
-        if KERNEL_H > 2u { load_row(2u, 1u - params.pad_top); }
+        x0 = run % runs_per_row * RUN;
+        if KERNEL_H > 1u {
+            load_row(1u, 0u - params.pad_top);
+        }
+        if KERNEL_H > 2u {
+            load_row(2u, 1u - params.pad_top);
+        }
         for (var y = 0u; y < params.out_height; y++) {
-            for (var i = 0u; i < 3u * (KERNEL_H - 1u); i++) {
-                x[i] = x[i + 3u];
+            for (var i = 0u; i < (KERNEL_H - 1u) * SHARES; i++) {
+                x[i] = x[i + SHARES];
             }
             load_row(KERNEL_H - 1u, y + KERNEL_H - 1u - params.pad_top);
-            for (var p = 0u; p < RUN; p++) {
-                let ok = image < params.batch && x0 + p < params.out_width && co_quad < out_quads;
-                let at = ((image * params.out_height + y) * params.out_width + x0 + p) * out_quads + co_quad;
-                dy[p] = select(vec4f(), grad_output[select(0u, at, ok)], vec4<bool>(ok));
-            }
+            load_grads(y, co_quad);
             accumulate_row(0u);
-            if KERNEL_H > 1u { accumulate_row(1u); }
-            if KERNEL_H > 2u { accumulate_row(2u); }
+            if KERNEL_H > 1u {
+                accumulate_row(1u);
+            }
+            if KERNEL_H > 2u {
+                accumulate_row(2u);
+            }
         }
     }
 
+    // Two loops: the driver unrolls at most 32 rounds of one.
     for (var tap = 0u; tap < KERNEL_H * KERNEL_W; tap++) {
         for (var c = 0u; c < 4u; c++) {
-            let sum = acc[tap * 4u + c] + subgroupShuffleXor(acc[tap * 4u + c], 4u);
-            if half == 0u && co_quad < out_quads {
-                partials[((group.z * KERNEL_H * KERNEL_W + tap) * params.in_channels + ci_quad * 4u + c) * out_quads + co_quad] = sum;
+            let sum = sums[tap * 4u + c] + subgroupShuffleXor(sums[tap * 4u + c], 4u);
+            let ci = ci_quad * 4u + c;
+            let split_tap = group.z * KERNEL_H * KERNEL_W + tap;
+            if half == 0u && co_quad < params.out_channels / 4u {
+                partials[(split_tap * params.in_channels + ci) * (params.out_channels / 4u) + co_quad] = sum;
             }
         }
     }

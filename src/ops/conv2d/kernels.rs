@@ -1,9 +1,7 @@
 //! Which kernels compute a convolution and its gradients.
 //!
 //! The gradient of the input is itself a convolution, of the result's gradient with the mirrored
-//! weights, so one kernel serves both directions by an `override`. Where the kernel is as large as
-//! the stride (the U-Net's up-sampling) no taps overlap, and the work is a 1×1 convolution of
-//! rearranged pixels.
+//! weights, so one kernel serves both directions by an `override`.
 
 use super::geometry::Geometry;
 use crate::program::{Family, Kernel, Lower, LowerError, Operand, Shader, Word, spread};
@@ -20,8 +18,6 @@ static GRAD_WEIGHT_CPU: Shader = shader!("conv2d/grad_weight_cpu");
 static GRAD_WEIGHT_CPU_PLAIN: Shader = shader!("conv2d/grad_weight_cpu_plain");
 static GRAD_WEIGHT_CPU_ANY: Shader = shader!("conv2d/grad_weight_cpu_any");
 static SUM_SPLITS: Shader = shader!("conv2d/sum_splits");
-static SPACE_TO_DEPTH: Shader = shader!("conv2d/space_to_depth");
-static DEPTH_TO_SPACE: Shader = shader!("conv2d/depth_to_space");
 
 /// Workgroups that the weight's gradient is split over, so that every core has work: a fixed
 /// number, so that its sums have one order everywhere.
@@ -36,11 +32,6 @@ pub fn lower_forward(
     bias: Option<Operand>,
     output: Operand,
 ) -> Result<(), LowerError> {
-    if let Some(flat) = pointwise(lower, g) {
-        let pixels = lower.scratch(flat.input().len());
-        rearrange(lower, &SPACE_TO_DEPTH, g, input, pixels, None)?;
-        return lower_conv(lower, &flat, Direction::Forward, pixels, weight, bias, output);
-    }
     lower_conv(lower, g, Direction::Forward, input, weight, bias, output)
 }
 
@@ -53,65 +44,14 @@ pub fn lower_grad_input(
     bias: Option<Operand>,
     grad_input: Operand,
 ) -> Result<(), LowerError> {
-    if let Some(flat) = pointwise(lower, g) {
-        let pixels = lower.scratch(flat.input().len());
-        lower_conv(lower, &flat, Direction::GradInput, grad_output, weight, None, pixels)?;
-        return rearrange(lower, &DEPTH_TO_SPACE, g, pixels, grad_input, bias);
-    }
     lower_conv(lower, g, Direction::GradInput, grad_output, weight, bias, grad_input)
 }
 
-/// The gradient of the weight.
-pub fn lower_grad_weight(
-    lower: &mut Lower,
-    g: &Geometry,
-    input: Operand,
-    grad_output: Operand,
-    grad_weight: Operand,
-) -> Result<(), LowerError> {
-    if let Some(flat) = pointwise(lower, g) {
-        let pixels = lower.scratch(flat.input().len());
-        rearrange(lower, &SPACE_TO_DEPTH, g, input, pixels, None)?;
-        return lower_grad_weight_kernel(lower, &flat, pixels, grad_output, grad_weight);
-    }
-    lower_grad_weight_kernel(lower, g, input, grad_output, grad_weight)
-}
-
-/// The 1×1 convolution that `g` is once its taps' pixels stand side by side as channels, if no
-/// taps overlap. Its weight `[1, 1, kernel_h · kernel_w · in, out]` is the same memory.
-fn pointwise(lower: &Lower, g: &Geometry) -> Option<Geometry> {
-    let [kernel_h, kernel_w] = g.kernel;
-    let covers = g.in_size == [g.out_size[0] * kernel_h, g.out_size[1] * kernel_w];
-    let apart = g.stride > 1 && g.kernel == [g.stride; 2] && g.padding == 0 && covers;
-    (apart && lower.family() == Family::Cpu && g.in_channels.is_multiple_of(4)).then_some(Geometry {
-        in_size: g.out_size,
-        in_channels: kernel_h * kernel_w * g.in_channels,
-        kernel: [1, 1],
-        stride: 1,
-        ..*g
-    })
-}
-
-/// Between `[batch, h · stride, w · stride, channels]` and `[batch, h, w, stride, stride, channels]`.
-fn rearrange(
-    lower: &mut Lower,
-    shader: &'static Shader,
-    g: &Geometry,
-    from: Operand,
-    to: Operand,
-    bias: Option<Operand>,
-) -> Result<(), LowerError> {
-    let quads = g.in_channels / 4;
-    let items = g.input().len() / 4;
-    let params = [items, g.out_size[1], g.stride, quads].map(Word::from);
-    let mut operands = vec![from];
-    let mut kernel = Kernel::new(shader);
-    if std::ptr::eq(shader, &DEPTH_TO_SPACE) {
-        kernel = kernel.with("HAS_BIAS", f64::from(u8::from(bias.is_some())));
-        operands.push(bias.unwrap_or(from));
-    }
-    operands.push(to);
-    lower.dispatch_items(kernel, &params, &operands, items)
+/// Side of the patch of pixels that each pixel of the smaller image meets, where the kernel is as
+/// large as the stride and no taps overlap, as in the U-Net's up-sampling.
+fn patch(g: &Geometry) -> Option<usize> {
+    let covers = g.in_size == g.out_size.map(|size| size * g.stride);
+    (g.stride > 1 && g.kernel == [g.stride; 2] && g.padding == 0 && covers).then_some(g.stride)
 }
 
 /// Which way a convolution kernel is run.
@@ -162,6 +102,12 @@ fn lower_conv(
             let columns = tile_columns(channels);
             (&CONV_TILED, grid(pixels.div_ceil(1024 / columns), channels.div_ceil(4 * columns)))
         }
+        Family::Cpu if quads && lower.caps().subgroups && patch(g).is_some() => {
+            let [height, width] = g.out_size;
+            let tiles = batch * height.div_ceil(8) * width.div_ceil(8);
+            let patch_pixels = if transposed { g.stride * g.stride } else { 1 };
+            (&CONV_CPU, grid(tiles, channels.div_ceil(16) * patch_pixels))
+        }
         Family::Cpu if quads && !strided && small && lower.caps().subgroups => {
             let tiles = batch * height.div_ceil(8) * width.div_ceil(8);
             (&CONV_CPU, grid(tiles, channels.div_ceil(16)))
@@ -176,10 +122,18 @@ fn lower_conv(
         }
         _ => (&CONV_NAIVE, grid((pixels * channels).div_ceil(64), 1)),
     };
-    let mut kernel = with_kernel_size(shader, g)
+    let is_cpu = std::ptr::eq(shader, &CONV_CPU);
+    let mut kernel = match patch(g) {
+        // Each pixel of a patch has 1×1 weights of its own.
+        Some(patch) if is_cpu => {
+            Kernel::new(shader).with("KERNEL_H", 1.0).with("KERNEL_W", 1.0).with("PATCH", patch as f64)
+        }
+        _ => with_kernel_size(shader, g),
+    };
+    kernel = kernel
         .with("TRANSPOSED", f64::from(u8::from(transposed)))
         .with("HAS_BIAS", f64::from(u8::from(bias.is_some())));
-    if !std::ptr::eq(shader, &CONV_CPU) {
+    if !is_cpu {
         kernel = kernel.with("STRIDE", g.stride as f64);
     }
     if std::ptr::eq(shader, &CONV_TILED) {
@@ -195,7 +149,8 @@ fn tile_columns(channels: usize) -> usize {
     channels.div_ceil(4).next_power_of_two().clamp(4, 16)
 }
 
-fn lower_grad_weight_kernel(
+/// The gradient of the weight.
+pub fn lower_grad_weight(
     lower: &mut Lower,
     g: &Geometry,
     input: Operand,
@@ -216,7 +171,8 @@ fn lower_grad_weight_kernel(
             let x = (kernel_h * kernel_w * g.in_channels).div_ceil(1024 / columns);
             (&GRAD_WEIGHT_TILED, [x, g.out_channels.div_ceil(4 * columns)], (rows * width).div_ceil(32))
         }
-        Family::Cpu if quads && g.stride == 1 && small && lower.caps().subgroups => {
+        // A 1×1 kernel has too few sums for what it loads.
+        Family::Cpu if quads && g.stride == 1 && small && g.kernel != [1, 1] && lower.caps().subgroups => {
             let pairs = (g.batch * width.div_ceil(8)).div_ceil(2);
             (&GRAD_WEIGHT_CPU, [g.in_channels / 4, g.out_channels.div_ceil(16)], pairs)
         }
