@@ -11,7 +11,8 @@ const BATCH: usize = 4;
 const SIZE: usize = 64;
 
 fn unet(criterion: &mut Criterion) {
-    let gpu = Gpu::open(&GpuOptions::default()).expect("an adapter; scripts/setup.sh installs a software one");
+    let gpu =
+        Gpu::open(&GpuOptions::default()).expect("an adapter; scripts/setup.sh installs a software one");
     let mut config = Config::default();
     config.model.base_channels = 8;
     let step = train_step(&config, BATCH, SIZE).expect("a tape");
