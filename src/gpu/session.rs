@@ -91,6 +91,8 @@ pub struct Session {
     program: Program,
     buffers: Vec<wgpu::Buffer>,
     steps: Vec<Step>,
+    /// Staging memory of the uploads, used again step after step.
+    uploads: wgpu::util::StagingBelt,
     /// Outputs of one number that `run_step` reads without a stall, and their staging buffers.
     scalars: Vec<(usize, u64)>,
     free_staging: Vec<wgpu::Buffer>,
@@ -186,11 +188,14 @@ impl Session {
             })
             .collect();
         gpu.check(needed)?;
+        let largest_input = program.inputs.iter().map(|p| p.shape.padded_bytes()).max().unwrap_or(0);
+        let uploads = wgpu::util::StagingBelt::new(gpu.device.clone(), largest_input.max(1024));
         Ok(Session {
             gpu: Arc::clone(gpu),
             program,
             buffers,
             steps,
+            uploads,
             scalars,
             free_staging,
             in_flight: VecDeque::new(),
@@ -207,10 +212,17 @@ impl Session {
     }
 
     /// Sets an input for the following runs.
-    pub fn write(&self, name: &str, data: &[f32]) -> Result<(), GpuError> {
+    pub fn write(&mut self, name: &str, data: &[f32]) -> Result<(), GpuError> {
         let port = find(&self.program.inputs, "input", name)?;
         check_length(name, &port.shape, data)?;
-        self.gpu.queue.write_buffer(&self.buffers[port.buffer], 0, bytemuck::cast_slice(data));
+        let bytes: &[u8] = bytemuck::cast_slice(data);
+        let Some(size) = std::num::NonZeroU64::new(bytes.len() as u64) else { return Ok(()) };
+        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        let buffer = &self.buffers[port.buffer];
+        self.uploads.write_buffer(&mut encoder, buffer, 0, size).copy_from_slice(bytes);
+        self.uploads.finish();
+        self.gpu.queue.submit([encoder.finish()]);
+        self.uploads.recall();
         Ok(())
     }
 
