@@ -1,7 +1,7 @@
 //! Cross-entropy of class logits.
 
-use super::reduction::lower_reduction;
 use super::registry::Entry;
+use super::sum_rows::lower_sum_terms;
 use super::{Case, Fill, GradContext, Op, expect_inputs, expect_same};
 use crate::program::{Kernel, Lower, LowerError, Shader, Word};
 use crate::reference::Tensor;
@@ -64,7 +64,7 @@ impl Op for CrossEntropy {
 
     fn lower(&self, lower: &mut Lower) -> Result<(), LowerError> {
         let (pixels, classes) = (lower.input_shape(0).pixels(), lower.input_shape(0).channels());
-        lower_reduction(lower, &FORWARD, pixels, &[classes.into()], 1.0 / pixels as f64)
+        lower_sum_terms(lower, &FORWARD, pixels, &[classes.into()], 1.0 / pixels as f64)
     }
 
     fn terms(&self, inputs: &[&Shape], _output: &Shape) -> usize {

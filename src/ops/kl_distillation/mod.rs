@@ -1,7 +1,7 @@
 //! Distillation over classes: the divergence of the student's softmax from the teacher's.
 
-use super::reduction::lower_reduction;
 use super::registry::Entry;
+use super::sum_rows::lower_sum_terms;
 use super::{Case, Fill, GradContext, Op, expect_inputs, expect_same};
 use crate::program::{Kernel, Lower, LowerError, Shader, Word};
 use crate::reference::Tensor;
@@ -76,7 +76,7 @@ impl Op for KlDistillation {
         let (pixels, classes) = (lower.input_shape(0).pixels(), lower.input_shape(0).channels());
         let extra = [classes.into(), (1.0 / self.temperature).into()];
         let factor = f64::from(self.temperature).powi(2) / pixels as f64;
-        lower_reduction(lower, &FORWARD, pixels, &extra, factor)
+        lower_sum_terms(lower, &FORWARD, pixels, &extra, factor)
     }
 
     fn terms(&self, inputs: &[&Shape], _output: &Shape) -> usize {

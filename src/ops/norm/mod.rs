@@ -13,8 +13,8 @@ mod backward;
 mod geometry;
 mod reference;
 
-use super::reduce::passes;
 use super::registry::Entry;
+use super::sum_rows::passes;
 use super::{Case, Fill, GradContext, Op, expect_inputs, expect_vector};
 use crate::program::{ByWidth, Kernel, Lower, LowerError, Shader, Word};
 use crate::reference::Tensor;
