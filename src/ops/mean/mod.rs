@@ -8,7 +8,7 @@ use crate::program::{Lower, LowerError};
 use crate::reference::Tensor;
 use crate::tape::{Shape, Tape, TapeError, Value};
 
-pub const ENTRY: Entry = Entry { name: "mean", parts: &[], no_backward: None, cases };
+pub const ENTRY: Entry = Entry { name: "mean", parts: &["sum_grad"], no_backward: None, cases };
 
 impl Tape {
     /// Mean of all elements, of shape `[1]`.
