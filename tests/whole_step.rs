@@ -28,8 +28,7 @@ fn relative_error(found: &[f32], expected: &[f64]) -> f64 {
 
 fn check(model: ModelConfig, optimizer: OptimizerKind, clip_norm: f64) {
     let gpu = common::gpu();
-    let mut config = Config::default();
-    config.model = model;
+    let mut config = Config { model, ..Config::default() };
     config.train.optimizer = optimizer;
     config.train.clip_norm = clip_norm;
     let mut step = train_step(&config, BATCH, SIZE).expect("a tape");
