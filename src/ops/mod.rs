@@ -41,6 +41,7 @@ pub mod soft_dice_sums;
 pub mod softmax;
 pub mod sum;
 mod sum_rows;
+mod upsample;
 pub mod upsample_bilinear;
 pub mod upsample_nearest;
 

@@ -1,6 +1,7 @@
 //! The three sums that a soft Dice is made of.
 
 use super::registry::Entry;
+use super::sigmoid::sigmoid;
 use super::soft_dice::Per;
 use super::sum_rows::{first_parts, lower_sum_rows};
 use super::{Case, Fill, GradContext, Op, expect_inputs, expect_same};
@@ -65,7 +66,7 @@ impl Op for SoftDiceSums {
         let sums = samples.flat_map(|(logits, target)| {
             let mut sums = [0.0; 3];
             for (x, y) in logits.iter().zip(target) {
-                let p = 1.0 / (1.0 + (-x).exp());
+                let p = sigmoid(*x);
                 sums[0] += p * y;
                 sums[1] += p;
                 sums[2] += y;
@@ -112,7 +113,7 @@ impl Op for SoftDiceSumsGrad {
         let pairs = inputs[0].data.iter().zip(&inputs[1].data).enumerate();
         let grad = pairs.map(|(i, (x, y))| {
             let grad_sums = &inputs[2].data[3 * (i / count)..];
-            let p = 1.0 / (1.0 + (-x).exp());
+            let p = sigmoid(*x);
             (grad_sums[0] * y + grad_sums[1]) * p * (1.0 - p)
         });
         vec![grad.collect()]
