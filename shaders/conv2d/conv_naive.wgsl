@@ -1,12 +1,9 @@
 // conv2d, one thread an output value: any kernel, stride, padding and channel count.
 //
-// One file serves a convolution and its mirror image:
-//   TRANSPOSED      the output is the image the convolution would have read (gradient of the
-//                   input; conv_transpose2d). out_* then describes that larger image, stride and
-//                   padding are still those of the convolution.
-//   TRANSPOSED the weights are stored [kernel_h, kernel_w, out, in] as seen from here.
-// forward: neither; gradient of the input: both; conv_transpose2d: TRANSPOSED; its gradient of
-// the input: TRANSPOSED.
+// One file serves a convolution and its mirror image. With TRANSPOSED the output is the image that
+// the convolution would have read (gradient of the input; conv_transpose2d): out_* then describes
+// that larger image, the weights are stored [kernel_h, kernel_w, out, in] as seen from here, and
+// stride and padding are still those of the convolution.
 //
 // input, output: NHWC. weights: [kernel_h, kernel_w, in, out]. bias: [out].
 // Grid: 64 outputs a workgroup, counted along x, then y.

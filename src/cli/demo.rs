@@ -7,11 +7,8 @@ use super::{AdapterArg, Outcome, say};
 use crate::config::Config;
 use crate::data::phantom::{PhantomOptions, write_phantoms};
 use crate::data::{Cache, Dataset, Part};
-use crate::gpu::States;
-use crate::train::checkpoint::{Checkpoint, CheckpointInfo};
-use crate::train::predictor::{Predictor, load_weights};
-use crate::train::trainer::{self, BEST, TrainOptions, write_sheet};
-use crate::train::validation;
+use crate::train::model::ModelFile;
+use crate::train::trainer::{self, BEST, TrainOptions};
 
 /// Enough for a model that finds most of the air on images it has not seen.
 const IMAGES: usize = 240;
@@ -41,20 +38,16 @@ pub fn run(args: Args) -> Outcome {
         return Ok(ExitCode::from(130));
     }
 
-    let checkpoint = Checkpoint::open(&run.join(BEST))?;
-    let info: CheckpointInfo = checkpoint.info()?;
+    let file = ModelFile::open(&run.join(BEST))?;
+    let threshold = file.info.threshold;
     let dataset = Dataset::open(&data, &config.data)?;
     let indices = dataset.part(Part::Test);
     let items = indices.iter().map(|i| &dataset.items()[*i]);
     let cache = Cache::of_items(items, config.model.in_channels, &config.data)?;
-    let mut states = States::new();
-    let mut predictor = Predictor::new(&gpu, &config, config.data.size);
-    let batch = config.train.batch_size.min(cache.len());
-    predictor.prepare(batch, &mut states)?;
-    load_weights(&gpu, &states, &config, &checkpoint)?;
-    let evaluation = validation::evaluate(&mut predictor, &mut states, &cache, batch, info.threshold)?;
+    let mut model = file.load(&gpu, config.train.batch_size.min(cache.len()))?;
+    let evaluation = model.evaluate(&cache, threshold)?;
     let sheet = run.join("report").join("test.png");
-    write_sheet(&mut predictor, &mut states, &cache, batch, info.threshold, &sheet)?;
+    model.write_sheet(&cache, threshold, &sheet)?;
     say!(
         "Dice on {} held-out images: {:.4}; on those with a pneumothorax: {}",
         cache.len(),

@@ -1,6 +1,6 @@
 //! `wgseg evaluate`
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
@@ -8,12 +8,7 @@ use clap::ValueEnum;
 use super::{AdapterArg, Outcome, print_json, say};
 use crate::config::Config;
 use crate::data::{Cache, DataError, Dataset, Part};
-use crate::gpu::States;
-use crate::train::TrainError;
-use crate::train::checkpoint::{Checkpoint, CheckpointInfo};
-use crate::train::predictor::{Predictor, load_weights};
-use crate::train::trainer::write_sheet;
-use crate::train::validation;
+use crate::train::model::ModelFile;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Split {
@@ -54,10 +49,9 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Outcome {
-    let checkpoint = Checkpoint::open(&args.model)?;
-    let info: CheckpointInfo = checkpoint.info()?;
-    let config = model_config(&args.model, &info)?;
-    let dataset = open_dataset(&args, &config)?;
+    let file = ModelFile::open(&args.model)?;
+    let config = &file.config;
+    let dataset = open_dataset(&args, config)?;
     let indices = match args.split {
         Split::Train => dataset.part(Part::Train),
         Split::Val => dataset.part(Part::Val),
@@ -66,39 +60,26 @@ pub fn run(args: Args) -> Outcome {
     };
     let items = indices.iter().map(|i| &dataset.items()[*i]);
     let cache = Cache::of_items(items, config.model.in_channels, &config.data)?;
+    let threshold = args.threshold.unwrap_or(file.info.threshold);
 
     let gpu = args.adapter.open()?;
-    let mut states = States::new();
-    let mut predictor = Predictor::new(&gpu, &config, config.data.size);
-    let batch = usize::from(args.batch).min(cache.len());
-    predictor.prepare(batch, &mut states)?;
-    load_weights(&gpu, &states, &config, &checkpoint)?;
-    let threshold = args.threshold.unwrap_or(info.threshold);
-    let evaluation = validation::evaluate(&mut predictor, &mut states, &cache, batch, threshold)?;
+    let mut model = file.load(&gpu, usize::from(args.batch).min(cache.len()))?;
+    let evaluation = model.evaluate(&cache, threshold)?;
     if let Some(sheet) = &args.sheet {
-        write_sheet(&mut predictor, &mut states, &cache, batch, threshold, sheet)?;
+        model.write_sheet(&cache, threshold, sheet)?;
     }
     if args.json {
         print_json(&evaluation)?;
         return Ok(ExitCode::SUCCESS);
     }
     let optional = |x: Option<f64>| x.map_or("–".to_owned(), |x| format!("{x:.4}"));
-    say!("{} images at {} pixels, threshold {threshold:.2}", evaluation.images.len(), config.data.size);
+    say!("{} images at {} pixels, threshold {threshold:.2}", evaluation.images.len(), cache.size());
     say!("Dice           {:.4}", evaluation.dice.mean);
     say!("  positives    {}", optional(evaluation.dice.positives_only));
     say!("IoU            {:.4}", evaluation.iou.mean);
     say!("precision      {}", optional(evaluation.precision));
     say!("recall         {}", optional(evaluation.recall));
     Ok(ExitCode::SUCCESS)
-}
-
-/// The config of the run that a checkpoint lies in, or the defaults, with the checkpoint's model.
-pub(super) fn model_config(model: &Path, info: &CheckpointInfo) -> Result<Config, TrainError> {
-    let beside = model.with_file_name("config.toml");
-    let mut config = if beside.is_file() { Config::load(&beside, &[])? } else { Config::default() };
-    config.model = info.model.clone();
-    config.data.size = info.size;
-    Ok(config)
 }
 
 /// Opens the data with the split that the run used, where that split fits the data: a test on the

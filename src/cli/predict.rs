@@ -4,13 +4,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use super::evaluate::model_config;
 use super::{AdapterArg, Outcome, say};
 use crate::data::{decode, list_images, prepare_image, resize};
-use crate::gpu::States;
 use crate::report::{self, Overlay};
-use crate::train::checkpoint::{Checkpoint, CheckpointInfo};
-use crate::train::predictor::{Predictor, load_weights};
+use crate::train::model::ModelFile;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -31,19 +28,14 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Outcome {
-    let checkpoint = Checkpoint::open(&args.model)?;
-    let info: CheckpointInfo = checkpoint.info()?;
-    let config = model_config(&args.model, &info)?;
-    let (size, channels) = (config.data.size, config.model.in_channels);
-    let threshold = args.threshold.unwrap_or(info.threshold);
+    let model = ModelFile::open(&args.model)?;
+    let (size, channels) = (model.config.data.size, model.config.model.in_channels);
+    let threshold = args.threshold.unwrap_or(model.info.threshold);
     let files = list_images(&args.images)?;
     report::check_free(&args.out)?;
 
     let gpu = args.adapter.open()?;
-    let mut states = States::new();
-    let mut predictor = Predictor::new(&gpu, &config, size);
-    predictor.prepare(1, &mut states)?;
-    load_weights(&gpu, &states, &config, &checkpoint)?;
+    let mut model = model.load(&gpu, 1)?;
     let [masks, probabilities, overlays] =
         ["masks", "probabilities", "overlays"].map(|name| args.out.join(name));
     for folder in [&masks, &probabilities, &overlays] {
@@ -61,7 +53,7 @@ pub fn run(args: Args) -> Outcome {
                 continue;
             }
         };
-        let map = predictor.predict(&mut states, 1, &prepared.pixels)?;
+        let map = model.predict(&prepared.pixels)?;
         let (width, height) = (prepared.width, prepared.height);
         let map = resize::resize_back(&map, size, width, height);
         let mask: Vec<bool> = map.iter().map(|p| f64::from(*p) > threshold).collect();

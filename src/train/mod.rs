@@ -2,8 +2,10 @@
 
 pub mod checkpoint;
 pub mod metrics;
+pub mod model;
 pub mod predictor;
 pub mod schedule;
+pub mod sheet;
 pub mod step;
 pub mod trainer;
 pub mod validation;

@@ -1,13 +1,14 @@
 //! A model on a device, ready to predict batches of any size.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use super::TrainError;
 use super::checkpoint::Checkpoint;
 use super::step::{IMAGES, PROBABILITIES, inference};
 use crate::config::Config;
-use crate::gpu::{Gpu, GpuError, Session, States};
+use crate::gpu::{Gpu, Session, States};
 use crate::program::compile;
 
 /// Inference programs of one model, one for each batch size that was asked for.
@@ -26,15 +27,14 @@ impl Predictor {
 
     /// Makes the program for `batch` images, unless it is there.
     pub fn prepare(&mut self, batch: usize, states: &mut States) -> Result<&mut Session, TrainError> {
-        // The entry API would borrow `self` across the compilation.
-        if !self.sessions.contains_key(&batch) {
-            let (tape, _) = inference(&self.config, batch, self.size)?;
-            let program = compile(&tape, self.gpu.caps())?;
-            self.sessions.insert(batch, Session::new(&self.gpu, program, states)?);
+        match self.sessions.entry(batch) {
+            Entry::Occupied(entry) => Ok(entry.into_mut()),
+            Entry::Vacant(entry) => {
+                let (tape, _) = inference(&self.config, batch, self.size)?;
+                let program = compile(&tape, self.gpu.caps())?;
+                Ok(entry.insert(Session::new(&self.gpu, program, states)?))
+            }
         }
-        self.sessions
-            .get_mut(&batch)
-            .ok_or_else(|| GpuError::Shader("the inference program was not kept".to_owned()).into())
     }
 
     /// Probabilities `[batch, size, size, out_channels]` of `images [batch, size, size, in_channels]`.

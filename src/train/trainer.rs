@@ -1,6 +1,6 @@
 //! The training loop.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,8 +12,9 @@ use super::TrainError;
 use super::checkpoint::{self, Checkpoint, CheckpointInfo, Tensors};
 use super::predictor::{Predictor, load_weights};
 use super::schedule::learning_rate;
+use super::sheet::write_sheet;
 use super::step::{HYPER, IMAGES, LOSS, MASKS, TrainStep, train_step};
-use super::validation::{Validation, predict_all, validate};
+use super::validation::{Validation, validate};
 use crate::config::Config;
 use crate::data::{Batch, Cache, Dataset, Loader, Part, Sampler};
 use crate::gpu::{Gpu, Session, States};
@@ -31,9 +32,6 @@ pub const STATE: &str = "training_state.safetensors";
 /// Longest time between two savings of the training state, so that a run that is killed loses
 /// no more than this.
 const SAVE_EVERY: Duration = Duration::from_secs(60);
-
-/// Images a row on the sheet of overlays.
-const SHEET_COLUMNS: usize = 5;
 
 /// What to train, on what, into where.
 pub struct TrainOptions<'a> {
@@ -378,47 +376,6 @@ impl Trainer {
             &pictures.join("validation.png"),
         )
     }
-}
-
-/// Draws the best, median and worst images of `cache` with truth and prediction.
-pub fn write_sheet(
-    predictor: &mut Predictor,
-    states: &mut States,
-    cache: &Cache,
-    batch: usize,
-    threshold: f64,
-    path: &Path,
-) -> Result<(), TrainError> {
-    let batch = batch.min(cache.len());
-    let scores = super::validation::evaluate(predictor, states, cache, batch, threshold)?.images;
-    let selection = report::select(&scores, SHEET_COLUMNS);
-    let wanted: Vec<usize> =
-        [&selection.best, &selection.median, &selection.worst].into_iter().flatten().copied().collect();
-    let mut cases: BTreeMap<usize, report::Case> = BTreeMap::new();
-    let size = cache.size();
-    predict_all(predictor, states, cache, batch, |position, probabilities, mask| {
-        if wanted.contains(&position) {
-            let picture = report::picture(cache.image(position), cache.channels(), size as u32, size as u32)?;
-            cases.insert(
-                position,
-                report::Case {
-                    id: cache.ids()[position].clone(),
-                    dice: scores[position].dice,
-                    picture,
-                    truth: mask.iter().map(|y| *y > 0.5).collect(),
-                    prediction: probabilities.iter().map(|p| f64::from(*p) > threshold).collect(),
-                },
-            );
-        }
-        Ok(())
-    })?;
-    let row = |title: &str, positions: &[usize]| report::Row {
-        title: title.to_owned(),
-        cases: positions.iter().filter_map(|p| cases.get(p).cloned()).collect(),
-    };
-    let rows =
-        [row("Best", &selection.best), row("Median", &selection.median), row("Worst", &selection.worst)];
-    Ok(report::write_sheet(path, &rows)?)
 }
 
 /// The training state of the run in `out`, if its config is `config`.

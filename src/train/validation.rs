@@ -3,7 +3,7 @@
 use super::TrainError;
 use super::metrics::{Evaluation, Evaluator, ThresholdScore, ThresholdSweep};
 use super::predictor::Predictor;
-use crate::config::schema::{DiceOver, LossConfig};
+use crate::config::schema::LossConfig;
 use crate::data::Cache;
 use crate::gpu::States;
 
@@ -70,7 +70,8 @@ pub fn evaluate(
     Ok(evaluator.finish()?)
 }
 
-/// The training loss of one image, from probabilities. A probability that f32 rounds to 0 or 1
+/// The training loss of one image, from probabilities; of one image, Dice over samples and over
+/// the batch are the same. A probability that f32 rounds to 0 or 1
 /// counts as the nearest one that has a logarithm.
 fn image_loss(probabilities: &[f32], mask: &[f32], config: &LossConfig) -> f64 {
     let (mut bce, mut intersection, mut sum_p, mut sum_y) = (0.0, 0.0, 0.0, 0.0);
@@ -84,7 +85,5 @@ fn image_loss(probabilities: &[f32], mask: &[f32], config: &LossConfig) -> f64 {
     }
     bce /= probabilities.len().max(1) as f64;
     let dice = 1.0 - (2.0 * intersection + config.dice_smooth) / (sum_p + sum_y + config.dice_smooth);
-    // Of one image, Dice over samples and over the batch are the same.
-    let (DiceOver::Sample | DiceOver::Batch) = config.dice_over;
     config.bce * bce + config.dice * dice
 }

@@ -1,0 +1,71 @@
+//! A checkpoint ready for use: opened, checked, and loaded onto a device.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::TrainError;
+use super::checkpoint::{Checkpoint, CheckpointInfo};
+use super::metrics::Evaluation;
+use super::predictor::{Predictor, load_weights};
+use super::sheet::write_sheet;
+use super::validation::evaluate;
+use crate::config::Config;
+use crate::data::Cache;
+use crate::gpu::{Gpu, States};
+
+/// A checkpoint and what it says of itself; nothing is on a device yet.
+pub struct ModelFile {
+    checkpoint: Checkpoint,
+    pub info: CheckpointInfo,
+    /// The config of the run that the file lies in, or the defaults, with the checkpoint's model
+    /// and size.
+    pub config: Config,
+}
+
+impl ModelFile {
+    /// Errors when the file cannot be read, is damaged, or is no checkpoint of this program.
+    pub fn open(path: &Path) -> Result<ModelFile, TrainError> {
+        let checkpoint = Checkpoint::open(path)?;
+        let info: CheckpointInfo = checkpoint.info()?;
+        let beside = path.with_file_name("config.toml");
+        let mut config = if beside.is_file() { Config::load(&beside, &[])? } else { Config::default() };
+        config.model = info.model.clone();
+        config.data.size = info.size;
+        Ok(ModelFile { checkpoint, info, config })
+    }
+
+    /// Loads the weights, ready for `batch` images at once.
+    ///
+    /// Errors when a tensor is missing or of another shape, or the program does not fit.
+    pub fn load(self, gpu: &Arc<Gpu>, batch: usize) -> Result<Model, TrainError> {
+        let mut states = States::new();
+        let mut predictor = Predictor::new(gpu, &self.config, self.config.data.size);
+        predictor.prepare(batch, &mut states)?;
+        load_weights(gpu, &states, &self.config, &self.checkpoint)?;
+        Ok(Model { predictor, states, batch })
+    }
+}
+
+/// A model on a device.
+pub struct Model {
+    predictor: Predictor,
+    states: States,
+    batch: usize,
+}
+
+impl Model {
+    /// Probabilities `[size, size, out_channels]` of one image `[size, size, in_channels]`.
+    pub fn predict(&mut self, image: &[f32]) -> Result<Vec<f32>, TrainError> {
+        self.predictor.predict(&mut self.states, 1, image)
+    }
+
+    /// Scores the images of `cache` at a threshold.
+    pub fn evaluate(&mut self, cache: &Cache, threshold: f64) -> Result<Evaluation, TrainError> {
+        evaluate(&mut self.predictor, &mut self.states, cache, self.batch, threshold)
+    }
+
+    /// Draws the best, median and worst images of `cache` with truth and prediction.
+    pub fn write_sheet(&mut self, cache: &Cache, threshold: f64, path: &Path) -> Result<(), TrainError> {
+        write_sheet(&mut self.predictor, &mut self.states, cache, self.batch, threshold, path)
+    }
+}
