@@ -1,33 +1,119 @@
-//! NaN and infinities pass through the kernels that compare numbers, instead of being lost there.
+//! No op hides a NaN or an infinity: a run that has gone wrong must show it in its loss.
 
-use wgseg::gpu::{Gpu, GpuOptions, Session, States};
+mod common;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use wgseg::gpu::{Gpu, Session, States};
+use wgseg::ops::registry::ENTRIES;
+use wgseg::ops::{Case, Fill};
 use wgseg::program::compile;
-use wgseg::tape::{Shape, Tape, TapeError, Value};
+use wgseg::reference::{Tensor, run};
+use wgseg::tape::{Tape, Value};
 
-/// Runs `build` on one input and reads the results of its shape that it names.
-fn run(
-    shape: impl Into<Shape>,
-    data: &[f32],
-    build: impl FnOnce(&mut Tape, Value) -> Result<Value, TapeError>,
-) -> Vec<f32> {
-    let gpu =
-        Gpu::open(&GpuOptions::default()).expect("an adapter; scripts/setup.sh installs a software one");
+/// What is put in an input, and whether everywhere or at one place in its middle.
+const BAD: [(f64, bool); 4] =
+    [(f64::NAN, true), (f64::NAN, false), (f64::INFINITY, false), (f64::NEG_INFINITY, false)];
+
+/// A case's op, with what other ops make for it, and no gradient.
+fn forward(case: &Case) -> (Tape, Value) {
     let mut tape = Tape::new();
-    let input = tape.input("input", shape).expect("one name");
-    let result = build(&mut tape, input).expect("shapes fit");
-    tape.output("result", result);
-    let program = compile(&tape, gpu.caps()).expect("compiles");
-    let mut session = Session::new(&gpu, program, &mut States::new()).expect("fits");
-    session.write("input", data).expect("its length");
-    session.run().expect("runs");
-    session.read("result").expect("an output")
+    let mut inputs = vec![];
+    for (i, input) in case.inputs.iter().enumerate() {
+        let (name, shape) = (format!("input{i}"), input.shape.clone());
+        let value =
+            if case.op.in_place().contains(&i) { tape.state(&name, shape) } else { tape.input(&name, shape) };
+        inputs.push(value.expect("names differ"));
+    }
+    let direct = inputs.iter().zip(&case.inputs).filter(|(_, input)| input.direct);
+    let mut operands: Vec<Value> = direct.map(|(value, _)| *value).collect();
+    for made in &case.made {
+        let from: Vec<Value> = made.from.iter().map(|i| inputs[*i]).collect();
+        operands.push(tape.push_op(Arc::clone(&made.op), &from).expect("shapes fit"));
+    }
+    let result = tape.push_op(Arc::clone(&case.op), &operands).expect("shapes fit");
+    if case.op.in_place().is_empty() {
+        tape.output("result", result);
+    }
+    (tape, result)
 }
 
-/// NaN as `None`, so that results can be compared.
-fn numbers(result: &[f32]) -> Vec<Option<f32>> {
-    result.iter().map(|x| (!x.is_nan()).then_some(*x)).collect()
+/// Spoils each input of a case in turn. Says where the device's result is finite and the reference's
+/// is not. The other way round nothing is hidden: a kernel may multiply the padding by NaN.
+fn hidden(gpu: &Arc<Gpu>, case: &Case) -> Vec<String> {
+    let (tape, result) = forward(case);
+    let mut states = States::new();
+    let program = compile(&tape, gpu.caps()).expect("a program");
+    let mut session = Session::new(gpu, program, &mut states).expect("a session");
+    let good: Vec<Tensor> = case
+        .inputs
+        .iter()
+        .zip(case.data())
+        .map(|(input, data)| Tensor::new(input.shape.clone(), data))
+        .collect();
+    let mut found = vec![];
+    for (i, input) in case.inputs.iter().enumerate() {
+        // A label is no number that something is computed from: reading the data checks it.
+        if matches!(input.fill, Fill::Labels(_)) {
+            continue;
+        }
+        for (bad, everywhere) in BAD {
+            let mut tensors = good.clone();
+            match everywhere {
+                true => tensors[i].data.fill(bad),
+                false => tensors[i].data[input.shape.len() / 2] = bad,
+            }
+            for (k, tensor) in tensors.iter().enumerate() {
+                let name = format!("input{k}");
+                match states.contains(&name) {
+                    true => states.write(gpu, &name, &tensor.to_f32()).expect("a state"),
+                    false => session.write(&name, &tensor.to_f32()).expect("an input"),
+                }
+            }
+            session.run().expect("a run");
+            let feeds: HashMap<String, Tensor> =
+                tensors.into_iter().enumerate().map(|(k, tensor)| (format!("input{k}"), tensor)).collect();
+            let reference = run(&tape, &feeds).expect("the reference runs");
+            let pairs: Vec<(Vec<f32>, &Tensor)> = match case.op.in_place() {
+                [] => vec![(session.read("result").expect("a result"), reference.value(result))],
+                rewritten => rewritten
+                    .iter()
+                    .map(|k| format!("input{k}"))
+                    .map(|name| (states.read(gpu, &name).expect("a state"), &reference.states[&name]))
+                    .collect(),
+            };
+            let what = format!("{}: {}: {bad} in input {i}", case.op.name(), case.name);
+            let shown = pairs.iter().any(|(_, expected)| expected.data.iter().any(|x| !x.is_finite()));
+            if everywhere && !shown {
+                found.push(format!("{what}: the reference hides it"));
+            }
+            for (device, expected) in pairs {
+                let hides = |(d, e): (&f32, &f64)| d.is_finite() && !e.is_finite();
+                if let Some(at) = device.iter().zip(&expected.data).position(hides) {
+                    let (d, e) = (device[at], expected.data[at]);
+                    found.push(format!("{what}: {d} at {at}, reference {e}"));
+                }
+            }
+        }
+    }
+    found
 }
 
+#[test]
+fn what_is_not_finite_in_the_reference_is_not_on_the_device() {
+    let gpu = common::gpu();
+    let mut found = vec![];
+    for entry in ENTRIES {
+        // A folded case runs the kernels of its twin.
+        for case in (entry.cases)().iter().filter(|c| c.elements() < 10_000 && c.max_workgroups.is_none()) {
+            found.extend(hidden(&gpu, case));
+        }
+    }
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+/// A maximum loses NaN by a comparison that is false, and which place is compared with which matters.
 #[test]
 fn a_nan_is_the_largest_of_its_window() {
     let (nan, low) = (f32::NAN, f32::NEG_INFINITY);
@@ -37,38 +123,29 @@ fn a_nan_is_the_largest_of_its_window() {
         [1.0, 2.0, 9.0, 3.0, 4.0, nan, low, low, 0.0, 2.0],
     ];
     let expected = [None, None, None, Some(low), Some(f32::INFINITY)];
+    let gpu = common::gpu();
     for channels in [1, 4] {
         let data: Vec<f32> = rows.concat().iter().flat_map(|x| std::iter::repeat_n(*x, channels)).collect();
-        let expected: Vec<Option<f32>> =
-            expected.iter().flat_map(|x| std::iter::repeat_n(*x, channels)).collect();
-        let found = run([1, 2, 10, channels], &data, |t, x| t.max_pool2d(x, 2, 2, 0));
-        assert_eq!(numbers(&found), expected, "{channels} channels");
-        // The kernel for any window, by windows that see the same numbers.
-        let found = run([1, 2, 10, channels], &data, |t, x| t.max_pool2d(x, 2, 4, 0));
-        let every_second: Vec<_> = expected.chunks(channels).step_by(2).flatten().copied().collect();
-        assert_eq!(numbers(&found), every_second, "{channels} channels, stride 4");
-    }
-}
-
-#[test]
-fn a_nan_spoils_its_channel_of_a_norm_and_no_other() {
-    for channels in [3, 8] {
-        let mut data: Vec<f32> = (0..70 * channels).map(|i| (i % 13) as f32).collect();
-        data[40 * channels + 1] = f32::NAN;
-        for relu in [false, true] {
-            let found = run([1, 7, 10, channels], &data, |t, x| {
-                let one = t.fill([channels], 1.0)?;
-                Ok(t.batch_norm_train(x, one, one, 1e-5, relu)?.0)
-            });
-            for (i, y) in found.iter().enumerate() {
-                assert_eq!(y.is_nan(), i % channels == 1, "{channels} channels, relu {relu}, at {i}");
-            }
+        // The kernel for 2×2 windows side by side; the one for any, whose windows are every second.
+        for (stride, every) in [(2, 1), (4, 2)] {
+            let mut tape = Tape::new();
+            let input = tape.input("input", [1, 2, 10, channels]).expect("an input");
+            let result = tape.max_pool2d(input, 2, stride, 0).expect("it fits");
+            tape.output("result", result);
+            let program = compile(&tape, gpu.caps()).expect("a program");
+            let mut session = Session::new(&gpu, program, &mut States::new()).expect("a session");
+            session.write("input", &data).expect("an input");
+            session.run().expect("a run");
+            // NaN as `None`, so that results can be compared.
+            let found: Vec<Option<f32>> = session
+                .read("result")
+                .expect("a result")
+                .iter()
+                .map(|x| (!x.is_nan()).then_some(*x))
+                .collect();
+            let windows = expected.iter().step_by(every);
+            let expected: Vec<_> = windows.flat_map(|x| std::iter::repeat_n(*x, channels)).collect();
+            assert_eq!(found, expected, "{channels} channels, stride {stride}");
         }
     }
-}
-
-#[test]
-fn a_nan_spoils_its_pixel_of_a_softmax_and_no_other() {
-    let found = run([2, 3], &[1.0, f32::NAN, 2.0, 0.0, 0.0, f32::NEG_INFINITY], |t, x| t.softmax(x));
-    assert_eq!(numbers(&found), [None, None, None, Some(0.5), Some(0.5), Some(0.0)]);
 }

@@ -1,32 +1,23 @@
-//! Single ops, forward and backward, against PyTorch's numbers in
+//! Single ops, forward and backward, and steps of the optimisers against PyTorch's numbers in
 //! `tests/fixtures/torch_ops.safetensors` (made by `make_torch_ops.py` beside it).
 
+mod common;
+
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value as Json;
-use wgseg::gpu::{Gpu, GpuOptions, Session, States};
+use wgseg::gpu::{Gpu, Session, States};
+use wgseg::ops::Hyper;
+use wgseg::ops::adam::Adam;
 use wgseg::ops::conv_transpose2d::ConvTranspose2d;
 use wgseg::ops::conv2d::Conv2d;
+use wgseg::ops::sgd::Sgd;
 use wgseg::ops::soft_dice::{Per, SoftDice};
 use wgseg::program::compile;
-use wgseg::reference::{Tensor, run};
-use wgseg::tape::{Tape, TapeError, Value};
-
-/// Ops of the fixture that are not covered yet, by PyTorch's names.
-const PENDING_OPS: &[&str] = &[
-    "adaptive_avg_pool2d",
-    "batch_norm",
-    "group_norm",
-    "instance_norm",
-    "linear",
-    "max_pool2d",
-    "softmax",
-    "upsample_bilinear",
-    "upsample_nearest",
-];
+use wgseg::reference::{Run, Tensor, run};
+use wgseg::tape::{Shape, Tape, TapeError, Value};
 
 /// Cases of settings that this crate does not have.
 const WITHOUT_EQUAL: &[&str] = &[
@@ -48,6 +39,8 @@ enum Layout {
     /// `[out, in, kernel_h, kernel_w]` to `[kernel_h, kernel_w, in, out]`, and the same for a
     /// transposed convolution with in and out exchanged.
     Kernel,
+    /// `[out, in]` to `[in, out]`.
+    Matrix,
     /// `[batch, height, width]` to `[batch, height, width, 1]`.
     Labels,
 }
@@ -61,7 +54,7 @@ struct Row {
     op: &'static str,
     /// Inputs that take a gradient.
     trained: &'static [Input],
-    /// Inputs that take none.
+    /// Inputs that take none. Where the fixture has it as `<name>_after`, it is a state.
     fixed: &'static [Input],
     /// Builds the op on both kinds of inputs, in their order, with a case's settings.
     build: fn(&mut Tape, &[Value], &Settings) -> Result<Value, TapeError>,
@@ -70,7 +63,10 @@ struct Row {
 const X: Input = ("x", Layout::Image);
 const TARGET: Input = ("target", Layout::Image);
 const TEACHER: Input = ("teacher", Layout::Image);
-const CONV: &[Input] = &[X, ("weight", Layout::Kernel), ("bias", Layout::Same)];
+const BIAS: Input = ("bias", Layout::Same);
+const CONV: &[Input] = &[X, ("weight", Layout::Kernel), BIAS];
+const NORM: &[Input] = &[X, ("weight", Layout::Same), BIAS];
+const RUNNING: &[Input] = &[("running_mean", Layout::Same), ("running_var", Layout::Same)];
 
 const ROWS: &[Row] = &[
     Row {
@@ -91,6 +87,63 @@ const ROWS: &[Row] = &[
             tape.conv_transpose2d(v[0], v[1], Some(v[2]), conv)
         },
     },
+    Row {
+        op: "linear",
+        trained: &[("x", Layout::Same), ("weight", Layout::Matrix), BIAS],
+        fixed: &[],
+        build: |tape, v, _| tape.linear(v[0], v[1], Some(v[2])),
+    },
+    Row {
+        op: "max_pool2d",
+        trained: &[X],
+        fixed: &[],
+        build: |tape, v, s| tape.max_pool2d(v[0], s.count("kernel"), s.count("stride"), s.count("padding")),
+    },
+    Row {
+        op: "adaptive_avg_pool2d",
+        trained: &[X],
+        fixed: &[],
+        build: |tape, v, _| tape.global_average_pool(v[0]),
+    },
+    Row {
+        op: "upsample_nearest",
+        trained: &[X],
+        fixed: &[],
+        build: |tape, v, s| tape.upsample_nearest(v[0], s.count("scale")),
+    },
+    Row {
+        op: "upsample_bilinear",
+        trained: &[X],
+        fixed: &[],
+        build: |tape, v, s| tape.upsample_bilinear(v[0], s.count("scale")),
+    },
+    Row {
+        op: "batch_norm",
+        trained: NORM,
+        fixed: RUNNING,
+        build: |tape, v, s| {
+            if s.0["training"] == false {
+                return tape.batch_norm_inference(v[0], v[1], v[2], v[3], v[4], s.number("eps"), false);
+            }
+            let (y, stats) = tape.batch_norm_train(v[0], v[1], v[2], s.number("eps"), false)?;
+            let pixels = tape.shape(v[0]).pixels();
+            tape.running_update(v[3], v[4], stats, pixels, s.number("momentum"))?;
+            Ok(y)
+        },
+    },
+    Row {
+        op: "instance_norm",
+        trained: NORM,
+        fixed: &[],
+        build: |tape, v, s| tape.instance_norm(v[0], v[1], v[2], s.number("eps"), false),
+    },
+    Row {
+        op: "group_norm",
+        trained: NORM,
+        fixed: &[],
+        build: |tape, v, s| tape.group_norm(v[0], v[1], v[2], s.count("groups"), s.number("eps"), false),
+    },
+    Row { op: "softmax", trained: &[X], fixed: &[], build: |tape, v, _| tape.softmax(v[0]) },
     Row { op: "sigmoid", trained: &[X], fixed: &[], build: |tape, v, _| tape.sigmoid(v[0]) },
     Row {
         op: "leaky_relu",
@@ -144,24 +197,31 @@ impl Settings {
     }
 
     fn number(&self, key: &str) -> f32 {
-        self.0[key].as_f64().unwrap_or_else(|| panic!("no number {key:?} in {}", self.0)) as f32
+        self.precise(key) as f32
+    }
+
+    fn precise(&self, key: &str) -> f64 {
+        self.0[key].as_f64().unwrap_or_else(|| panic!("no number {key:?} in {}", self.0))
     }
 }
 
 struct Fixture {
     tensors: HashMap<String, Tensor>,
-    /// Settings of each case, in the order of the file.
+    /// Settings of each case.
     cases: Vec<(String, Settings)>,
+    /// Settings of each case of an optimiser.
+    optimizers: Vec<(String, Settings)>,
 }
 
 impl Fixture {
     fn open() -> Fixture {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/torch_ops.safetensors");
-        let bytes = std::fs::read(path).expect("the fixture");
+        let bytes = std::fs::read(common::fixture("torch_ops.safetensors")).expect("the fixture");
         let (_, metadata) = SafeTensors::read_metadata(&bytes).expect("a safetensors file");
-        let cases = &metadata.metadata().as_ref().expect("metadata")["cases"];
-        let cases: serde_json::Map<String, Json> = serde_json::from_str(cases).expect("JSON");
-        let cases = cases.into_iter().map(|(name, settings)| (name, Settings(settings))).collect();
+        let settings = |key: &str| -> Vec<(String, Settings)> {
+            let json = &metadata.metadata().as_ref().expect("metadata")[key];
+            let cases: serde_json::Map<String, Json> = serde_json::from_str(json).expect("JSON");
+            cases.into_iter().map(|(name, settings)| (name, Settings(settings))).collect()
+        };
         let file = SafeTensors::deserialize(&bytes).expect("a safetensors file");
         let tensors = file.tensors().into_iter().map(|(name, view)| {
             let data = match view.dtype() {
@@ -173,9 +233,9 @@ impl Fixture {
             };
             // A single number has no extents in PyTorch and one here.
             let dims = if view.shape().is_empty() { vec![1] } else { view.shape().to_vec() };
-            (name, Tensor::from_f32(wgseg::tape::Shape::new(dims), &data))
+            (name, Tensor::from_f32(Shape::new(dims), &data))
         });
-        Fixture { tensors: tensors.collect(), cases }
+        Fixture { tensors: tensors.collect(), cases: settings("cases"), optimizers: settings("optimizers") }
     }
 
     fn get(&self, case: &str, name: &str, layout: Layout) -> Option<Tensor> {
@@ -185,9 +245,14 @@ impl Fixture {
             Layout::Image if tensor.shape.dims().len() != 4 => tensor,
             Layout::Image => permute(&tensor, [0, 2, 3, 1]),
             Layout::Kernel => permute(&tensor, [2, 3, 1, 0]),
+            Layout::Matrix => {
+                let [rows, columns] = *tensor.shape.dims() else { panic!("{case}.{name}: no matrix") };
+                let kernel = permute(&Tensor::new([rows, columns, 1, 1], tensor.data), [2, 3, 1, 0]);
+                Tensor::new([columns, rows], kernel.data)
+            }
             Layout::Labels => {
                 let dims = [tensor.shape.dims(), &[1]].concat();
-                Tensor::new(wgseg::tape::Shape::new(dims), tensor.data)
+                Tensor::new(Shape::new(dims), tensor.data)
             }
         })
     }
@@ -213,8 +278,16 @@ fn permute(tensor: &Tensor, axes: [usize; 4]) -> Tensor {
 /// What a case's tape gives, and what PyTorch gave.
 struct Compared {
     name: String,
-    value: Value,
+    place: Place,
     expected: Tensor,
+}
+
+/// Where a result is found.
+enum Place {
+    /// An output, by the name of the comparison.
+    Output(Value),
+    /// A state after the run, by its own name.
+    State(&'static str),
 }
 
 /// The tape of a case, with its inputs' numbers.
@@ -237,13 +310,26 @@ fn case_tape(fixture: &Fixture, case: &str, settings: &Settings, row: &Row) -> C
         inputs.push(tape.parameter(name, tensor.shape.clone()).expect("a parameter"));
         feeds.insert((*name).to_owned(), tensor);
     }
+    let mut compared = vec![];
     for (name, layout) in row.fixed {
         let tensor = get(name, *layout);
-        inputs.push(tape.input(name, tensor.shape.clone()).expect("an input"));
+        let after = format!("{name}_after");
+        inputs.push(match fixture.get(case, &after, *layout) {
+            Some(expected) => {
+                compared.push(Compared { name: after, place: Place::State(name), expected });
+                tape.state(name, tensor.shape.clone()).expect("a state")
+            }
+            None => tape.input(name, tensor.shape.clone()).expect("an input"),
+        });
         feeds.insert((*name).to_owned(), tensor);
     }
     let y = (row.build)(&mut tape, &inputs, settings).unwrap_or_else(|e| panic!("{case}: {e}"));
-    let mut compared = vec![Compared { name: "y".to_owned(), value: y, expected: get("y", Layout::Image) }];
+    let mut output = |tape: &mut Tape, name: &str, value, expected: Tensor| {
+        assert_eq!(*tape.shape(value), expected.shape, "{case}: shape of {name}");
+        tape.output(name, value);
+        compared.push(Compared { name: name.to_owned(), place: Place::Output(value), expected });
+    };
+    output(&mut tape, "y", y, get("y", Layout::Image));
     let loss = match fixture.get(case, "grad_y", Layout::Image) {
         Some(tensor) => {
             let grad_y = tape.input("grad_y", tensor.shape.clone()).expect("an input");
@@ -257,15 +343,10 @@ fn case_tape(fixture: &Fixture, case: &str, settings: &Settings, row: &Row) -> C
     for ((name, layout), input) in row.trained.iter().zip(&inputs) {
         let name = format!("grad_{name}");
         let value = gradients.of(*input).unwrap_or_else(|| panic!("{case}: no {name}"));
-        let expected = get(&name, *layout);
-        compared.push(Compared { name, value, expected });
+        output(&mut tape, &name, value, get(&name, *layout));
     }
     for input in &inputs[row.trained.len()..] {
         assert_eq!(gradients.of(*input), None, "{case}: a fixed input has a gradient");
-    }
-    for item in &compared {
-        assert_eq!(*tape.shape(item.value), item.expected.shape, "{case}: shape of {}", item.name);
-        tape.output(&item.name, item.value);
     }
     CaseTape { tape, feeds, compared }
 }
@@ -277,55 +358,38 @@ fn error(found: impl Iterator<Item = f64>, expected: &Tensor) -> f64 {
     difference.fold(0.0, |m: f64, d| if d.is_nan() || m.is_nan() { f64::NAN } else { m.max(d) }) / largest
 }
 
+/// `None` where both are right, else what they are off by. Written so that NaN fails.
+fn judge(what: &str, reference: &Tensor, device: &[f32], expected: &Tensor) -> Option<String> {
+    let reference = error(reference.data.iter().copied(), expected);
+    let device = error(device.iter().map(|x| f64::from(*x)), expected);
+    let pass = reference <= REFERENCE_TOLERANCE && device <= DEVICE_TOLERANCE;
+    (!pass).then(|| format!("{what}: reference {reference:.1e}, device {device:.1e}"))
+}
+
 #[test]
 fn ops_give_what_pytorch_gives() {
     let fixture = Fixture::open();
-    let gpu =
-        Gpu::open(&GpuOptions::default()).expect("an adapter; scripts/setup.sh installs a software one");
+    let gpu = common::gpu();
     let mut failures = vec![];
-    let mut covered = 0;
     for (case, settings) in &fixture.cases {
-        let op = settings.0["op"].as_str().expect("an op");
-        if PENDING_OPS.contains(&op) || WITHOUT_EQUAL.contains(&case.as_str()) {
+        if WITHOUT_EQUAL.contains(&case.as_str()) {
             continue;
         }
-        let Some(row) = ROWS.iter().find(|row| row.op == op) else {
-            failures.push(format!("{case}: {op} is not covered"));
-            continue;
-        };
-        covered += 1;
+        let op = settings.0["op"].as_str().expect("an op");
+        let row =
+            ROWS.iter().find(|row| row.op == op).unwrap_or_else(|| panic!("{case}: {op} is not covered"));
         let case_tape = case_tape(&fixture, case, settings, row);
         let reference = run(&case_tape.tape, &case_tape.feeds).expect("the reference runs");
         let device = run_on(&gpu, &case_tape);
         for (item, found) in case_tape.compared.iter().zip(&device) {
-            let reference = error(reference.value(item.value).data.iter().copied(), &item.expected);
-            let device = error(found.iter().map(|x| f64::from(*x)), &item.expected);
-            // Written so that NaN fails.
-            let pass = reference <= REFERENCE_TOLERANCE && device <= DEVICE_TOLERANCE;
-            if !pass {
-                let name = &item.name;
-                failures.push(format!("{case}.{name}: reference {reference:.1e}, device {device:.1e}"));
-            }
+            let reference = match item.place {
+                Place::Output(value) => reference.value(value),
+                Place::State(name) => &reference.states[name],
+            };
+            failures.extend(judge(&format!("{case}.{}", item.name), reference, found, &item.expected));
         }
     }
     assert!(failures.is_empty(), "{failures:#?}");
-    assert!(covered > 0);
-}
-
-/// Each list names what is in the fixture, and no op is both covered and pending.
-#[test]
-fn no_name_is_stale() {
-    let fixture = Fixture::open();
-    let in_fixture = |op: &str| fixture.cases.iter().any(|(_, s)| s.0["op"] == op);
-    for op in PENDING_OPS.iter().copied().chain(ROWS.iter().map(|row| row.op)) {
-        assert!(in_fixture(op), "{op} is not in the fixture");
-    }
-    for case in WITHOUT_EQUAL {
-        assert!(fixture.cases.iter().any(|(name, _)| name == case), "{case} is not in the fixture");
-    }
-    for row in ROWS {
-        assert!(!PENDING_OPS.contains(&row.op), "{} is covered", row.op);
-    }
 }
 
 /// Results of a case on the device, in the order of `compared`.
@@ -344,5 +408,116 @@ fn run_on(gpu: &Arc<Gpu>, case: &CaseTape) -> Vec<Vec<f32>> {
         }
     }
     session.run().expect("a run");
-    case.compared.iter().map(|item| session.read(&item.name).expect("a result")).collect()
+    let read = |item: &Compared| match item.place {
+        Place::Output(_) => session.read(&item.name).expect("a result"),
+        Place::State(name) => states.read(gpu, name).expect("a state"),
+    };
+    case.compared.iter().map(read).collect()
+}
+
+/// Every op here and every exception is in the fixture.
+#[test]
+fn no_name_is_stale() {
+    let fixture = Fixture::open();
+    for row in ROWS {
+        assert!(fixture.cases.iter().any(|(_, s)| s.0["op"] == row.op), "{} is not in the fixture", row.op);
+    }
+    for case in WITHOUT_EQUAL {
+        assert!(fixture.cases.iter().any(|(name, _)| name == case), "{case} is not in the fixture");
+    }
+}
+
+const STEPS: usize = 3;
+const PARAMETERS: [&str; 2] = ["a", "b"];
+
+/// A step of an optimiser on the fixture's parameters. Its outputs: the norm, where it clips.
+fn optimizer_tape(fixture: &Fixture, case: &str, settings: &Settings) -> (Tape, Option<Value>) {
+    let mut tape = Tape::new();
+    let hyper = tape.input("hyper", [Hyper::LEN]).expect("an input");
+    let mut pairs = vec![];
+    for name in PARAMETERS {
+        let shape = &fixture.tensors[&format!("{case}.{name}.0")].shape;
+        let parameter = tape.parameter(name, shape.clone()).expect("a parameter");
+        let gradient = tape.input(&format!("grad_{name}"), shape.clone()).expect("an input");
+        pairs.push((name, parameter, gradient));
+    }
+    let mut clip = None;
+    if !settings.0["max_norm"].is_null() {
+        let gradients: Vec<Value> = pairs.iter().map(|(_, _, gradient)| *gradient).collect();
+        let found = tape.clip_by_global_norm(&gradients, settings.number("max_norm")).expect("a norm");
+        tape.output("norm", found.0);
+        clip = Some(found);
+    }
+    let (norm, scale) = clip.unzip();
+    for (name, parameter, gradient) in pairs {
+        let shape = tape.shape(parameter).clone();
+        let state = |tape: &mut Tape, what: &str| {
+            tape.state(&format!("{name}.{what}"), shape.clone()).expect("a state")
+        };
+        let weight_decay = settings.number("weight_decay");
+        let adam = match settings.0["kind"].as_str() {
+            Some("adam") => Adam::new(weight_decay),
+            Some("adamw") => Adam::adamw(weight_decay),
+            _ => {
+                let sgd = Sgd { momentum: settings.number("momentum"), weight_decay };
+                let velocity = state(&mut tape, "velocity");
+                tape.sgd(sgd, parameter, gradient, velocity, hyper, scale).expect("an update");
+                continue;
+            }
+        };
+        let [first, second] = ["first", "second"].map(|what| state(&mut tape, what));
+        tape.adam(adam, parameter, gradient, first, second, hyper, scale).expect("an update");
+    }
+    (tape, norm)
+}
+
+#[test]
+fn optimisers_step_as_pytorchs_do() {
+    let fixture = Fixture::open();
+    let gpu = common::gpu();
+    let mut failures = vec![];
+    for (case, settings) in &fixture.optimizers {
+        let get = |name: &str| &fixture.tensors[&format!("{case}.{name}")];
+        let (tape, norm) = optimizer_tape(&fixture, case, settings);
+        let mut states = States::new();
+        let program = compile(&tape, gpu.caps()).expect("a program");
+        let mut session = Session::new(&gpu, program, &mut states).expect("a session");
+        let mut feeds: HashMap<String, Tensor> = HashMap::new();
+        for (name, value) in tape.states() {
+            let start = match PARAMETERS.contains(&name) {
+                true => get(&format!("{name}.0")).clone(),
+                false => Tensor::zeros(tape.shape(value).clone()),
+            };
+            states.write(&gpu, name, &start.to_f32()).expect("a state");
+            feeds.insert(name.to_owned(), start);
+        }
+        for step in 1..=STEPS {
+            let hyper = Hyper::adam_defaults(settings.precise("lr"), step).to_array();
+            feeds.insert("hyper".to_owned(), Tensor::from_f32([Hyper::LEN], &hyper));
+            for name in PARAMETERS {
+                let name = format!("grad_{name}");
+                let gradient = get(&format!("{name}.{step}")).clone();
+                feeds.insert(name, gradient);
+            }
+            for (name, _) in tape.inputs() {
+                session.write(name, &feeds[name].to_f32()).expect("an input");
+            }
+            let reference: Run = run(&tape, &feeds).expect("the reference runs");
+            session.run().expect("a step");
+            for name in PARAMETERS {
+                let what = format!("{name}.{step}");
+                let found = states.read(&gpu, name).expect("a parameter");
+                let wrong = judge(&what, &reference.states[name], &found, get(&what));
+                failures.extend(wrong.map(|message| format!("{case}.{message}")));
+            }
+            if let Some(norm) = norm {
+                let what = format!("norm.{step}");
+                let found = session.read("norm").expect("a norm");
+                let wrong = judge(&what, reference.value(norm), &found, get(&what));
+                failures.extend(wrong.map(|message| format!("{case}.{message}")));
+            }
+            feeds.extend(reference.states);
+        }
+    }
+    assert!(failures.is_empty(), "{failures:#?}");
 }

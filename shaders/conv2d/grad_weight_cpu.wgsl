@@ -5,7 +5,7 @@
 // input by 16 output channels. Its lanes are 4 quads of output channels, twice: each half walks
 // down its own run of 8 pixels a row, with the rows under the kernel at hand. A lane loads the
 // gradients of its own channels and every fourth pixel of the input; the other pixels come from
-// its neighbours. Runs are dealt out to `splits` workgroups; sum_splits.wgsl adds their sums.
+// its neighbours. Runs are dealt out to `splits` workgroups; sum_rows adds their sums.
 //
 // input, grad_output: NHWC. partials: [splits][kernel_h, kernel_w, in, out].
 // Grid: x: in_channels / 4; y: ceil(out_channels / 16); z: splits, at most half as many as there

@@ -2,7 +2,7 @@
 // of 4: any kernel up to 3 wide, any stride, padding and channel count, no subgroup operations.
 //
 // A thread sums one row of taps of one input channel, for 4 output channels, over every
-// `splits`-th image row; sum_splits.wgsl adds the partial sums.
+// `splits`-th image row; sum_rows adds the partial sums.
 //
 // input, grad_output: NHWC. partials: [splits][kernel_h, kernel_w, in, out].
 // Grid: x: ceil(kernel_h * in_channels * ceil(out_channels / 4) / 8), y: splits.

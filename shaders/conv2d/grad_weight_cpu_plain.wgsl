@@ -2,7 +2,7 @@
 // stride and padding, channels multiples of 4.
 //
 // A thread sums 8 input by 8 output channels of one tap over every `splits`-th image row;
-// sum_splits.wgsl adds the partial sums.
+// sum_rows adds the partial sums.
 //
 // input, grad_output: NHWC. partials: [splits][kernel_h, kernel_w, in, out].
 // Grid: x: ceil(kernel_h * kernel_w * ceil(in_channels / 8) * ceil(out_channels / 8) / 8), y: splits.

@@ -3,7 +3,7 @@
 //
 // grad_weights[m, co] = sum over pixels of taps[m, pixel] * grad_output[pixel, co], m = (ky, kx, ci).
 // A workgroup of 256 threads computes ROWS*4 of m by COLS*4 channels (COLS as in conv_tiled.wgsl),
-// 4x4 a thread, over one of `splits` stretches of the pixels; sum_splits.wgsl adds the stretches.
+// 4x4 a thread, over one of `splits` stretches of the pixels; sum_rows adds the stretches.
 //
 // input, grad_output: NHWC. partials: [splits][kernel_h, kernel_w, in, out].
 // Grid: x: ceil(kernel_h * kernel_w * in_channels / (1024 / COLS)), y: ceil(out_channels / (4 * COLS)),

@@ -1,4 +1,5 @@
 // soft_dice_sums: for each sample partial sums of p y, p and y, where p = sigmoid(logits).
+// partial [samples, threads, 3].
 // Grid: one invocation for a partial sum; thread t of a sample takes its vec4s t, t + threads, ...
 
 struct Params {
@@ -12,7 +13,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> logits: array<vec4f>;
 @group(0) @binding(2) var<storage, read> truth: array<vec4f>;
-@group(0) @binding(3) var<storage, read_write> partial: array<vec4f>;
+@group(0) @binding(3) var<storage, read_write> partial: array<f32>;
 
 @compute @workgroup_size(64)
 fn main(
@@ -44,5 +45,7 @@ fn main(
         labelled += y;
     }
     let ones = vec4f(1.0);
-    partial[at] = vec4f(dot(both, ones), dot(predicted, ones), dot(labelled, ones), 0.0);
+    partial[3u * at] = dot(both, ones);
+    partial[3u * at + 1u] = dot(predicted, ones);
+    partial[3u * at + 2u] = dot(labelled, ones);
 }

@@ -29,8 +29,6 @@ pub mod mul;
 pub mod norm;
 mod optimizer;
 mod pair_loss;
-mod reduce;
-mod reduction;
 pub mod registry;
 pub mod relu;
 pub mod running_update;
@@ -42,6 +40,8 @@ pub mod soft_dice;
 pub mod soft_dice_sums;
 pub mod softmax;
 pub mod sum;
+mod sum_rows;
+mod upsample;
 pub mod upsample_bilinear;
 pub mod upsample_nearest;
 

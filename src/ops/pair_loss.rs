@@ -1,7 +1,7 @@
 //! What losses share that are a mean over elements of a function of two numbers: a prediction,
 //! which takes a gradient, and a target, which takes none.
 
-use super::reduction::lower_reduction;
+use super::sum_rows::lower_sum_terms;
 use super::{Case, Fill, Op, expect_inputs, expect_same};
 use crate::program::{Kernel, Lower, LowerError, Shader, Word};
 use crate::reference::Tensor;
@@ -50,7 +50,7 @@ pub(crate) fn lower_pair_mean(
     let count = lower.input_shape(0).len();
     let mut params = vec![Word::from(count)];
     params.extend_from_slice(extra);
-    lower_reduction(lower, shader, count.div_ceil(4), &params, scale / count as f64)
+    lower_sum_terms(lower, shader, count.div_ceil(4), &params, scale / count as f64)
 }
 
 /// One dispatch over `vec4<f32>`s. The kernel's params: `vectors`, `factor = scale / count`,

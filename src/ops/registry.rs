@@ -6,7 +6,8 @@ use super::Case;
 pub struct Entry {
     /// Its one name: folder, shaders, tests, bench group.
     pub name: &'static str,
-    /// Ops of the same folder that its backward makes; its cases check them too.
+    /// Ops, not listed here by themselves, that go with it, most of them in its backward; its cases
+    /// check them too.
     pub parts: &'static [&'static str],
     /// Why it has no backward, if it has none.
     pub no_backward: Option<&'static str>,

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 /// A file below `shaders/`.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct Shader {
-    /// Path below `shaders/`, without the ending: `conv2d/forward_naive`; of a [`ByWidth`], with
+    /// Path below `shaders/`, without the ending: `conv2d/conv_naive`; of a [`ByWidth`], with
     /// its width: `norm/forward x4`.
     pub name: &'static str,
     pub source: &'static str,

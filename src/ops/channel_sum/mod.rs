@@ -1,13 +1,11 @@
 //! Sum over all axes but the channels: the gradient of a bias.
 
 use super::registry::Entry;
+use super::sum_rows::lower_sum_rows;
 use super::{Case, Op, expect_inputs};
-use crate::program::{Kernel, Lower, LowerError, Shader, Word};
+use crate::program::{Lower, LowerError};
 use crate::reference::Tensor;
-use crate::shader;
 use crate::tape::{Shape, Tape, TapeError, Value};
-
-static FORWARD: Shader = shader!("channel_sum/forward");
 
 pub const ENTRY: Entry = Entry {
     name: "channel_sum",
@@ -25,9 +23,6 @@ impl Tape {
 
 #[derive(Debug)]
 pub struct ChannelSum;
-
-/// Partial sums a channel: fixed, so that the order of the sum is the same on every device.
-const THREADS: usize = 256;
 
 impl Op for ChannelSum {
     fn name(&self) -> &'static str {
@@ -51,13 +46,8 @@ impl Op for ChannelSum {
 
     fn lower(&self, lower: &mut Lower) -> Result<(), LowerError> {
         let (pixels, channels) = (lower.input_shape(0).pixels(), lower.output_shape().len());
-        let threads = THREADS.min(pixels.div_ceil(8));
-        let partial = lower.scratch(threads * channels);
-        let pass = |pixels: usize, threads: usize| [Word::from(pixels), channels.into(), threads.into()];
         let (input, output) = (lower.input(0), lower.output());
-        let kernel = || Kernel::new(&FORWARD);
-        lower.dispatch_items(kernel(), &pass(pixels, threads), &[input, partial], threads * channels)?;
-        lower.dispatch_items(kernel(), &pass(threads, 1), &[partial, output], channels)
+        lower_sum_rows(lower, [1, pixels, channels], 1.0, input, output)
     }
 
     fn terms(&self, inputs: &[&Shape], _output: &Shape) -> usize {
@@ -69,7 +59,11 @@ fn cases() -> Vec<Case> {
     vec![
         Case::new("1x1x1x1", "a single element", ChannelSum).input([1, 1, 1, 1]),
         Case::new("1x1x1x5", "one pixel", ChannelSum).input([1, 1, 1, 5]),
-        Case::new("2x41x47x3", "primes, a ragged last round", ChannelSum).input([2, 41, 47, 3]),
-        Case::new("1x61x5x20", "more channels than a vec4", ChannelSum).input([1, 61, 5, 20]),
+        Case::new("2x41x47x3", "primes, two passes", ChannelSum).input([2, 41, 47, 3]),
+        Case::new("1x61x5x20", "vec4s, two passes", ChannelSum).input([1, 61, 5, 20]),
+        Case::new("1x61x70x3", "three passes", ChannelSum).input([1, 61, 70, 3]),
+        Case::new("1x61x70x3 folded", "the path of more than 65,535 workgroups", ChannelSum)
+            .input([1, 61, 70, 3])
+            .max_workgroups(3),
     ]
 }

@@ -4,6 +4,7 @@
 //! weights, so one kernel serves both directions by an `override`.
 
 use super::geometry::Geometry;
+use crate::ops::sum_rows::lower_sum_rows;
 use crate::program::{Family, Kernel, Lower, LowerError, Operand, Shader, Word, spread};
 use crate::shader;
 
@@ -17,7 +18,6 @@ static GRAD_WEIGHT_TILED: Shader = shader!("conv2d/grad_weight_tiled");
 static GRAD_WEIGHT_CPU: Shader = shader!("conv2d/grad_weight_cpu");
 static GRAD_WEIGHT_CPU_PLAIN: Shader = shader!("conv2d/grad_weight_cpu_plain");
 static GRAD_WEIGHT_CPU_ANY: Shader = shader!("conv2d/grad_weight_cpu_any");
-static SUM_SPLITS: Shader = shader!("conv2d/sum_splits");
 
 /// Workgroups that the weight's gradient is split over, so that every core has work: a fixed
 /// number, so that its sums have one order everywhere.
@@ -207,6 +207,5 @@ pub fn lower_grad_weight(
     let count = g.weight().len();
     let partials = lower.scratch(splits * count);
     lower.dispatch(kernel, &params, &[input, grad_output, partials], grid)?;
-    let params = [count, splits].map(Word::from);
-    lower.dispatch_items(Kernel::new(&SUM_SPLITS), &params, &[partials, grad_weight], count)
+    lower_sum_rows(lower, [1, splits, count], 1.0, partials, grad_weight)
 }

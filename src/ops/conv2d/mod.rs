@@ -61,23 +61,9 @@ impl Op for Conv2d {
 
     fn backward(&self, tape: &mut Tape, at: &GradContext) -> Result<Vec<Option<Value>>, TapeError> {
         let [input, weight] = [at.inputs[0], at.inputs[1]];
-        let grad_input = if at.needs[0] {
-            let op = Conv2dGradInput { conv: *self, input: tape.shape(input).clone() };
-            Some(tape.push(op, &[at.grad_output, weight])?)
-        } else {
-            None
-        };
-        let grad_weight = if at.needs[1] {
-            let op = Conv2dGradWeight { conv: *self, weight: tape.shape(weight).clone() };
-            Some(tape.push(op, &[input, at.grad_output])?)
-        } else {
-            None
-        };
-        let mut gradients = vec![grad_input, grad_weight];
-        if at.inputs.len() == 3 {
-            gradients.push(if at.needs[2] { Some(tape.channel_sum(at.grad_output)?) } else { None });
-        }
-        Ok(gradients)
+        let grad_input = Conv2dGradInput { conv: *self, input: tape.shape(input).clone() };
+        let grad_weight = Conv2dGradWeight { conv: *self, weight: tape.shape(weight).clone() };
+        backward(tape, at, (grad_input, [at.grad_output, weight]), (grad_weight, [input, at.grad_output]))
     }
 
     fn reference(&self, inputs: &[&Tensor], _output: &Shape) -> Vec<Vec<f64>> {
@@ -112,6 +98,27 @@ pub(super) fn conv_inputs<'a>(
         [input, weight, bias] => Ok((input, weight, Some(bias))),
         _ => Err(format!("expected input, weight and perhaps bias, found {} inputs", inputs.len())),
     }
+}
+
+/// The backward of what has input, weight and perhaps bias: the ops of the first two gradients, each
+/// with its inputs, and the sum that is the bias's. Each is made only where it is asked for.
+pub(super) fn backward(
+    tape: &mut Tape,
+    at: &GradContext,
+    grad_input: (impl Op + 'static, [Value; 2]),
+    grad_weight: (impl Op + 'static, [Value; 2]),
+) -> Result<Vec<Option<Value>>, TapeError> {
+    let mut gradients = vec![None; at.inputs.len()];
+    if at.needs[0] {
+        gradients[0] = Some(tape.push(grad_input.0, &grad_input.1)?);
+    }
+    if at.needs[1] {
+        gradients[1] = Some(tape.push(grad_weight.0, &grad_weight.1)?);
+    }
+    if at.needs.get(2) == Some(&true) {
+        gradients[2] = Some(tape.channel_sum(at.grad_output)?);
+    }
+    Ok(gradients)
 }
 
 /// Inputs: gradient of the result, weight.

@@ -1,7 +1,9 @@
 //! Two-dimensional transposed convolution: the input's gradient of a convolution, with that
 //! convolution's kernels.
 
-use super::conv2d::{Geometry, conv_inputs, lower_forward, lower_grad_input, lower_grad_weight, reference};
+use super::conv2d::{
+    Geometry, backward, conv_inputs, lower_forward, lower_grad_input, lower_grad_weight, reference,
+};
 use super::registry::Entry;
 use super::{Case, GradContext, Op, expect_vector};
 use crate::program::{Lower, LowerError};
@@ -61,22 +63,9 @@ impl Op for ConvTranspose2d {
 
     fn backward(&self, tape: &mut Tape, at: &GradContext) -> Result<Vec<Option<Value>>, TapeError> {
         let [input, weight] = [at.inputs[0], at.inputs[1]];
-        let grad_input = if at.needs[0] {
-            Some(tape.push(ConvTranspose2dGradInput(*self), &[at.grad_output, weight])?)
-        } else {
-            None
-        };
-        let grad_weight = if at.needs[1] {
-            let op = ConvTranspose2dGradWeight { conv: *self, weight: tape.shape(weight).clone() };
-            Some(tape.push(op, &[at.grad_output, input])?)
-        } else {
-            None
-        };
-        let mut gradients = vec![grad_input, grad_weight];
-        if at.inputs.len() == 3 {
-            gradients.push(if at.needs[2] { Some(tape.channel_sum(at.grad_output)?) } else { None });
-        }
-        Ok(gradients)
+        let grad_input = ConvTranspose2dGradInput(*self);
+        let grad_weight = ConvTranspose2dGradWeight { conv: *self, weight: tape.shape(weight).clone() };
+        backward(tape, at, (grad_input, [at.grad_output, weight]), (grad_weight, [at.grad_output, input]))
     }
 
     fn reference(&self, inputs: &[&Tensor], _output: &Shape) -> Vec<Vec<f64>> {

@@ -1,7 +1,8 @@
 //! Cross-entropy of class logits.
 
-use super::reduction::lower_reduction;
 use super::registry::Entry;
+use super::softmax::log_softmax;
+use super::sum_rows::lower_sum_terms;
 use super::{Case, Fill, GradContext, Op, expect_inputs, expect_same};
 use crate::program::{Kernel, Lower, LowerError, Shader, Word};
 use crate::reference::Tensor;
@@ -58,23 +59,18 @@ impl Op for CrossEntropy {
 
     fn reference(&self, inputs: &[&Tensor], _output: &Shape) -> Vec<Vec<f64>> {
         let pixels = inputs[0].data.chunks_exact(inputs[0].shape.channels()).zip(&inputs[1].data);
-        let losses = pixels.map(|(logits, label)| log_sum_exp(logits) - logits[*label as usize]);
+        let losses = pixels.map(|(logits, label)| -log_softmax(logits, 1.0)[*label as usize]);
         vec![vec![losses.sum::<f64>() / inputs[1].data.len() as f64]]
     }
 
     fn lower(&self, lower: &mut Lower) -> Result<(), LowerError> {
         let (pixels, classes) = (lower.input_shape(0).pixels(), lower.input_shape(0).channels());
-        lower_reduction(lower, &FORWARD, pixels, &[classes.into()], 1.0 / pixels as f64)
+        lower_sum_terms(lower, &FORWARD, pixels, &[classes.into()], 1.0 / pixels as f64)
     }
 
     fn terms(&self, inputs: &[&Shape], _output: &Shape) -> usize {
         inputs[0].len()
     }
-}
-
-fn log_sum_exp(logits: &[f64]) -> f64 {
-    let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    largest + logits.iter().map(|x| (x - largest).exp()).sum::<f64>().ln()
 }
 
 /// Inputs: logits, labels, the gradient of the loss. Result: the gradient of the logits.
@@ -97,10 +93,10 @@ impl Op for CrossEntropyGrad {
         let pixels = inputs[0].data.chunks_exact(output.channels()).zip(&inputs[1].data);
         let factor = inputs[2].data[0] / inputs[1].data.len() as f64;
         let grad = pixels.flat_map(|(logits, label)| {
-            let log_sum = log_sum_exp(logits);
-            logits.iter().enumerate().map(move |(c, x)| {
-                factor * ((x - log_sum).exp() - if c == *label as usize { 1.0 } else { 0.0 })
-            })
+            log_softmax(logits, 1.0)
+                .into_iter()
+                .enumerate()
+                .map(move |(c, log_p)| factor * (log_p.exp() - if c == *label as usize { 1.0 } else { 0.0 }))
         });
         vec![grad.collect()]
     }

@@ -1,7 +1,7 @@
 //! Mean of each channel of each image.
 
-use super::reduce::lower_rows;
 use super::registry::Entry;
+use super::sum_rows::lower_sum_rows;
 use super::{Case, Fill, GradContext, Op, expect_inputs};
 use crate::program::{ByWidth, Kernel, Lower, LowerError, Word};
 use crate::reference::Tensor;
@@ -56,7 +56,7 @@ impl Op for GlobalAveragePool {
         let [batch, height, width, channels] = lower.input_shape(0).nhwc().map_err(LowerError::Shader)?;
         let pixels = height * width;
         let (input, output) = (lower.input(0), lower.output());
-        lower_rows(lower, [batch, pixels, channels], (1.0 / pixels as f64) as f32, input, output)
+        lower_sum_rows(lower, [batch, pixels, channels], (1.0 / pixels as f64) as f32, input, output)
     }
 
     fn terms(&self, inputs: &[&Shape], output: &Shape) -> usize {

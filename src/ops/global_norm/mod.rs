@@ -1,7 +1,7 @@
 //! The Euclidean norm of several tensors taken as one vector.
 
-use super::reduction::{lower_middle_pass, reduction_threads};
 use super::registry::Entry;
+use super::sum_rows::{first_parts, lower_sum_rows};
 use super::{Case, Op};
 use crate::program::{Kernel, Lower, LowerError, Shader, Word};
 use crate::reference::Tensor;
@@ -9,7 +9,7 @@ use crate::shader;
 use crate::tape::{Shape, Tape, TapeError, Value};
 
 static SQUARES: Shader = shader!("global_norm/squares");
-static FINISH: Shader = shader!("global_norm/finish");
+static ROOT: Shader = shader!("global_norm/root");
 
 pub const ENTRY: Entry = Entry {
     name: "global_norm",
@@ -46,19 +46,19 @@ impl Op for GlobalNorm {
 
     fn lower(&self, lower: &mut Lower) -> Result<(), LowerError> {
         let counts: Vec<usize> = (0..lower.input_count()).map(|i| lower.input_shape(i).len()).collect();
-        let threads = |count: usize| reduction_threads(count.div_ceil(4));
-        let total = counts.iter().map(|count| threads(*count)).sum();
+        let parts = |count: usize| first_parts(count.div_ceil(4));
+        let total = counts.iter().map(|count| parts(*count)).sum();
         let partial = lower.scratch(total);
         let mut start = 0;
         for (i, count) in counts.into_iter().enumerate() {
-            let params = [count.div_ceil(4), threads(count), count, start].map(Word::from);
+            let params = [count.div_ceil(4), parts(count), count, start].map(Word::from);
             let operands = [lower.input(i), partial];
-            lower.dispatch_items(Kernel::new(&SQUARES), &params, &operands, threads(count))?;
-            start += threads(count);
+            lower.dispatch_items(Kernel::new(&SQUARES), &params, &operands, parts(count))?;
+            start += parts(count);
         }
-        let (partial, count) = lower_middle_pass(lower, partial, total)?;
-        let output = lower.output();
-        lower.dispatch_items(Kernel::new(&FINISH), &[count.into()], &[partial, output], 1)
+        let (sum, output) = (lower.scratch(1), lower.output());
+        lower_sum_rows(lower, [1, total, 1], 1.0, partial, sum)?;
+        lower.dispatch_items(Kernel::new(&ROOT), &[1usize.into()], &[sum, output], 1)
     }
 
     fn terms(&self, inputs: &[&Shape], _output: &Shape) -> usize {

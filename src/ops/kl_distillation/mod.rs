@@ -1,7 +1,8 @@
 //! Distillation over classes: the divergence of the student's softmax from the teacher's.
 
-use super::reduction::lower_reduction;
 use super::registry::Entry;
+use super::softmax::log_softmax;
+use super::sum_rows::lower_sum_terms;
 use super::{Case, Fill, GradContext, Op, expect_inputs, expect_same};
 use crate::program::{Kernel, Lower, LowerError, Shader, Word};
 use crate::reference::Tensor;
@@ -76,20 +77,12 @@ impl Op for KlDistillation {
         let (pixels, classes) = (lower.input_shape(0).pixels(), lower.input_shape(0).channels());
         let extra = [classes.into(), (1.0 / self.temperature).into()];
         let factor = f64::from(self.temperature).powi(2) / pixels as f64;
-        lower_reduction(lower, &FORWARD, pixels, &extra, factor)
+        lower_sum_terms(lower, &FORWARD, pixels, &extra, factor)
     }
 
     fn terms(&self, inputs: &[&Shape], _output: &Shape) -> usize {
         inputs[0].len()
     }
-}
-
-/// `log softmax(logits / temperature)`.
-fn log_softmax(logits: &[f64], temperature: f64) -> Vec<f64> {
-    let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let shifted: Vec<f64> = logits.iter().map(|x| (x - largest) / temperature).collect();
-    let log_sum = shifted.iter().map(|x| x.exp()).sum::<f64>().ln();
-    shifted.iter().map(|x| x - log_sum).collect()
 }
 
 /// Inputs: student, teacher, the gradient of the loss. Result: the gradient of the student.

@@ -6,6 +6,7 @@ use super::pair_loss::{
     reference_pair_mean,
 };
 use super::registry::Entry;
+use super::sigmoid::sigmoid;
 use super::{Case, Fill, GradContext, Op};
 use crate::program::{Lower, LowerError, Shader};
 use crate::reference::Tensor;
@@ -40,10 +41,6 @@ impl Tape {
 #[derive(Clone, Copy, Debug)]
 pub struct KlDistillationBinary {
     pub temperature: f32,
-}
-
-fn sigmoid(x: f64) -> f64 {
-    1.0 / (1.0 + (-x).exp())
 }
 
 impl Op for KlDistillationBinary {

@@ -1,6 +1,8 @@
 //! Fully connected layer: `input · weight + bias`. It runs on the kernels of a 1×1 convolution.
 
-use super::conv2d::{Geometry, lower_forward, lower_grad_input, lower_grad_weight, reference};
+use super::conv2d::{
+    Geometry, backward, conv_inputs, lower_forward, lower_grad_input, lower_grad_weight, reference,
+};
 use super::registry::Entry;
 use super::{Case, GradContext, Op, expect_same, expect_vector};
 use crate::program::{Lower, LowerError};
@@ -53,7 +55,7 @@ impl Op for Linear {
     }
 
     fn shape(&self, inputs: &[&Shape]) -> Result<Shape, String> {
-        let (input, weight, bias) = super::conv2d::conv_inputs(inputs)?;
+        let (input, weight, bias) = conv_inputs(inputs)?;
         let g = geometry(input, weight)?;
         if let Some(bias) = bias {
             expect_vector("a bias", bias, g.out_channels)?;
@@ -63,17 +65,9 @@ impl Op for Linear {
 
     fn backward(&self, tape: &mut Tape, at: &GradContext) -> Result<Vec<Option<Value>>, TapeError> {
         let [input, weight] = [at.inputs[0], at.inputs[1]];
-        let mut gradients = vec![None; at.inputs.len()];
-        if at.needs[0] {
-            gradients[0] = Some(tape.push(LinearGradInput, &[at.grad_output, weight])?);
-        }
-        if at.needs[1] {
-            gradients[1] = Some(tape.push(LinearGradWeight, &[input, at.grad_output])?);
-        }
-        if at.needs.get(2) == Some(&true) {
-            gradients[2] = Some(tape.channel_sum(at.grad_output)?);
-        }
-        Ok(gradients)
+        let grad_input = (LinearGradInput, [at.grad_output, weight]);
+        let grad_weight = (LinearGradWeight, [input, at.grad_output]);
+        backward(tape, at, grad_input, grad_weight)
     }
 
     fn reference(&self, inputs: &[&Tensor], _output: &Shape) -> Vec<Vec<f64>> {

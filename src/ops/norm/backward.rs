@@ -8,7 +8,7 @@
 //! makes the sums, which are the gradients of weight and bias too, and a second one `grad_x`.
 
 use super::{Norm, reference};
-use crate::ops::reduce::{lower_rows, passes};
+use crate::ops::sum_rows::{first_parts, lower_sum_rows};
 use crate::ops::{GradContext, Op, expect_inputs, expect_same};
 use crate::program::{ByWidth, Kernel, Lower, LowerError, Shader, Word};
 use crate::reference::Tensor;
@@ -73,7 +73,7 @@ impl Op for NormGradSums {
 
     fn lower(&self, lower: &mut Lower) -> Result<(), LowerError> {
         let g = self.norm.geometry(lower.input_shape(0)).map_err(LowerError::Shader)?;
-        let parts = passes(g.pixels)[0];
+        let parts = first_parts(g.pixels);
         let (shader, width) = GRAD_SUMS.of(g.channels);
         let (params, items) = g.spread_over(parts, width);
         let params = [&params[..], &[self.norm.eps.into(), Word(self.norm.relu.into())]].concat();
@@ -86,7 +86,7 @@ impl Op for NormGradSums {
             return Ok(());
         }
         let output = lower.output();
-        lower_rows(lower, [g.sets, parts, 2 * g.channels], 1.0, partial, output)
+        lower_sum_rows(lower, [g.sets, parts, 2 * g.channels], 1.0, partial, output)
     }
 
     fn terms(&self, inputs: &[&Shape], _output: &Shape) -> usize {

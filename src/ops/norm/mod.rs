@@ -13,8 +13,8 @@ mod backward;
 mod geometry;
 mod reference;
 
-use super::reduce::passes;
 use super::registry::Entry;
+use super::sum_rows::passes;
 use super::{Case, Fill, GradContext, Op, expect_inputs, expect_vector};
 use crate::program::{ByWidth, Kernel, Lower, LowerError, Shader, Word};
 use crate::reference::Tensor;
@@ -279,7 +279,7 @@ fn cases() -> Vec<Case> {
     };
     let case =
         |name: &str, why, over, relu, shape| filled(name, why, over, relu, shape, Fill::Uniform(-1.0, 1.0));
-    let running = |name: &str, why, relu, shape: [usize; 4]| {
+    let inference = |name: &str, why, relu, shape: [usize; 4]| {
         let channels = shape[3];
         Case::new(name, why, Norm { over: Over::Batch, eps: 1e-5, relu, constant_stats: true })
             .input(shape)
@@ -296,10 +296,16 @@ fn cases() -> Vec<Case> {
         case("batch 2x7x9x3", "channels that are no multiple of 4", batch, true, [2, 7, 9, 3]),
         case("batch 2x11x13x16", "the shape that most time goes to", batch, true, [2, 11, 13, 16]),
         case("batch 1x41x47x8", "primes, two passes of the sums", batch, false, [1, 41, 47, 8]),
-        case("batch 3x61x5x20", "more channels than a tile, batch", batch, false, [3, 61, 5, 20]),
+        case("batch 3x61x5x20", "several images, a prime extent", batch, false, [3, 61, 5, 20]),
         case("batch 2x41x61x5", "three passes of the sums, scalar", batch, true, [2, 41, 61, 5]),
-        case("batch 41x47x8 folded", "the path of more than 65,535 workgroups", batch, true, [1, 41, 47, 8])
-            .max_workgroups(3),
+        case(
+            "batch 1x41x47x8 folded",
+            "the path of more than 65,535 workgroups",
+            batch,
+            true,
+            [1, 41, 47, 8],
+        )
+        .max_workgroups(3),
         filled(
             "batch mean 100",
             "a mean much larger than the deviation",
@@ -332,7 +338,7 @@ fn cases() -> Vec<Case> {
             [2, 9, 11, 8],
             large,
         ),
-        running("running 2x7x9x3", "constant statistics, no vec4", false, [2, 7, 9, 3]),
-        running("running 1x41x5x12", "constant statistics, ReLU", true, [1, 41, 5, 12]),
+        inference("batch inference 2x7x9x3", "constant statistics, no vec4", false, [2, 7, 9, 3]),
+        inference("batch inference 1x41x5x12", "constant statistics, ReLU", true, [1, 41, 5, 12]),
     ]
 }

@@ -23,6 +23,11 @@ impl Tape {
 #[derive(Debug)]
 pub struct Sigmoid;
 
+/// `1 / (1 + exp(−x))`, for the reference.
+pub(super) fn sigmoid(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
+}
+
 impl Op for Sigmoid {
     fn name(&self) -> &'static str {
         "sigmoid"
@@ -38,7 +43,7 @@ impl Op for Sigmoid {
     }
 
     fn reference(&self, inputs: &[&Tensor], _output: &Shape) -> Vec<Vec<f64>> {
-        vec![inputs[0].data.iter().map(|x| 1.0 / (1.0 + (-x).exp())).collect()]
+        vec![inputs[0].data.iter().map(|x| sigmoid(*x)).collect()]
     }
 
     fn lower(&self, lower: &mut Lower) -> Result<(), LowerError> {

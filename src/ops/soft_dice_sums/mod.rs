@@ -1,8 +1,9 @@
 //! The three sums that a soft Dice is made of.
 
-use super::reduction::reduction_threads;
 use super::registry::Entry;
+use super::sigmoid::sigmoid;
 use super::soft_dice::Per;
+use super::sum_rows::{first_parts, lower_sum_rows};
 use super::{Case, Fill, GradContext, Op, expect_inputs, expect_same};
 use crate::program::{Kernel, Lower, LowerError, Shader, Word};
 use crate::reference::Tensor;
@@ -10,7 +11,6 @@ use crate::shader;
 use crate::tape::{Shape, Tape, TapeError, Value};
 
 static FORWARD: Shader = shader!("soft_dice_sums/forward");
-static FINISH: Shader = shader!("soft_dice_sums/finish");
 static GRAD: Shader = shader!("soft_dice_sums/grad");
 
 pub const ENTRY: Entry =
@@ -29,9 +29,6 @@ impl Tape {
 pub struct SoftDiceSums {
     pub per: Per,
 }
-
-/// Partial sums of a sample at most: enough to keep a GPU busy, few enough for one thread to add.
-const THREADS: usize = 512;
 
 impl SoftDiceSums {
     /// Number of sums of each kind.
@@ -69,7 +66,7 @@ impl Op for SoftDiceSums {
         let sums = samples.flat_map(|(logits, target)| {
             let mut sums = [0.0; 3];
             for (x, y) in logits.iter().zip(target) {
-                let p = 1.0 / (1.0 + (-x).exp());
+                let p = sigmoid(*x);
                 sums[0] += p * y;
                 sums[1] += p;
                 sums[2] += y;
@@ -82,13 +79,13 @@ impl Op for SoftDiceSums {
     fn lower(&self, lower: &mut Lower) -> Result<(), LowerError> {
         let samples = lower.output_shape().dims()[0];
         let count = lower.input_shape(0).len() / samples;
-        let threads = THREADS.min(reduction_threads(count.div_ceil(4)));
-        let partial = lower.scratch(4 * samples * threads);
-        let params = [Word::from(samples), count.into(), threads.into()];
+        let parts = first_parts(count.div_ceil(4));
+        let partial = lower.scratch(3 * samples * parts);
+        let params = [samples, count, parts].map(Word::from);
         let operands = [lower.input(0), lower.input(1), partial];
-        lower.dispatch_items(Kernel::new(&FORWARD), &params, &operands, samples * threads)?;
-        let (params, operands) = ([samples.into(), threads.into()], [partial, lower.output()]);
-        lower.dispatch_items(Kernel::new(&FINISH), &params, &operands, samples)
+        lower.dispatch_items(Kernel::new(&FORWARD), &params, &operands, samples * parts)?;
+        let output = lower.output();
+        lower_sum_rows(lower, [samples, parts, 3], 1.0, partial, output)
     }
 
     fn terms(&self, inputs: &[&Shape], output: &Shape) -> usize {
@@ -116,7 +113,7 @@ impl Op for SoftDiceSumsGrad {
         let pairs = inputs[0].data.iter().zip(&inputs[1].data).enumerate();
         let grad = pairs.map(|(i, (x, y))| {
             let grad_sums = &inputs[2].data[3 * (i / count)..];
-            let p = 1.0 / (1.0 + (-x).exp());
+            let p = sigmoid(*x);
             (grad_sums[0] * y + grad_sums[1]) * p * (1.0 - p)
         });
         vec![grad.collect()]

@@ -23,6 +23,14 @@ impl Tape {
 #[derive(Debug)]
 pub struct Softmax;
 
+/// `log softmax(logits / temperature)` of one pixel, for the reference.
+pub(super) fn log_softmax(logits: &[f64], temperature: f64) -> Vec<f64> {
+    let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let shifted: Vec<f64> = logits.iter().map(|x| (x - largest) / temperature).collect();
+    let log_sum = shifted.iter().map(|x| x.exp()).sum::<f64>().ln();
+    shifted.iter().map(|x| x - log_sum).collect()
+}
+
 /// One invocation for a pixel, over the op's inputs and its result.
 fn lower_pixels(lower: &mut Lower, shader: &'static Shader) -> Result<(), LowerError> {
     let (pixels, channels) = (lower.output_shape().pixels(), lower.output_shape().channels());
@@ -48,9 +56,7 @@ impl Op for Softmax {
     fn reference(&self, inputs: &[&Tensor], output: &Shape) -> Vec<Vec<f64>> {
         let mut result = vec![];
         for pixel in inputs[0].data.chunks_exact(output.channels()) {
-            let largest = pixel.iter().fold(f64::NEG_INFINITY, |m, x| m.max(*x));
-            let sum: f64 = pixel.iter().map(|x| (x - largest).exp()).sum();
-            result.extend(pixel.iter().map(|x| (x - largest).exp() / sum));
+            result.extend(log_softmax(pixel, 1.0).iter().map(|x| x.exp()));
         }
         vec![result]
     }

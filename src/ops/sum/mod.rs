@@ -1,13 +1,13 @@
 //! Sum of all elements.
 
 use super::registry::Entry;
+use super::sum_rows::lower_sum_rows;
 use super::{Case, GradContext, Op, expect_inputs};
-use crate::program::{Kernel, Lower, LowerError, Shader, Word};
+use crate::program::{Kernel, Lower, LowerError, Shader};
 use crate::reference::Tensor;
 use crate::shader;
 use crate::tape::{Shape, Tape, TapeError, Value};
 
-pub(super) static FORWARD: Shader = shader!("sum/forward");
 static GRAD: Shader = shader!("sum/grad");
 
 pub const ENTRY: Entry = Entry { name: "sum", parts: &["sum_grad"], no_backward: None, cases };
@@ -42,27 +42,13 @@ impl Op for Sum {
     }
 
     fn lower(&self, lower: &mut Lower) -> Result<(), LowerError> {
-        lower_sum(lower, 1.0)
+        let (count, input, output) = (lower.input_shape(0).len(), lower.input(0), lower.output());
+        lower_sum_rows(lower, [1, count, 1], 1.0, input, output)
     }
 
     fn terms(&self, inputs: &[&Shape], _output: &Shape) -> usize {
         inputs[0].len()
     }
-}
-
-/// Threads of the first pass: a fixed number, so that the order of the sum is the same on
-/// every device.
-const THREADS: usize = 512;
-
-/// `factor · Σ input` in two passes of fixed order.
-pub(super) fn lower_sum(lower: &mut Lower, factor: f32) -> Result<(), LowerError> {
-    let count = lower.input_shape(0).len();
-    let threads = THREADS.min(count.div_ceil(8));
-    let partial = lower.scratch(threads);
-    let pass = |count: usize, threads: usize, factor: f32| [Word::from(count), threads.into(), factor.into()];
-    let (input, output) = (lower.input(0), lower.output());
-    lower.dispatch_items(Kernel::new(&FORWARD), &pass(count, threads, 1.0), &[input, partial], threads)?;
-    lower.dispatch_items(Kernel::new(&FORWARD), &pass(threads, 1, factor), &[partial, output], 1)
 }
 
 /// Input: the gradient of the sum. Result: `factor` times it, everywhere.
@@ -96,7 +82,10 @@ impl Op for SumGrad {
 fn cases() -> Vec<Case> {
     vec![
         Case::new("1", "a single element", Sum).input([1]),
-        Case::new("7x3", "fewer elements than threads", Sum).input([7, 3]),
-        Case::new("2x41x47x3", "primes, a ragged last round", Sum).input([2, 41, 47, 3]),
+        Case::new("7x3", "a single pass", Sum).input([7, 3]),
+        Case::new("2x41x47x3", "primes, three passes", Sum).input([2, 41, 47, 3]),
+        Case::new("2x41x47x3 folded", "a gradient of more than 65,535 workgroups", Sum)
+            .input([2, 41, 47, 3])
+            .max_workgroups(7),
     ]
 }

@@ -3,6 +3,7 @@
 //! centres, and outside of the outermost centres the image goes on as it is there.
 
 use super::registry::Entry;
+use super::upsample::{enlarged, upsample_cases};
 use super::{Case, GradContext, Op, expect_inputs, expect_same};
 use crate::program::{ByWidth, Kernel, Lower, LowerError, Word};
 use crate::reference::Tensor;
@@ -27,16 +28,6 @@ impl Tape {
 pub struct UpsampleBilinear {
     /// How many times higher and wider the result is.
     pub factor: usize,
-}
-
-impl UpsampleBilinear {
-    fn output(&self, input: &Shape) -> Result<Shape, String> {
-        let [batch, height, width, channels] = input.nhwc()?;
-        if self.factor == 0 {
-            return Err("the factor is 0".to_owned());
-        }
-        Ok([batch, height * self.factor, width * self.factor, channels].into())
-    }
 }
 
 /// The uniform block of both kernels; `input` is the small image.
@@ -81,7 +72,7 @@ impl Op for UpsampleBilinear {
 
     fn shape(&self, inputs: &[&Shape]) -> Result<Shape, String> {
         expect_inputs(inputs, 1)?;
-        self.output(inputs[0])
+        enlarged(inputs[0], self.factor)
     }
 
     fn backward(&self, tape: &mut Tape, at: &GradContext) -> Result<Vec<Option<Value>>, TapeError> {
@@ -131,7 +122,7 @@ impl Op for UpsampleBilinearGrad {
 
     fn shape(&self, inputs: &[&Shape]) -> Result<Shape, String> {
         expect_inputs(inputs, 1)?;
-        expect_same(&UpsampleBilinear { factor: self.factor }.output(&self.input)?, inputs[0])?;
+        expect_same(&enlarged(&self.input, self.factor)?, inputs[0])?;
         Ok(self.input.clone())
     }
 
@@ -163,18 +154,5 @@ impl Op for UpsampleBilinearGrad {
 }
 
 fn cases() -> Vec<Case> {
-    let case = |name: &str, why, shape: [usize; 4], factor| {
-        Case::new(name, why, UpsampleBilinear { factor }).input(shape)
-    };
-    vec![
-        case("1 pixel, 2", "an image of one pixel", [1, 1, 1, 1], 2),
-        case("2x5x7x3, 2", "odd extents, channels that are no multiple of 4", [2, 5, 7, 3], 2),
-        case("2x6x8x16, 2", "the shape of a U-Net", [2, 6, 8, 16], 2),
-        case("1x41x3x8, 3", "a prime extent, an odd factor", [1, 41, 3, 8], 3),
-        case("1x1x47x5, 4", "one row", [1, 1, 47, 5], 4),
-        case("1x3x2x12, 5", "a factor larger than the image", [1, 3, 2, 12], 5),
-        case("2x4x4x20, 1", "the image itself", [2, 4, 4, 20], 1),
-        case("1x20x22x4 folded", "the path of more than 65,535 workgroups", [1, 20, 22, 4], 2)
-            .max_workgroups(6),
-    ]
+    upsample_cases(|factor| UpsampleBilinear { factor })
 }

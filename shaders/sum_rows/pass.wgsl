@@ -1,4 +1,4 @@
-// reduce/rows: output[b, t, c] = factor * sum of input[b, r, c] over the rows r = t, t + threads, ….
+// sum_rows, one pass: output[b, t, c] = factor * sum of input[b, r, c] over the rows r = t, t + threads, ….
 // T is f32 or vec4f; columns counts Ts. Grid: one invocation for a (b, t, c), folded into x and y.
 
 struct Params {
