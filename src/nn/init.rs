@@ -12,6 +12,10 @@ pub enum Init {
     He {
         fan_in: usize,
     },
+    /// Normal with standard deviation `sqrt(1 / fan_in)`, the same for layers without a ReLU.
+    HeLinear {
+        fan_in: usize,
+    },
     Constant(f32),
 }
 
@@ -21,18 +25,19 @@ impl Init {
     pub fn numbers(self, len: usize, seed: u64, name: &str) -> Vec<f32> {
         match self {
             Init::Constant(value) => vec![value; len],
-            Init::He { fan_in } => {
-                let deviation = (2.0 / fan_in.max(1) as f64).sqrt();
-                let mut rng = rng(seed, Purpose::Init, name_key(name));
-                (0..len)
-                    .map(|_| {
-                        let z: f64 = StandardNormal.sample(&mut rng);
-                        (deviation * z) as f32
-                    })
-                    .collect()
-            }
+            Init::He { fan_in } => normal(2.0 / fan_in.max(1) as f64, len, seed, name),
+            Init::HeLinear { fan_in } => normal(1.0 / fan_in.max(1) as f64, len, seed, name),
         }
     }
+}
+
+fn normal(variance: f64, len: usize, seed: u64, name: &str) -> Vec<f32> {
+    let mut rng = rng(seed, Purpose::Init, name_key(name));
+    let draw = |_| {
+        let z: f64 = StandardNormal.sample(&mut rng);
+        (variance.sqrt() * z) as f32
+    };
+    (0..len).map(draw).collect()
 }
 
 /// FNV-1a, which is the same on every platform.

@@ -109,7 +109,9 @@ impl<'a> UNet<'a> {
         bias: bool,
     ) -> Result<Value, TapeError> {
         let in_channels = tape.shape(x).channels();
-        let init = Init::He { fan_in: kernel * kernel * in_channels };
+        let fan_in = kernel * kernel * in_channels;
+        // A bias stands where no norm and ReLU follow.
+        let init = if bias { Init::HeLinear { fan_in } } else { Init::He { fan_in } };
         let weight = self.parameter(
             tape,
             &format!("{name}.weight"),
@@ -155,8 +157,8 @@ impl<'a> UNet<'a> {
                 self.conv(tape, x, &format!("{name}.1"), out_channels, 1, true)
             }
             Upsample::Transposed => {
-                // With stride 2 a 2×2 kernel gives each result one tap.
-                let init = Init::He { fan_in: in_channels };
+                // With stride 2 a 2×2 kernel gives each result one tap. No ReLU follows.
+                let init = Init::HeLinear { fan_in: in_channels };
                 let weight =
                     self.parameter(tape, &format!("{name}.weight"), [2, 2, out_channels, in_channels], init)?;
                 let bias =
