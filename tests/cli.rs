@@ -266,6 +266,28 @@ fn an_output_folder_that_is_a_file() {
 }
 
 #[test]
+fn an_output_folder_that_cannot_be_made() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = phantom(&folder);
+    let out = folder.path().join("data/split.csv/run");
+    let output = train(&data, &out, &[]).failure().code(1).get_output().clone();
+    expect_words(&String::from_utf8_lossy(&output.stderr), &["split.csv/run"]);
+}
+
+#[test]
+fn early_stop() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = phantom(&folder);
+    let run = folder.path().join("run");
+    // At this rate nothing changes, so the first epoch stays the best.
+    let more = ["--set", "train.learning_rate=1e-30", "--set", "train.epochs=9", "--set", "train.early_stop=2"];
+    let output = train(&data, &run, &more).success().get_output().clone();
+    expect_words(&String::from_utf8_lossy(&output.stderr), &["stopping early"]);
+    let rows = std::fs::read_to_string(run.join("metrics.csv")).expect("metrics").lines().count();
+    assert_eq!(rows, 1 + 3, "a header and three epochs");
+}
+
+#[test]
 fn a_bad_config_or_bad_data_leaves_no_run_folder() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = phantom(&folder);

@@ -50,3 +50,80 @@ impl Tape {
         Ok(gradients)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::reference::{Tensor, run};
+
+    /// A parameter `w = [2, −3]` and an input `x = [5, 7]`.
+    fn tape() -> (Tape, Value, Value, HashMap<String, Tensor>) {
+        let mut tape = Tape::new();
+        let w = tape.parameter("w", [2]).unwrap();
+        let x = tape.input("x", [2]).unwrap();
+        let feeds = HashMap::from([
+            ("w".to_owned(), Tensor::new([2], vec![2.0, -3.0])),
+            ("x".to_owned(), Tensor::new([2], vec![5.0, 7.0])),
+        ]);
+        (tape, w, x, feeds)
+    }
+
+    #[test]
+    fn contributions_to_a_value_used_twice_are_added() {
+        let (mut tape, w, x, feeds) = tape();
+        // loss = Σ (w·x + w·w): gradient x + 2w.
+        let product = tape.mul(w, x).unwrap();
+        let square = tape.mul(w, w).unwrap();
+        let both = tape.add(product, square).unwrap();
+        let loss = tape.sum(both).unwrap();
+        let gradient = tape.backward(loss).unwrap().of(w).unwrap();
+        assert_eq!(run(&tape, &feeds).unwrap().value(gradient).data, [9.0, 1.0]);
+    }
+
+    #[test]
+    fn the_weight_of_a_loss_reaches_the_gradient() {
+        for weight in [1.0, -0.25, 1e-3, 0.0] {
+            let (mut tape, w, x, feeds) = tape();
+            let product = tape.mul(w, x).unwrap();
+            let total = tape.sum(product).unwrap();
+            let loss = tape.scale(total, weight).unwrap();
+            let gradient = tape.backward(loss).unwrap().of(w).unwrap();
+            let weight = f64::from(weight);
+            assert_eq!(run(&tape, &feeds).unwrap().value(gradient).data, [5.0 * weight, 7.0 * weight]);
+        }
+    }
+
+    #[test]
+    fn a_frozen_parameter_takes_no_gradient_and_the_others_do() {
+        let (mut tape, w, x, _) = tape();
+        let frozen = tape.parameter("frozen", [2]).unwrap();
+        tape.freeze(frozen);
+        let product = tape.mul(w, x).unwrap();
+        let product = tape.mul(product, frozen).unwrap();
+        let loss = tape.sum(product).unwrap();
+        let gradients = tape.backward(loss).unwrap();
+        assert!(gradients.of(w).is_some());
+        assert!(gradients.of(frozen).is_none());
+        assert_eq!(tape.parameters().iter().map(|(n, _)| n.as_str()).collect::<Vec<_>>(), ["w"]);
+    }
+
+    #[test]
+    fn a_loss_that_cannot_be_differentiated_says_why() {
+        let (mut tape, w, x, _) = tape();
+        assert_eq!(tape.backward(w).unwrap_err(), TapeError::LossNotScalar([2].into()));
+        let constant = tape.sum(x).unwrap();
+        assert_eq!(tape.backward(constant).unwrap_err(), TapeError::LossWithoutParameters);
+    }
+
+    #[test]
+    fn shapes_that_do_not_fit_name_the_op_the_shapes_and_the_place() {
+        let (mut tape, w, _, _) = tape();
+        let other = tape.input("other", [3]).unwrap();
+        let error = tape.scoped("head", |tape| tape.add(w, other)).unwrap_err().to_string();
+        for word in ["add", "[2]", "[3]", "head"] {
+            assert!(error.contains(word), "{word} is not in: {error}");
+        }
+    }
+}
