@@ -178,6 +178,56 @@ fn an_interrupted_run_resumes_to_the_same_bits() {
 }
 
 #[test]
+fn a_resumed_run_keeps_its_split() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = phantom(&folder);
+    std::fs::remove_file(data.join("split.csv")).expect("the split");
+    let run = folder.path().join("run");
+    train(&data, &run, &[]).success();
+    // With one image more another split would be drawn.
+    for part in ["images", "masks"] {
+        std::fs::copy(data.join(part).join("phantom_0001.png"), data.join(part).join("new.png"))
+            .expect("a copy");
+    }
+    let output = train(&data, &run, &["--resume"]).failure().code(1).get_output().clone();
+    expect_words(&String::from_utf8_lossy(&output.stderr), &["split.csv", "new"]);
+    let message = failure(
+        wgseg()
+            .args(["evaluate", "--json", "--data"])
+            .arg(&data)
+            .arg("--model")
+            .arg(run.join("best.safetensors")),
+    );
+    expect_words(&message, &["split.csv", "new"]);
+}
+
+#[test]
+fn other_images_than_those_of_the_run_are_split_by_themselves() {
+    let (folder, _, model) = model();
+    let other = folder.path().join("other");
+    wgseg()
+        .args(["data", "phantom", "--count", "12", "--size", "32", "--out"])
+        .arg(&other)
+        .assert()
+        .success();
+    for part in ["images", "masks"] {
+        for entry in std::fs::read_dir(other.join(part)).expect("a folder") {
+            let path = entry.expect("a file").path();
+            let name = path.file_name().expect("a name").to_string_lossy().replace("phantom", "other");
+            std::fs::rename(&path, path.with_file_name(name)).expect("a rename");
+        }
+    }
+    std::fs::remove_file(other.join("split.csv")).expect("the split");
+    wgseg()
+        .args(["evaluate", "--split", "all", "--json", "--data"])
+        .arg(&other)
+        .arg("--model")
+        .arg(&model)
+        .assert()
+        .success();
+}
+
+#[test]
 fn weights_load_with_pytorchs_names_and_layout() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = phantom(&folder);
@@ -280,7 +330,8 @@ fn early_stop() {
     let data = phantom(&folder);
     let run = folder.path().join("run");
     // At this rate nothing changes, so the first epoch stays the best.
-    let more = ["--set", "train.learning_rate=1e-30", "--set", "train.epochs=9", "--set", "train.early_stop=2"];
+    let more =
+        ["--set", "train.learning_rate=1e-30", "--set", "train.epochs=9", "--set", "train.early_stop=2"];
     let output = train(&data, &run, &more).success().get_output().clone();
     expect_words(&String::from_utf8_lossy(&output.stderr), &["stopping early"]);
     let rows = std::fs::read_to_string(run.join("metrics.csv")).expect("metrics").lines().count();

@@ -21,7 +21,7 @@ const WARM_UP: usize = 3;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Measure the U-Net of torch_unet.py: depth 4, one channel in and out
+    /// Measure the U-Net: a training step and an inference
     #[arg(long, required = true)]
     unet: bool,
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -36,7 +36,7 @@ pub struct Args {
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     reps: u16,
     /// Print the time of each dispatch
-    #[arg(long)]
+    #[arg(long, conflicts_with = "json")]
     dispatches: bool,
     /// Print JSON
     #[arg(long)]

@@ -7,7 +7,7 @@ use clap::ValueEnum;
 
 use super::{AdapterArg, Outcome, print_json, say};
 use crate::config::Config;
-use crate::data::{Cache, DataError, Dataset, Part};
+use crate::data::{Cache, DataError, Dataset, Part, Problem};
 use crate::train::model::ModelFile;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -82,19 +82,23 @@ pub fn run(args: Args) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Opens the data with the split that the run used, where that split fits the data: a test on the
-/// images that a model was trained on would be worth nothing.
+/// Opens the data with the split that the run used: a test on the images that a model was trained
+/// on would be worth nothing. Only data that has none of the run's images takes its own split.
 fn open_dataset(args: &Args, config: &Config) -> Result<Dataset, DataError> {
     let mut data = config.data.clone();
     data.split_file = args.split_file.clone();
     let of_run = args.model.with_file_name("split.csv");
     if data.split_file.is_none() && of_run.is_file() {
         data.split_file = Some(of_run);
-        if let Ok(dataset) = Dataset::open(&args.data, &data) {
-            return Ok(dataset);
+        match Dataset::open(&args.data, &data) {
+            Err(DataError { problem: Problem::SplitNamesMissing { total, rows, .. }, .. })
+                if total == rows =>
+            {
+                eprintln!("these are other images than those of the run: they are split by themselves");
+                data.split_file = None;
+            }
+            result => return result,
         }
-        eprintln!("the split of the run does not fit {}; using the data folder's own", args.data.display());
-        data.split_file = None;
     }
     Dataset::open(&args.data, &data)
 }

@@ -33,7 +33,7 @@ Examples:
   wgseg evaluate --model run/best.safetensors --data lungs --split test --json
   wgseg predict --model run/best.safetensors --out predicted image.png
 
-Exit codes: 0 done; 1 an error or a failed check; 2 wrong usage; 130 interrupted, can be resumed.";
+Exit codes: 0 done; 1 an error or a failed check; 2 wrong usage; 130 interrupted (training resumes with --resume).";
 
 #[derive(Subcommand)]
 enum Command {
@@ -66,7 +66,7 @@ struct AdapterArg {
 
 impl AdapterArg {
     fn open(&self) -> Result<Arc<Gpu>, GpuError> {
-        let gpu = Gpu::open(&GpuOptions { adapter: self.adapter.clone(), ..GpuOptions::default() })?;
+        let gpu = Gpu::open(&GpuOptions { adapter: self.adapter.clone() })?;
         let adapter = gpu.description();
         eprintln!("adapter: {} ({}, {})", adapter.name, adapter.backend, adapter.driver);
         Ok(gpu)

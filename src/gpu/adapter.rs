@@ -37,13 +37,13 @@ impl std::fmt::Display for AdapterDescription {
     }
 }
 
-/// Adapters with compute shaders, best first, with what is to be told of each.
+/// Adapters with compute shaders and the portable limits, best first, with what is to be told of each.
 fn adapters() -> Vec<(wgpu::Adapter, AdapterDescription)> {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
     let mut found = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
     found.retain(|a| {
         a.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS)
-            && a.limits().max_storage_buffers_per_shader_stage >= 8
+            && wgpu::Limits::default().check_limits(&a.limits())
     });
     found.sort_by_key(|a| {
         let info = a.get_info();

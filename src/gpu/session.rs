@@ -9,8 +9,8 @@ use super::device::{Gpu, Pipeline};
 use crate::program::{BufferKind, Port, Program};
 use crate::tape::Shape;
 
-/// Work in one submission at most, so that no driver's time-out of about two seconds kills it
-/// even on a device that does 10 GFLOP/s.
+/// Work in one submission at most, so that a driver's time-out of about two seconds does not kill
+/// it even on a device that does 10 GFLOP/s. A single dispatch is not divided.
 const FLOPS_PER_SUBMISSION: u64 = 10_000_000_000;
 
 /// Readings of outputs that may be under way at once.

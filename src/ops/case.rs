@@ -1,5 +1,5 @@
 //! A case: an op at one shape, and why that shape. The same cases feed the unit tests, the
-//! gradient check, `wgseg verify` and the benches.
+//! gradient check and `wgseg verify`.
 
 use std::sync::Arc;
 

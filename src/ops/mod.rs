@@ -69,7 +69,7 @@ pub struct GradContext<'a> {
 
 /// One operation: everything that the tape, the compiler and the checks need to know of it.
 pub trait Op: Debug + Send + Sync {
-    /// The one name it goes by: folder, shaders, bench group, tests.
+    /// The one name it goes by: folder, shaders, tests.
     fn name(&self) -> &'static str;
 
     /// Shape of the result, or what is wrong with the inputs.
@@ -101,6 +101,12 @@ pub trait Op: Debug + Send + Sync {
     /// bound is in proportion to it when the result is smaller.
     fn cancelling(&self, _inputs: &[&Tensor]) -> f64 {
         0.0
+    }
+
+    /// Which quantity element `index` of the result is, where a result holds several of different
+    /// size (means and variances, say): each is judged in proportion to itself.
+    fn quantity(&self, _output: &Shape, _index: usize) -> usize {
+        0
     }
 
     /// Floating-point operations, a multiply-add counted as two.

@@ -1,4 +1,4 @@
-//! The list of all ops. The tests, `wgseg verify` and the benches walk it.
+//! The list of all ops. The tests and `wgseg verify` walk it.
 
 use super::Case;
 

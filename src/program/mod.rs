@@ -141,21 +141,15 @@ pub fn compile(tape: &Tape, caps: &Caps) -> Result<Program, CompileError> {
         if !live[index] {
             continue;
         }
-        let bytes = node.shape.padded_bytes();
-        if bytes > caps.max_binding_bytes {
-            return Err(LowerError::TensorTooLarge {
-                op: node.op().map_or(node.name.clone(), |op| op.name().to_owned()),
-                scope: node.name.clone(),
-                shape: node.shape.clone(),
-                bytes,
-                limit: caps.max_binding_bytes,
-            }
-            .into());
-        }
+        check_size(tape, Value(index), node.shape.padded_bytes(), caps)?;
         if let Some(op) = node.op() {
             let mut lower =
                 Lower { tape, node: Value(index), caps, dispatches: &mut pending, scratch: &mut scratch };
+            let before = lower.scratch.len();
             op.lower(&mut lower)?;
+            for bytes in &scratch[before..] {
+                check_size(tape, Value(index), *bytes, caps)?;
+            }
         }
     }
     let program = assemble(tape, &live, pending, &scratch);
@@ -165,6 +159,22 @@ pub fn compile(tape: &Tape, caps: &Caps) -> Result<Program, CompileError> {
         return Err(CompileError::OutOfMemory { needed: program.peak_bytes(), limit });
     }
     Ok(program)
+}
+
+/// Kernels count elements in u32, and an adapter binds so many bytes at most.
+fn check_size(tape: &Tape, value: Value, bytes: u64, caps: &Caps) -> Result<(), LowerError> {
+    let limit = caps.max_binding_bytes.min(4 * u64::from(u32::MAX));
+    if bytes <= limit {
+        return Ok(());
+    }
+    let node = tape.node(value);
+    Err(LowerError::TensorTooLarge {
+        op: node.op().map_or(node.name.clone(), |op| op.name().to_owned()),
+        scope: node.name.clone(),
+        shape: node.shape.clone(),
+        bytes,
+        limit,
+    })
 }
 
 /// Nodes that an output or an update depends on.
@@ -268,11 +278,6 @@ impl Program {
     /// Bytes of all its buffers on the device, known before the first allocation.
     pub fn peak_bytes(&self) -> u64 {
         self.params.len() as u64 + self.buffers.iter().map(|b| b.bytes).sum::<u64>()
-    }
-
-    /// Bytes of the slots: what activations, gradients and scratch take.
-    pub fn slot_bytes(&self) -> u64 {
-        self.buffers.iter().filter(|b| b.kind == BufferKind::Slot).map(|b| b.bytes).sum()
     }
 
     pub fn flops(&self) -> u64 {

@@ -37,7 +37,13 @@ impl Tape {
             let needs: Vec<bool> = node.inputs.iter().map(|v| self.requires_grad(*v)).collect();
             let context = GradContext { inputs: &node.inputs, output: value, grad_output, needs: &needs };
             let contributions = self.scoped(&node.name, |tape| op.backward(tape, &context))?;
-            debug_assert_eq!(contributions.len(), node.inputs.len(), "{}", op.name());
+            if contributions.len() != node.inputs.len() {
+                return Err(TapeError::Backward {
+                    op: op.name(),
+                    found: contributions.len(),
+                    expected: node.inputs.len(),
+                });
+            }
             for ((input, contribution), needed) in node.inputs.iter().zip(contributions).zip(needs) {
                 let (Some(contribution), true) = (contribution, needed) else { continue };
                 let total = match gradients.of(*input) {

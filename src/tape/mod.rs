@@ -8,6 +8,7 @@ mod backward;
 mod shape;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 pub use backward::Gradients;
@@ -67,6 +68,8 @@ pub enum TapeError {
     LossNotScalar(Shape),
     #[error("backward: no trainable parameter reaches this loss")]
     LossWithoutParameters,
+    #[error("the backward of {op} gave {found} gradients for {expected} inputs")]
+    Backward { op: &'static str, found: usize, expected: usize },
     #[error("{op} has no backward: {reason}")]
     NotDifferentiable { op: &'static str, reason: &'static str },
 }
@@ -212,9 +215,10 @@ impl Tape {
         requires_grad: bool,
     ) -> Result<Value, TapeError> {
         let value = Value(self.nodes.len());
-        if self.names.insert(name.to_owned(), value).is_some() {
-            return Err(TapeError::DuplicateName(name.to_owned()));
-        }
+        match self.names.entry(name.to_owned()) {
+            Entry::Occupied(_) => return Err(TapeError::DuplicateName(name.to_owned())),
+            Entry::Vacant(entry) => entry.insert(value),
+        };
         self.nodes.push(Node { source, inputs: vec![], shape, name: name.to_owned(), requires_grad });
         Ok(value)
     }

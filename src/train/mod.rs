@@ -35,7 +35,15 @@ pub enum TrainError {
          train.learning_rate, or set train.clip_norm (1.0, say)"
     )]
     LossNotFinite { step: usize, epoch: usize, value: f32, kept: String },
-    #[error("{path}: there is nothing to resume: expected a file written by an interrupted `wgseg train`")]
+    #[error(
+        "{name} holds a value that is not finite after step {step}; training stopped, the files of the run are as \
+         they were before; use a smaller train.learning_rate, or set train.clip_norm (1.0, say)"
+    )]
+    StateNotFinite { name: String, step: usize },
+    #[error(
+        "{path}: there is nothing to resume: expected a file written by an interrupted `wgseg train`; \
+         without it, remove the folder and train anew"
+    )]
     NothingToResume { path: PathBuf },
     #[error(
         "{path}: this run was started with another config; {key} is {found} there and {wanted} now; \

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::TrainError;
-use super::checkpoint::{Checkpoint, CheckpointInfo};
+use super::checkpoint::{Checkpoint, CheckpointError, CheckpointInfo};
 use super::metrics::Evaluation;
 use super::predictor::{Predictor, load_weights};
 use super::sheet::write_sheet;
@@ -31,6 +31,10 @@ impl ModelFile {
         let mut config = if beside.is_file() { Config::load(&beside, &[])? } else { Config::default() };
         config.model = info.model.clone();
         config.data.size = info.size;
+        config.validate().map_err(|problem| CheckpointError::BadInfo {
+            path: path.to_owned(),
+            message: problem.to_string(),
+        })?;
         Ok(ModelFile { checkpoint, info, config })
     }
 

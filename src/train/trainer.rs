@@ -105,7 +105,12 @@ impl Trainer {
             report::check_free(options.out)?;
         }
 
-        let dataset = Dataset::open(options.data, &config.data)?;
+        // A resumed run keeps its split, whatever has come into the folder since.
+        let mut data = config.data.clone();
+        if saved.is_some() {
+            data.split_file = Some(options.out.join("split.csv"));
+        }
+        let dataset = Dataset::open(options.data, &data)?;
         let labelled = match config.train.labelled {
             Some(count) => dataset.labelled(count, config.data.seed)?,
             None => dataset.part(Part::Train),
@@ -166,7 +171,7 @@ impl Trainer {
                 (RunFolder::resume(options.out, progressed.step)?, progressed)
             }
         };
-        Ok(Trainer {
+        let trainer = Trainer {
             gpu: Arc::clone(gpu),
             config,
             folder,
@@ -181,7 +186,12 @@ impl Trainer {
             steps_per_epoch,
             progressed,
             unread: VecDeque::new(),
-        })
+        };
+        if !options.resume {
+            // From here on a run that is killed can be resumed.
+            trainer.save_state()?;
+        }
+        Ok(trainer)
     }
 
     fn total_steps(&self) -> usize {
@@ -345,6 +355,10 @@ impl Trainer {
     fn read_states(&self, wanted: &[(String, Shape)]) -> Result<Tensors, TrainError> {
         let names: Vec<&str> = wanted.iter().map(|(name, _)| name.as_str()).collect();
         let data = self.states.read_all(&self.gpu, &names)?;
+        // A loss can be finite and its update not: what was saved before is kept then.
+        if let Some(bad) = names.iter().zip(&data).find(|(_, data)| data.iter().any(|x| !x.is_finite())) {
+            return Err(TrainError::StateNotFinite { name: (*bad.0).to_owned(), step: self.progressed.step });
+        }
         Ok(wanted
             .iter()
             .zip(data)

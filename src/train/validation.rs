@@ -18,8 +18,10 @@ pub fn predict_all(
     let pixels = cache.size() * cache.size();
     let positions: Vec<usize> = (0..cache.len()).collect();
     for chunk in positions.chunks(batch) {
-        let data = cache.batch(0, chunk);
-        let probabilities = predictor.predict(states, chunk.len(), &data.images)?;
+        // The last batch is filled up with its first image, so that one program serves all.
+        let filled: Vec<usize> = (0..batch).map(|i| *chunk.get(i).unwrap_or(&chunk[0])).collect();
+        let data = cache.batch(0, &filled);
+        let probabilities = predictor.predict(states, batch, &data.images)?;
         for ((position, p), mask) in
             chunk.iter().zip(probabilities.chunks_exact(pixels)).zip(data.masks.chunks_exact(pixels))
         {
@@ -71,13 +73,13 @@ pub fn evaluate(
 }
 
 /// The training loss of one image, from probabilities; of one image, Dice over samples and over
-/// the batch are the same. A probability that f32 rounds to 0 or 1
-/// counts as the nearest one that has a logarithm.
+/// the batch are the same. The logits are not
+/// read back, so a probability counts as at least 1e-7 away from 0 and 1, where f32 ends.
 fn image_loss(probabilities: &[f32], mask: &[f32], config: &LossConfig) -> f64 {
     let (mut bce, mut intersection, mut sum_p, mut sum_y) = (0.0, 0.0, 0.0, 0.0);
     for (p, y) in probabilities.iter().zip(mask) {
         let (p, y) = (f64::from(*p), f64::from(*y));
-        let safe = p.clamp(1e-12, 1.0 - 1e-7);
+        let safe = p.clamp(1e-7, 1.0 - 1e-7);
         bce -= config.positive_weight * y * safe.ln() + (1.0 - y) * (1.0 - safe).ln();
         intersection += p * y;
         sum_p += p;

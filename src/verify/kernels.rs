@@ -3,6 +3,7 @@
 //! Each node of a case's tape, forward and backward, is run alone on inputs that the reference
 //! computed and rounded to f32, so an error is told where it is made and does not add up.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Row, VerifyError, case_tape};
@@ -10,7 +11,7 @@ use crate::gpu::{Gpu, Session, States};
 use crate::ops::{Case, Op};
 use crate::program::{Caps, Family, Program, compile};
 use crate::reference::Tensor;
-use crate::tape::{Source, Tape};
+use crate::tape::{Shape, Source, Tape};
 
 /// Roundings that an element may suffer besides those of its sum: exp, log and division of
 /// WGSL are allowed a few units in the last place each.
@@ -92,7 +93,7 @@ fn check_op(
         tape.output("result", result);
     }
 
-    let bound = bound(op.as_ref(), op.terms(&shapes, tape.shape(result)), inputs, expected);
+    let bounds = bounds(op.as_ref(), tape.shape(result), inputs, expected);
 
     let mut rows: Vec<Row> = vec![];
     for mut program in distinct_programs(gpu, case, &tape)? {
@@ -119,29 +120,39 @@ fn check_op(
                 .map(|i| states.read(gpu, &format!("input{i}")))
                 .collect::<Result<Vec<_>, _>>()?,
         };
-        let (max_error, not_finite) = compare(&found, expected);
+        let (worst, not_finite) = compare(op.as_ref(), tape.shape(result), &found, expected, &bounds);
         rows.push(Row {
             op: op.name().to_owned(),
             case: case.name.clone(),
             check: "kernel",
             shaders,
-            pass: not_finite == 0 && max_error.is_some_and(|e| e <= bound),
-            max_error,
-            bound,
+            pass: not_finite == 0 && worst.is_some_and(|(error, bound)| error <= bound),
+            max_error: worst.map(|(error, _)| error),
+            bound: worst.map_or(0.0, |(_, bound)| bound),
             not_finite,
         });
     }
     Ok(rows)
 }
 
-/// What a result may differ by: rounding errors of a sum are as good as random, so they grow with
-/// the square root of its length, and in proportion to the largest result, or to the numbers that
-/// it is a difference of. Below the smallest normal number devices may flush to 0.
-fn bound(op: &dyn Op, terms: usize, inputs: &[&Tensor], expected: &[Vec<f64>]) -> f64 {
-    let result = expected.iter().flatten().filter(|x| x.is_finite()).fold(0.0f64, |m, x| m.max(x.abs()));
-    let roundings = BASE_ROUNDINGS + 2.0 * (terms as f64).sqrt();
-    let relative = f64::from(f32::EPSILON) * roundings * result.max(op.cancelling(inputs));
-    relative.max(f64::from(f32::MIN_POSITIVE))
+/// A quantity of a result: which of the op's results, and [`Op::quantity`] in it.
+type Quantity = (usize, usize);
+
+/// What each quantity may differ by: rounding errors of a sum are as good as random, so they grow
+/// with the square root of its length, and in proportion to the largest number of its kind, or to
+/// the numbers that it is a difference of. Below the smallest normal number devices may flush to 0.
+fn bounds(op: &dyn Op, output: &Shape, inputs: &[&Tensor], expected: &[Vec<f64>]) -> HashMap<Quantity, f64> {
+    let shapes: Vec<&Shape> = inputs.iter().map(|t| &t.shape).collect();
+    let roundings = BASE_ROUNDINGS + 2.0 * (op.terms(&shapes, output) as f64).sqrt();
+    let mut largest: HashMap<Quantity, f64> = HashMap::new();
+    for (result, data) in expected.iter().enumerate() {
+        for (index, x) in data.iter().enumerate() {
+            let scale = largest.entry((result, op.quantity(output, index))).or_insert(op.cancelling(inputs));
+            *scale = scale.max(if x.is_finite() { x.abs() } else { 0.0 });
+        }
+    }
+    let bound = |scale: f64| (f64::from(f32::EPSILON) * roundings * scale).max(f64::from(f32::MIN_POSITIVE));
+    largest.into_iter().map(|(quantity, scale)| (quantity, bound(scale))).collect()
 }
 
 /// The tape compiled for each family of kernels, less those that come out alike.
@@ -167,19 +178,30 @@ fn distinct_programs(gpu: &Gpu, case: &Case, tape: &Tape) -> Result<Vec<Program>
     Ok(programs)
 }
 
-/// Largest difference and the number of results that are not finite where they should be.
-/// The difference is `None` when any is NaN.
-fn compare(found: &[Vec<f32>], expected: &[Vec<f64>]) -> (Option<f64>, usize) {
-    let pairs = found.iter().flatten().zip(expected.iter().flatten());
-    let mut max_error = 0.0f64;
+/// The difference that is largest beside its bound, with that bound, and the number of results that
+/// are not finite where they should be. No difference when there are such results, or too few.
+fn compare(
+    op: &dyn Op,
+    output: &Shape,
+    found: &[Vec<f32>],
+    expected: &[Vec<f64>],
+    bounds: &HashMap<Quantity, f64>,
+) -> (Option<(f64, f64)>, usize) {
+    let mut worst = (0.0, f64::from(f32::MIN_POSITIVE));
     let mut not_finite = 0;
-    for (f, e) in pairs {
-        if f.is_finite() && e.is_finite() {
-            max_error = max_error.max((f64::from(*f) - e).abs());
-        } else {
-            not_finite += 1;
+    for (result, (found, expected)) in found.iter().zip(expected).enumerate() {
+        for (index, (f, e)) in found.iter().zip(expected).enumerate() {
+            if !(f.is_finite() && e.is_finite()) {
+                not_finite += 1;
+                continue;
+            }
+            let error = (f64::from(*f) - e).abs();
+            let bound = bounds.get(&(result, op.quantity(output, index))).copied().unwrap_or(0.0);
+            if error * worst.1 > worst.0 * bound {
+                worst = (error, bound);
+            }
         }
     }
     let all_there = found.iter().map(Vec::len).eq(expected.iter().map(Vec::len));
-    ((not_finite == 0 && all_there).then_some(max_error), not_finite)
+    ((not_finite == 0 && all_there).then_some(worst), not_finite)
 }

@@ -7,6 +7,7 @@
 //! where the means are over the elements that share their statistics. So one pass over the input
 //! makes the sums, which are the gradients of weight and bias too, and a second one `grad_x`.
 
+use super::geometry::Geometry;
 use super::{Norm, reference};
 use crate::ops::sum_rows::{first_parts, lower_sum_rows};
 use crate::ops::{GradContext, Op, expect_inputs, expect_same};
@@ -58,6 +59,10 @@ struct NormGradSums {
 impl Op for NormGradSums {
     fn name(&self) -> &'static str {
         "norm_grad_sums"
+    }
+
+    fn quantity(&self, output: &Shape, index: usize) -> usize {
+        Geometry::row_of(output, index)
     }
 
     fn shape(&self, inputs: &[&Shape]) -> Result<Shape, String> {
@@ -152,6 +157,10 @@ struct NormGradTerms {
 impl Op for NormGradTerms {
     fn name(&self) -> &'static str {
         "norm_grad_terms"
+    }
+
+    fn quantity(&self, output: &Shape, index: usize) -> usize {
+        Geometry::row_of(output, index)
     }
 
     fn shape(&self, inputs: &[&Shape]) -> Result<Shape, String> {

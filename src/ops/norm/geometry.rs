@@ -38,6 +38,11 @@ impl Geometry {
         [self.sets, rows, self.channels].into()
     }
 
+    /// The row of element `index` of a `[sets, rows, channels]` result.
+    pub fn row_of(shape: &Shape, index: usize) -> usize {
+        index / shape.channels() % shape.dims().get(1).copied().unwrap_or(1).max(1)
+    }
+
     pub fn expect_rows(&self, what: &str, shape: &Shape, rows: usize) -> Result<(), String> {
         let expected = self.rows(rows);
         if *shape == expected { Ok(()) } else { Err(format!("expected {what} {expected}, found {shape}")) }

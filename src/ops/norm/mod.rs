@@ -198,6 +198,16 @@ impl Op for NormStats {
         "norm_stats"
     }
 
+    /// A variance of 0 is known as well as the mean can be rounded, squared.
+    fn cancelling(&self, inputs: &[&Tensor]) -> f64 {
+        let largest = inputs[0].data.iter().fold(0.0f64, |m, x| m.max(x.abs()));
+        f64::from(f32::EPSILON) * largest * largest
+    }
+
+    fn quantity(&self, output: &Shape, index: usize) -> usize {
+        Geometry::row_of(output, index)
+    }
+
     fn shape(&self, inputs: &[&Shape]) -> Result<Shape, String> {
         expect_inputs(inputs, 1)?;
         Ok(Geometry::new(self.over, inputs[0])?.rows(2))
@@ -247,6 +257,10 @@ struct RunningStats;
 impl Op for RunningStats {
     fn name(&self) -> &'static str {
         "norm_running_stats"
+    }
+
+    fn quantity(&self, output: &Shape, index: usize) -> usize {
+        Geometry::row_of(output, index)
     }
 
     fn shape(&self, inputs: &[&Shape]) -> Result<Shape, String> {

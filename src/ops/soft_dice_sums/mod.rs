@@ -45,6 +45,10 @@ impl Op for SoftDiceSums {
         "soft_dice_sums"
     }
 
+    fn quantity(&self, output: &Shape, index: usize) -> usize {
+        index % output.channels()
+    }
+
     fn shape(&self, inputs: &[&Shape]) -> Result<Shape, String> {
         expect_inputs(inputs, 2)?;
         expect_same(inputs[0], inputs[1])?;
