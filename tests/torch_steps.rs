@@ -80,6 +80,8 @@ fn ten_steps(optimizer: OptimizerKind, prefix: &str, loss_tolerance: f64, weight
     let (images, masks) = (fixture.get("images"), fixture.get("masks"));
     let expected = fixture.get(&format!("{prefix}_losses"));
     let batch = BATCH * SIZE * SIZE;
+    let (mut worst_loss, mut worst_gradient, mut worst_statistic, mut worst_weight) =
+        (0.0f64, 0.0f64, 0.0f64, 0.0f64);
     for k in 0..STEPS {
         session.write(IMAGES, &images[k * batch..][..batch]).expect("images");
         session.write(MASKS, &masks[k * batch..][..batch]).expect("masks");
@@ -88,17 +90,20 @@ fn ten_steps(optimizer: OptimizerKind, prefix: &str, loss_tolerance: f64, weight
         session.run().expect("a step");
         let loss = session.read(LOSS).expect("the loss")[0];
         let error = f64::from((loss - expected[k]).abs() / expected[k].abs());
+        worst_loss = worst_loss.max(error);
         assert!(error <= loss_tolerance, "step {}: loss {loss}, PyTorch {}", k + 1, expected[k]);
         if k == 0 {
             for (name, value) in &parameters {
                 let found = session.read(&format!("grad.{name}")).expect("a gradient");
                 let wanted = fixture.weights(&format!("grad.{name}"), step.tape.shape(*value));
                 let error = relative_error(&found, &wanted);
+                worst_gradient = worst_gradient.max(error);
                 assert!(error <= 1e-3, "gradient of {name}: {error:.2e} off in norm");
             }
             for (name, shape, _) in step.network.inits.iter().filter(|(n, _, _)| n.contains("running_")) {
                 let found = states.read(&gpu, name).expect("a statistic");
                 let error = relative_error(&found, &fixture.weights(&format!("bn.{name}"), shape));
+                worst_statistic = worst_statistic.max(error);
                 assert!(error <= 1e-4, "{name}: {error:.2e} off in norm");
             }
         }
@@ -107,8 +112,13 @@ fn ten_steps(optimizer: OptimizerKind, prefix: &str, loss_tolerance: f64, weight
         let found = states.read(&gpu, name).expect("a weight");
         let wanted = fixture.weights(&format!("{prefix}_final.{name}"), step.tape.shape(*value));
         let error = relative_error(&found, &wanted);
+        worst_weight = worst_weight.max(error);
         assert!(error <= weight_tolerance, "{name} after ten steps: {error:.2e} off in norm");
     }
+    println!(
+        "{prefix}, largest relative differences from PyTorch: losses {worst_loss:.1e}, gradients of step one \
+         {worst_gradient:.1e}, running statistics {worst_statistic:.1e}, weights after ten steps {worst_weight:.1e}"
+    );
 }
 
 #[test]
