@@ -280,7 +280,8 @@ fn early_stop() {
     let data = phantom(&folder);
     let run = folder.path().join("run");
     // At this rate nothing changes, so the first epoch stays the best.
-    let more = ["--set", "train.learning_rate=1e-30", "--set", "train.epochs=9", "--set", "train.early_stop=2"];
+    let more =
+        ["--set", "train.learning_rate=1e-30", "--set", "train.epochs=9", "--set", "train.early_stop=2"];
     let output = train(&data, &run, &more).success().get_output().clone();
     expect_words(&String::from_utf8_lossy(&output.stderr), &["stopping early"]);
     let rows = std::fs::read_to_string(run.join("metrics.csv")).expect("metrics").lines().count();
@@ -383,6 +384,7 @@ fn predict_tells_bad_images_and_does_the_others() {
         .arg(&out)
         .arg(&bad)
         .arg(data.join("images/phantom_0001.png"))
+        .args(["--threshold", "0.35"])
         .assert()
         .failure()
         .code(1)
@@ -390,6 +392,22 @@ fn predict_tells_bad_images_and_does_the_others() {
         .clone();
     expect_words(&String::from_utf8_lossy(&output.stderr), &["bad.png", "empty"]);
     assert!(out.join("masks/phantom_0001.png").is_file());
+}
+
+#[test]
+fn a_threshold_that_cannot_be_used() {
+    for command in ["predict", "evaluate"] {
+        for threshold in ["nan", "5", "-1", "half"] {
+            let output = wgseg()
+                .args([command, "--model", "none.safetensors", "--threshold", threshold])
+                .assert()
+                .failure()
+                .code(2)
+                .get_output()
+                .clone();
+            expect_words(&String::from_utf8_lossy(&output.stderr), &[threshold, "0 or more and below 1"]);
+        }
+    }
 }
 
 #[test]

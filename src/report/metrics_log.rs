@@ -1,6 +1,7 @@
 //! The numbers of a run: `metrics.csv`, one row per epoch, and `metrics.jsonl`, one per step and epoch.
 
 use super::{ReportError, atomic};
+use crate::train::threshold::Threshold;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -42,7 +43,7 @@ pub struct EpochRow {
     /// Mean IoU at `threshold`, 0 to 1.
     pub val_iou: Option<f64>,
     /// Probability above which a pixel was predicted.
-    pub threshold: Option<f64>,
+    pub threshold: Option<Threshold>,
     /// At the last step of the epoch.
     pub learning_rate: f64,
     /// Wall time of the epoch, validation included.
@@ -269,7 +270,7 @@ pub(super) mod tests {
             val_dice: Some(0.75),
             val_dice_positives_only: None,
             val_iou: Some(0.625),
-            threshold: Some(0.45),
+            threshold: Some(Threshold::percent(45)),
             learning_rate: 0.001,
             seconds: 1.5,
             images_per_s: 100.0,
