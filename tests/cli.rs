@@ -93,15 +93,19 @@ fn train_evaluate_predict_and_the_same_bits_twice() {
     assert!(last(&run) != last(&other), "another seed gives other weights");
 
     let model = run.join("best.safetensors");
+    let sheet = folder.path().join("sheet.png");
     let output = wgseg()
         .args(["evaluate", "--split", "test", "--json", "--data"])
         .arg(&data)
+        .arg("--sheet")
+        .arg(&sheet)
         .arg("--model")
         .arg(&model)
         .assert()
         .success()
         .get_output()
         .clone();
+    assert!(sheet.is_file());
     let scores: Value = serde_json::from_slice(&output.stdout).expect("one JSON document on stdout");
     let dice = scores["dice"]["mean"].as_f64().expect("dice.mean");
     assert!((0.0..=1.0).contains(&dice), "{dice}");
@@ -392,6 +396,21 @@ fn predict_tells_bad_images_and_does_the_others() {
         .clone();
     expect_words(&String::from_utf8_lossy(&output.stderr), &["bad.png", "empty"]);
     assert!(out.join("masks/phantom_0001.png").is_file());
+}
+
+#[test]
+fn a_mask_threshold_that_is_no_number() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = phantom(&folder);
+    let output = wgseg()
+        .args(["data", "check", "--mask-threshold", "nan"])
+        .arg(&data)
+        .assert()
+        .failure()
+        .code(1)
+        .get_output()
+        .clone();
+    expect_words(&String::from_utf8_lossy(&output.stdout), &["data.mask_threshold", "NaN"]);
 }
 
 #[test]
