@@ -93,15 +93,19 @@ fn train_evaluate_predict_and_the_same_bits_twice() {
     assert!(last(&run) != last(&other), "another seed gives other weights");
 
     let model = run.join("best.safetensors");
+    let sheet = folder.path().join("sheet.png");
     let output = wgseg()
         .args(["evaluate", "--split", "test", "--json", "--data"])
         .arg(&data)
+        .arg("--sheet")
+        .arg(&sheet)
         .arg("--model")
         .arg(&model)
         .assert()
         .success()
         .get_output()
         .clone();
+    assert!(sheet.is_file());
     let scores: Value = serde_json::from_slice(&output.stdout).expect("one JSON document on stdout");
     let dice = scores["dice"]["mean"].as_f64().expect("dice.mean");
     assert!((0.0..=1.0).contains(&dice), "{dice}");
@@ -434,6 +438,7 @@ fn predict_tells_bad_images_and_does_the_others() {
         .arg(&out)
         .arg(&bad)
         .arg(data.join("images/phantom_0001.png"))
+        .args(["--threshold", "0.35"])
         .assert()
         .failure()
         .code(1)
@@ -441,6 +446,37 @@ fn predict_tells_bad_images_and_does_the_others() {
         .clone();
     expect_words(&String::from_utf8_lossy(&output.stderr), &["bad.png", "empty"]);
     assert!(out.join("masks/phantom_0001.png").is_file());
+}
+
+#[test]
+fn a_mask_threshold_that_is_no_number() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = phantom(&folder);
+    let output = wgseg()
+        .args(["data", "check", "--mask-threshold", "nan"])
+        .arg(&data)
+        .assert()
+        .failure()
+        .code(1)
+        .get_output()
+        .clone();
+    expect_words(&String::from_utf8_lossy(&output.stdout), &["data.mask_threshold", "NaN"]);
+}
+
+#[test]
+fn a_threshold_that_cannot_be_used() {
+    for command in ["predict", "evaluate"] {
+        for threshold in ["nan", "5", "-1", "half"] {
+            let output = wgseg()
+                .args([command, "--model", "none.safetensors", "--threshold", threshold])
+                .assert()
+                .failure()
+                .code(2)
+                .get_output()
+                .clone();
+            expect_words(&String::from_utf8_lossy(&output.stderr), &[threshold, "0 or more and below 1"]);
+        }
+    }
 }
 
 #[test]

@@ -70,7 +70,9 @@ rejected! {
     size_not_divisible: "[data]\nsize = 100" => "`data.size` is 100", "96 or 112", "2^model.depth = 16";
     size_below_one_multiple: "[data]\nsize = 10" => "`data.size` is 10", "such as 16";
     instance_norm_of_one_pixel: "[data]\nsize = 16\n[model]\nnorm = \"instance\"" => "`data.size` is 16", "32 or more";
-    negative_val_fraction: "[data]\nval_fraction = -0.1" => "`data.val_fraction` is -0.1", "0 or more and below 1";
+    negative_val_fraction: "[data]\nval_fraction = -0.1" => "`data.val_fraction` is -0.1", "above 0 and below 1";
+    no_validation_images: "[data]\nval_fraction = 0" => "`data.val_fraction` is 0", "above 0";
+    no_test_images: "[data]\ntest_fraction = 0" => "`data.test_fraction` is 0", "above 0";
     test_fraction_one: "[data]\ntest_fraction = 1" => "`data.test_fraction` is 1", "below 1";
     nothing_left_to_train_on: "[data]\nval_fraction = 0.5\ntest_fraction = 0.5" => "`data.val_fraction` is 0.5", "data.test_fraction = 0.5";
     negative_mask_threshold: "[data]\nmask_threshold = -1.0" => "`data.mask_threshold` is -1", "0 or more";
@@ -94,11 +96,13 @@ rejected! {
     dice_smooth_zero: "[loss]\ndice_smooth = 0.0" => "`loss.dice_smooth` is 0", "above 0";
     flip_above_one: "[augment]\nflip = 2.0" => "`augment.flip` is 2", "0 to 1";
     negative_shift: "[augment]\nshift = -0.1" => "`augment.shift` is -0.1", "0 or more";
-    scale_one: "[augment]\nscale = 1.0" => "`augment.scale` is 1", "below 1";
+    scale_too_large: "[augment]\nscale = 0.95" => "`augment.scale` is 0.95", "0 to 0.9";
     negative_rotation: "[augment]\nrotate = -5.0" => "`augment.rotate` is -5", "0 to 180";
     negative_brightness: "[augment]\nbrightness = -0.1" => "`augment.brightness` is -0.1", "0 or more";
     contrast_above_one: "[augment]\ncontrast = 1.5" => "`augment.contrast` is 1.5", "0 to 1";
-    negative_gamma: "[augment]\ngamma = -0.1" => "`augment.gamma` is -0.1", "0 or more";
+    negative_gamma: "[augment]\ngamma = -0.1" => "`augment.gamma` is -0.1", "0 to 5";
+    gamma_too_large: "[augment]\ngamma = 5.5" => "`augment.gamma` is 5.5", "0 to 5";
+    brightness_above_f32: "[augment]\nbrightness = 1e39" => "`augment.brightness` is 1e39", "finite";
     noise_nan: "[augment]\nnoise = nan" => "`augment.noise` is NaN", "finite";
 }
 

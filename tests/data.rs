@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use image::{GrayImage, Luma};
 use tempfile::TempDir;
 use wgseg::config::schema::DataConfig;
-use wgseg::data::{Cache, Dataset, Part, Problem, check, list_images, prepare_image};
+use wgseg::data::decode::{decode_image, decode_mask};
+use wgseg::data::{Cache, Dataset, Part, Problem, check, list_images};
 
 fn grey(width: u32, height: u32, seed: u32) -> GrayImage {
     GrayImage::from_fn(width, height, |x, y| Luma([((x * 7 + y * 13 + seed * 29) % 251) as u8]))
@@ -348,11 +349,11 @@ fn real_vessels_of_odd_size_are_read() {
 fn real_jpeg_images_and_masks() {
     let Some(dir) = real("siim") else { return };
     for file in list_images(&[dir.join("image")]).unwrap() {
-        let prepared = prepare_image(&file.path, 64, 1).unwrap();
-        assert_eq!((prepared.width, prepared.height), (1024, 1024));
+        let image = decode_image(&file.path, 1).unwrap();
+        assert_eq!((image.width, image.height), (1024, 1024));
     }
     for file in list_images(&[dir.join("mask")]).unwrap() {
-        let mask = wgseg::data::decode::decode_mask(&file.path, Some(127.0)).unwrap();
+        let mask = decode_mask(&file.path, Some(127.0)).unwrap();
         assert_eq!(mask.pixels.len(), 1024 * 1024);
     }
 }

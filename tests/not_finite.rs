@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use wgseg::gpu::{Gpu, Session, States};
+use wgseg::ops::Case;
 use wgseg::ops::registry::ENTRIES;
-use wgseg::ops::{Case, Fill};
 use wgseg::program::compile;
 use wgseg::reference::{Tensor, run};
 use wgseg::tape::{Tape, Value};
@@ -54,10 +54,6 @@ fn hidden(gpu: &Arc<Gpu>, case: &Case) -> Vec<String> {
         .collect();
     let mut found = vec![];
     for (i, input) in case.inputs.iter().enumerate() {
-        // A label is no number that something is computed from: reading the data checks it.
-        if matches!(input.fill, Fill::Labels(_)) {
-            continue;
-        }
         for (bad, everywhere) in BAD {
             let mut tensors = good.clone();
             match everywhere {
@@ -111,6 +107,41 @@ fn what_is_not_finite_in_the_reference_is_not_on_the_device() {
         }
     }
     assert!(found.is_empty(), "{found:#?}");
+}
+
+/// A label that is no class must not pass for another one.
+#[test]
+fn a_label_that_is_no_class_makes_its_pixel_nan() {
+    let gpu = common::gpu();
+    let mut tape = Tape::new();
+    let logits = tape.parameter("logits", [1, 1, 3, 2]).expect("a parameter");
+    let labels = tape.input("labels", [1, 1, 3, 1]).expect("an input");
+    let loss = tape.cross_entropy(logits, labels).expect("it fits");
+    let grad = tape.backward(loss).expect("gradients").of(logits).expect("a gradient");
+    tape.output("loss", loss);
+    tape.output("grad", grad);
+    let program = compile(&tape, gpu.caps()).expect("a program");
+    let mut states = States::new();
+    let mut session = Session::new(&gpu, program, &mut states).expect("a session");
+    let numbers = [0.5, -1.0, 2.0, 0.0, 1.0, 1.0];
+    states.write(&gpu, "logits", &numbers).expect("a state");
+    for bad in [2.0, -1.0, 0.5, f32::NAN, f32::INFINITY] {
+        let label = [0.0, bad, 1.0];
+        session.write("labels", &label).expect("an input");
+        session.run().expect("a run");
+        let feeds = HashMap::from([
+            ("logits".to_owned(), Tensor::from_f32([1, 1, 3, 2], &numbers)),
+            ("labels".to_owned(), Tensor::from_f32([1, 1, 3, 1], &label)),
+        ]);
+        let reference = run(&tape, &feeds).expect("the reference runs");
+        let grads = [session.read("grad").expect("a result"), reference.value(grad).to_f32()];
+        for grad in grads {
+            let nan: Vec<bool> = grad.iter().map(|x| x.is_nan()).collect();
+            assert_eq!(nan, [false, false, true, true, false, false], "label {bad}");
+        }
+        let losses = [session.read("loss").expect("a result"), reference.value(loss).to_f32()];
+        assert!(losses.iter().all(|loss| loss[0].is_nan()), "label {bad}: {losses:?}");
+    }
 }
 
 /// A maximum loses NaN by a comparison that is false, and which place is compared with which matters.

@@ -1,10 +1,12 @@
 // cross_entropy: partial sums over pixels of log(sum of exp(logits)) - logit of the label.
+// The logit of a label that is no class is NaN.
 // Grid: one invocation for a partial sum; thread t takes the pixels t, t + threads, ...
 
 struct Params {
     pixels: u32,
     threads: u32,
     classes: u32,
+    nan: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -29,7 +31,7 @@ fn main(
         // The sum of exp(x - largest), rescaled when a larger one comes: each logit is loaded once.
         var largest = logits[start];
         var sum = 1.0;
-        var chosen = largest;
+        var chosen = select(params.nan, largest, label == 0.0);
         for (var c = 1u; c < params.classes; c++) {
             let x = logits[start + c];
             if x > largest {

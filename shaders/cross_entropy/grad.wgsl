@@ -1,10 +1,12 @@
 // cross_entropy_grad: factor * grad_output * (softmax(logits) - one-hot(label)), factor = 1 / pixels.
+// NaN where the label is no class.
 // Grid: one invocation for a pixel, groups folded into x and y.
 
 struct Params {
     pixels: u32,
     classes: u32,
     factor: f32,
+    nan: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -36,7 +38,8 @@ fn main(
         }
     }
     let label = labels[pixel];
-    let factor = params.factor * grad_output[0];
+    let is_class = label >= 0.0 && label < f32(params.classes) && label == floor(label);
+    let factor = select(params.nan, params.factor * grad_output[0], is_class);
     for (var c = 0u; c < params.classes; c++) {
         let p = exp(logits[start + c] - largest) / sum;
         grad_logits[start + c] = factor * (p - select(0.0, 1.0, f32(c) == label));

@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::data::phantom::{PhantomOptions, write_phantoms};
 use crate::data::{Cache, Dataset, Part};
 use crate::train::model::ModelFile;
+use crate::train::sheet::draw_sheet;
 use crate::train::trainer::{self, BEST, TrainOptions};
 
 /// Enough for a model that finds most of the air on images it has not seen.
@@ -45,14 +46,15 @@ pub fn run(args: Args) -> Outcome {
     let items = indices.iter().map(|i| &dataset.items()[*i]);
     let cache = Cache::of_items(items, config.model.in_channels, &config.data)?;
     let mut model = file.load(&gpu, config.train.batch_size.min(cache.len()))?;
-    let evaluation = model.evaluate(&cache, threshold)?;
+    let predicted = model.evaluate(&cache, threshold)?;
     let sheet = run.join("report").join("test.png");
-    model.write_sheet(&cache, threshold, &sheet)?;
+    draw_sheet(&cache, &predicted, &sheet)?;
+    let dice = &predicted.evaluation.dice;
     say!(
         "Dice on {} held-out images: {:.4}; on those with a pneumothorax: {}",
         cache.len(),
-        evaluation.dice.mean,
-        evaluation.dice.positives_only.map_or("none".to_owned(), |d| format!("{d:.4}"))
+        dice.mean,
+        dice.positives_only.map_or("none".to_owned(), |d| format!("{d:.4}"))
     );
     say!("overlays: {}", sheet.display());
     say!("curves:   {}", run.join("report").join("curves.png").display());

@@ -9,6 +9,8 @@ use super::{AdapterArg, Outcome, print_json, say};
 use crate::config::Config;
 use crate::data::{Cache, DataError, Dataset, Part, Problem};
 use crate::train::model::ModelFile;
+use crate::train::sheet::draw_sheet;
+use crate::train::threshold::Threshold;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Split {
@@ -33,8 +35,8 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     split_file: Option<PathBuf>,
     /// Probability above which a pixel is foreground; default: the one chosen on validation data
-    #[arg(long)]
-    threshold: Option<f64>,
+    #[arg(long, allow_negative_numbers = true)]
+    threshold: Option<Threshold>,
     /// Images predicted at once
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
     batch: u16,
@@ -64,10 +66,11 @@ pub fn run(args: Args) -> Outcome {
 
     let gpu = args.adapter.open()?;
     let mut model = file.load(&gpu, usize::from(args.batch).min(cache.len()))?;
-    let evaluation = model.evaluate(&cache, threshold)?;
+    let predicted = model.evaluate(&cache, threshold)?;
     if let Some(sheet) = &args.sheet {
-        model.write_sheet(&cache, threshold, sheet)?;
+        draw_sheet(&cache, &predicted, sheet)?;
     }
+    let evaluation = predicted.evaluation;
     if args.json {
         print_json(&evaluation)?;
         return Ok(ExitCode::SUCCESS);

@@ -5,9 +5,11 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use super::{AdapterArg, Outcome, say};
-use crate::data::{decode, list_images, prepare_image, resize};
+use crate::data::{ImageFile, decode, list_images, prepare, resize};
 use crate::report::{self, Overlay};
-use crate::train::model::ModelFile;
+use crate::train::TrainError;
+use crate::train::model::{Model, ModelFile};
+use crate::train::threshold::Threshold;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -21,8 +23,8 @@ pub struct Args {
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<PathBuf>,
     /// Probability above which a pixel is foreground; default: the one chosen on validation data
-    #[arg(long)]
-    threshold: Option<f64>,
+    #[arg(long, allow_negative_numbers = true)]
+    threshold: Option<Threshold>,
     #[command(flatten)]
     adapter: AdapterArg,
 }
@@ -36,37 +38,25 @@ pub fn run(args: Args) -> Outcome {
 
     let gpu = args.adapter.open()?;
     let mut model = model.load(&gpu, 1)?;
-    let [masks, probabilities, overlays] =
-        ["masks", "probabilities", "overlays"].map(|name| args.out.join(name));
-    for folder in [&masks, &probabilities, &overlays] {
+    let folders = Folders {
+        masks: args.out.join("masks"),
+        probabilities: args.out.join("probabilities"),
+        overlays: args.out.join("overlays"),
+    };
+    for folder in [&folders.masks, &folders.probabilities, &folders.overlays] {
         report::make_folder(folder)?;
     }
     let start = Instant::now();
     let mut failed = 0;
     for file in &files {
-        let prepared = match prepare_image(&file.path, size, channels) {
-            Ok(prepared) => prepared,
+        match predict(&mut model, file, size, channels, threshold, &folders) {
+            Ok(foreground) => say!("{}: {:.2} % foreground", file.id, 100.0 * foreground),
             Err(error) => {
                 // One bad file among many must not cost the results of the others.
-                eprintln!("error: {error}");
+                eprintln!("error: {}: {error}", file.id);
                 failed += 1;
-                continue;
             }
-        };
-        let map = model.predict(&prepared.pixels)?;
-        let (width, height) = (prepared.width, prepared.height);
-        let map = resize::resize_back(&map, size, width, height);
-        let mask: Vec<bool> = map.iter().map(|p| f64::from(*p) > threshold).collect();
-        let name = format!("{}.png", file.id);
-        let (w, h) = (width as u32, height as u32);
-        report::write_mask(&masks.join(&name), &mask, w, h)?;
-        report::write_probability_map(&probabilities.join(&name), &map, w, h)?;
-        let image = decode::decode_image(&file.path, channels)?;
-        let picture = report::picture(&image.pixels, channels, w, h)?;
-        let overlay = Overlay { picture: &picture, truth: None, prediction: &mask };
-        report::write_overlay(&overlays.join(&name), &overlay)?;
-        let foreground = mask.iter().filter(|m| **m).count();
-        say!("{}: {:.2} % foreground", file.id, 100.0 * foreground as f64 / mask.len().max(1) as f64);
+        }
     }
     let done = files.len() - failed;
     eprintln!(
@@ -75,4 +65,35 @@ pub fn run(args: Args) -> Outcome {
         args.out.display()
     );
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Where results go.
+struct Folders {
+    masks: PathBuf,
+    probabilities: PathBuf,
+    overlays: PathBuf,
+}
+
+/// Writes the results of one image; returns the share of foreground.
+fn predict(
+    model: &mut Model,
+    file: &ImageFile,
+    size: usize,
+    channels: usize,
+    threshold: Threshold,
+    folders: &Folders,
+) -> Result<f64, TrainError> {
+    let image = decode::decode_image(&file.path, channels)?;
+    let map = model.predict(&prepare(&image, size))?;
+    let map = resize::resize_back(&map, size, image.width, image.height);
+    let mask: Vec<bool> = map.iter().map(|p| threshold.is_foreground(*p)).collect();
+    let name = format!("{}.png", file.id);
+    let (width, height) = (image.width as u32, image.height as u32);
+    report::write_mask(&folders.masks.join(&name), &mask, width, height)?;
+    report::write_probability_map(&folders.probabilities.join(&name), &map, width, height)?;
+    let picture = report::picture(&image.pixels, channels, width, height)?;
+    let overlay = Overlay { picture: &picture, truth: None, prediction: &mask };
+    report::write_overlay(&folders.overlays.join(&name), &overlay)?;
+    let foreground = mask.iter().filter(|m| **m).count();
+    Ok(foreground as f64 / mask.len().max(1) as f64)
 }

@@ -6,7 +6,7 @@ mod error;
 mod keys;
 mod load;
 pub mod schema;
-mod validate;
+pub(crate) mod validate;
 
 pub use error::{BadValue, ConfigError};
 pub use schema::Config;

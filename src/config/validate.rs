@@ -1,6 +1,7 @@
-//! Which values of the right type can work.
+//! Which values of the right type can work: the one place that says so. Code that takes a value on
+//! its own, without a checked [`Config`], calls the check of that value here.
 
-use super::schema::Norm;
+use super::schema::{AugmentConfig, DataConfig, Norm};
 use super::{BadValue, Config};
 use std::fmt::Debug;
 use std::ops::RangeInclusive;
@@ -22,16 +23,14 @@ impl Config {
         self.validate_data()?;
         self.validate_train()?;
         self.validate_loss()?;
-        self.validate_augment()
+        self.augment.validate()
     }
 
     fn validate_model(&self) -> Result<(), BadValue> {
         let model = &self.model;
         within("model.base_channels", model.base_channels, 1..=MAX_CHANNELS)?;
         within("model.depth", model.depth, 1..=MAX_DEPTH)?;
-        if model.in_channels != 1 && model.in_channels != 3 {
-            return bad("model.in_channels", model.in_channels, "1 (grey) or 3 (colour)");
-        }
+        in_channels(model.in_channels)?;
         if model.out_channels != 1 {
             return bad("model.out_channels", model.out_channels, "1: only binary masks are supported");
         }
@@ -49,7 +48,7 @@ impl Config {
     /// Needs a depth that has been checked.
     fn validate_data(&self) -> Result<(), BadValue> {
         let data = &self.data;
-        within("data.size", data.size, 1..=MAX_SIZE)?;
+        data.validate()?;
         let multiple = 1usize << self.model.depth;
         if !data.size.is_multiple_of(multiple) {
             let (below, above) = (data.size / multiple * multiple, data.size.next_multiple_of(multiple));
@@ -68,20 +67,7 @@ impl Config {
             );
             return bad("data.size", data.size, expected);
         }
-        seed("data.seed", data.seed)?;
-        fraction_below_one("data.val_fraction", data.val_fraction)?;
-        fraction_below_one("data.test_fraction", data.test_fraction)?;
-        if data.val_fraction + data.test_fraction >= 1.0 {
-            let expected = format!(
-                "a sum with data.test_fraction = {} below 1, so that images are left to train on",
-                data.test_fraction
-            );
-            return bad("data.val_fraction", data.val_fraction, expected);
-        }
-        if let Some(threshold) = data.mask_threshold {
-            not_negative("data.mask_threshold", threshold)?;
-        }
-        within("data.workers", data.workers, 1..=1024)
+        Ok(())
     }
 
     fn validate_train(&self) -> Result<(), BadValue> {
@@ -90,14 +76,12 @@ impl Config {
         if let Some(steps) = train.steps_per_epoch {
             within("train.steps_per_epoch", steps, 1..=MAX_COUNT)?;
         }
-        within("train.batch_size", train.batch_size, 1..=4096)?;
+        batch_size(train.batch_size)?;
         seed("train.seed", train.seed)?;
         if train.labelled == Some(0) {
             return bad("train.labelled", 0, "1 or more, or leave it unset to use all images");
         }
-        if let Some(fraction) = train.positive_fraction {
-            share("train.positive_fraction", fraction)?;
-        }
+        positive_fraction(train.positive_fraction)?;
         positive("train.learning_rate", train.learning_rate)?;
         not_negative("train.weight_decay", train.weight_decay)?;
         fraction_below_one("train.momentum", train.momentum)?;
@@ -120,18 +104,66 @@ impl Config {
         // At 0 the soft Dice of an empty mask and an empty prediction would be 0/0.
         positive("loss.dice_smooth", loss.dice_smooth)
     }
+}
 
-    fn validate_augment(&self) -> Result<(), BadValue> {
-        let augment = &self.augment;
-        share("augment.flip", augment.flip)?;
-        fraction_below_one("augment.shift", augment.shift)?;
-        fraction_below_one("augment.scale", augment.scale)?;
-        between("augment.rotate", augment.rotate, 0.0..=180.0, "degrees from 0 to 180")?;
-        not_negative("augment.brightness", augment.brightness)?;
-        share("augment.contrast", augment.contrast)?;
-        not_negative("augment.gamma", augment.gamma)?;
-        not_negative("augment.noise", augment.noise)
+impl DataConfig {
+    /// Checks what can be checked without knowing the model.
+    ///
+    /// # Errors
+    /// As [`Config::validate`].
+    pub fn validate(&self) -> Result<(), BadValue> {
+        within("data.size", self.size, 1..=MAX_SIZE)?;
+        seed("data.seed", self.seed)?;
+        part_of_split("data.val_fraction", self.val_fraction)?;
+        part_of_split("data.test_fraction", self.test_fraction)?;
+        if self.val_fraction + self.test_fraction >= 1.0 {
+            let expected = format!(
+                "a sum with data.test_fraction = {} below 1, so that images are left to train on",
+                self.test_fraction
+            );
+            return bad("data.val_fraction", self.val_fraction, expected);
+        }
+        if let Some(threshold) = self.mask_threshold {
+            not_negative("data.mask_threshold", threshold)?;
+        }
+        within("data.workers", self.workers, 1..=1024)
     }
+}
+
+impl AugmentConfig {
+    /// Checks all values.
+    ///
+    /// # Errors
+    /// As [`Config::validate`].
+    pub fn validate(&self) -> Result<(), BadValue> {
+        share("augment.flip", self.flip)?;
+        fraction_below_one("augment.shift", self.shift)?;
+        // More would leave less than a tenth of the side of what is in the image.
+        between("augment.scale", self.scale, 0.0..=0.9, "0 to 0.9")?;
+        between("augment.rotate", self.rotate, 0.0..=180.0, "degrees from 0 to 180")?;
+        not_negative("augment.brightness", self.brightness)?;
+        share("augment.contrast", self.contrast)?;
+        between("augment.gamma", self.gamma, 0.0..=5.0, "0 to 5")?;
+        not_negative("augment.noise", self.noise)
+    }
+}
+
+/// Checks `model.in_channels`.
+pub(crate) fn in_channels(value: usize) -> Result<(), BadValue> {
+    if value == 1 || value == 3 {
+        return Ok(());
+    }
+    bad("model.in_channels", value, "1 (grey) or 3 (colour)")
+}
+
+/// Checks `train.batch_size`.
+pub(crate) fn batch_size(value: usize) -> Result<(), BadValue> {
+    within("train.batch_size", value, 1..=4096)
+}
+
+/// Checks `train.positive_fraction`.
+pub(crate) fn positive_fraction(value: Option<f64>) -> Result<(), BadValue> {
+    value.map_or(Ok(()), |value| share("train.positive_fraction", value))
 }
 
 fn bad<T>(key: &'static str, found: impl Debug, expected: impl Into<String>) -> Result<T, BadValue> {
@@ -168,10 +200,20 @@ fn fraction_below_one(key: &'static str, value: f64) -> Result<(), BadValue> {
     if (0.0..1.0).contains(&value) { Ok(()) } else { bad(key, value, "0 or more and below 1") }
 }
 
+/// No part of a split may be empty.
+fn part_of_split(key: &'static str, value: f64) -> Result<(), BadValue> {
+    if value > 0.0 && value < 1.0 { Ok(()) } else { bad(key, value, "above 0 and below 1") }
+}
+
 fn positive(key: &'static str, value: f64) -> Result<(), BadValue> {
-    if value.is_finite() && value > 0.0 { Ok(()) } else { bad(key, value, "a finite number above 0") }
+    if finite(value) && value > 0.0 { Ok(()) } else { bad(key, value, "a finite number above 0") }
 }
 
 fn not_negative(key: &'static str, value: f64) -> Result<(), BadValue> {
-    if value.is_finite() && value >= 0.0 { Ok(()) } else { bad(key, value, "a finite number, 0 or more") }
+    if finite(value) && value >= 0.0 { Ok(()) } else { bad(key, value, "a finite number, 0 or more") }
+}
+
+/// Also as f32, which is what it is computed with.
+fn finite(value: f64) -> bool {
+    (value as f32).is_finite()
 }

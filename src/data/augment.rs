@@ -8,7 +8,6 @@
 
 use rand::{Rng, RngExt};
 
-use super::error::DataError;
 use crate::config::schema::AugmentConfig;
 use crate::rng::{Purpose, rng};
 
@@ -25,29 +24,6 @@ struct Change {
     brightness: f32,
     gamma: f32,
     noise: f32,
-}
-
-/// Refuses settings that make no sense.
-///
-/// # Errors
-/// The first setting that is not finite or out of its range.
-pub fn validate(config: &AugmentConfig) -> Result<(), DataError> {
-    let settings = [
-        ("augment.flip", config.flip, 1.0, "0 to 1"),
-        ("augment.shift", config.shift, 1.0, "0 to 1"),
-        ("augment.scale", config.scale, 0.9, "0 to 0.9"),
-        ("augment.rotate", config.rotate, 180.0, "0 to 180 degrees"),
-        ("augment.brightness", config.brightness, f64::MAX, "0 or more"),
-        ("augment.contrast", config.contrast, 1.0, "0 to 1"),
-        ("augment.gamma", config.gamma, 5.0, "0 to 5"),
-        ("augment.noise", config.noise, f64::MAX, "0 or more"),
-    ];
-    for (key, value, most, expected) in settings {
-        if !(0.0..=most).contains(&value) {
-            return Err(DataError::setting(key, value, expected));
-        }
-    }
-    Ok(())
 }
 
 /// Changes one image and its mask in place.
@@ -292,18 +268,5 @@ mod tests {
         let all = draw(&AugmentConfig::default());
         let less = draw(&AugmentConfig { rotate: 0.0, shift: 0.0, ..Default::default() });
         assert_eq!(Change { angle: less.angle, shift: less.shift, ..all }, less);
-    }
-
-    #[test]
-    fn settings_out_of_range() {
-        assert!(validate(&AugmentConfig::default()).is_ok());
-        for config in [
-            AugmentConfig { flip: 1.5, ..OFF },
-            AugmentConfig { scale: 1.0, ..OFF },
-            AugmentConfig { noise: f64::NAN, ..OFF },
-            AugmentConfig { brightness: f64::INFINITY, ..OFF },
-        ] {
-            assert!(validate(&config).is_err());
-        }
     }
 }

@@ -3,11 +3,11 @@
 use super::dataset::Item;
 use super::decode::{decode_image, decode_mask};
 use super::error::{DataError, Problem};
-use super::images::{ImageFile, prepare_image};
+use super::images::prepare;
 use super::parallel;
-use super::resize::{resize_image, resize_mask};
-use super::standardise::standardise;
+use super::resize::resize_mask;
 use crate::config::schema::DataConfig;
+use crate::config::validate::in_channels;
 
 /// Images and masks for one step.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,7 +15,7 @@ pub struct Batch {
     pub step: u64,
     /// `[n, size, size, channels]`, standardised.
     pub images: Vec<f32>,
-    /// `[n, size, size, 1]`, 0 or 1; all 0 for images without masks.
+    /// `[n, size, size, 1]`, 0 or 1.
     pub masks: Vec<f32>,
     /// Positions in the [`Cache`], one for each image.
     pub indices: Vec<usize>,
@@ -37,7 +37,8 @@ impl Cache {
     /// Decodes `items`, in their order, on `config.workers` threads. `channels` is 1 or 3.
     ///
     /// # Errors
-    /// The error of the first item that cannot be decoded; a size or channel count that cannot be used.
+    /// The error of the first item that cannot be decoded; a config that [`DataConfig::validate`]
+    /// refuses, or another number of channels.
     pub fn of_items<'a>(
         items: impl IntoIterator<Item = &'a Item>,
         channels: usize,
@@ -45,7 +46,8 @@ impl Cache {
     ) -> Result<Self, DataError> {
         let items: Vec<&Item> = items.into_iter().collect();
         let size = config.size;
-        validate(size, channels, config.mask_threshold)?;
+        config.validate()?;
+        in_channels(channels)?;
         let pairs = parallel::map(items.len(), config.workers, |i| {
             let item = items[i];
             let image = decode_image(&item.image, channels)?;
@@ -59,26 +61,10 @@ impl Cache {
                 };
                 return Err(DataError::at(&item.mask, problem));
             }
-            let mut pixels = resize_image(&image, size);
-            standardise(&mut pixels);
-            Ok((pixels, resize_mask(&mask, size)))
+            Ok((prepare(&image, size), resize_mask(&mask, size)))
         })?;
         let (images, masks) = pairs.into_iter().unzip();
         Ok(Cache { size, channels, ids: items.iter().map(|i| i.id.clone()).collect(), images, masks })
-    }
-
-    /// Decodes images that have no masks; their masks are all 0.
-    ///
-    /// # Errors
-    /// As [`Cache::of_items`].
-    pub fn of_images(files: &[ImageFile], channels: usize, config: &DataConfig) -> Result<Self, DataError> {
-        let size = config.size;
-        validate(size, channels, None)?;
-        let images = parallel::map(files.len(), config.workers, |i| {
-            prepare_image(&files[i].path, size, channels).map(|p| p.pixels)
-        })?;
-        let masks = vec![vec![0; size * size]; images.len()];
-        Ok(Cache { size, channels, ids: files.iter().map(|f| f.id.clone()).collect(), images, masks })
     }
 
     /// How many images there are.
@@ -134,20 +120,6 @@ impl Cache {
             batch.masks.extend(self.masks[i].iter().map(|&v| f32::from(v)));
         }
         batch
-    }
-}
-
-fn validate(size: usize, channels: usize, threshold: Option<f64>) -> Result<(), DataError> {
-    if size == 0 || size > super::header::MAX_SIDE as usize {
-        let expected = format!("1 to {}", super::header::MAX_SIDE);
-        return Err(DataError::setting("data.size", size, &expected));
-    }
-    if channels != 1 && channels != 3 {
-        return Err(DataError::setting("model.in_channels", channels, "1 (grey) or 3 (colour)"));
-    }
-    match threshold {
-        Some(t) if !t.is_finite() => Err(DataError::setting("data.mask_threshold", t, "a finite number")),
-        _ => Ok(()),
     }
 }
 

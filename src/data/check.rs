@@ -155,6 +155,7 @@ pub fn check(dir: &Path, config: &DataConfig) -> CheckReport {
     problems.extend(examined.iter_mut().flat_map(|e| std::mem::take(&mut e.problems)));
     problems.sort_by(|a, b| a.path.cmp(&b.path));
     problems.extend(split_problems);
+    problems.extend(config.validate().err().map(DataError::from));
 
     let part_of = |id: &String| ids.binary_search(id).ok().and_then(|i| parts.get(i).copied().flatten());
     let is_positive = |e: &Examined| {

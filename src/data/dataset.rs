@@ -47,9 +47,11 @@ impl Dataset {
     /// # Errors
     /// A folder is missing or without images; an image lacks its mask or the reverse; two files share
     /// a stem; a mask has another size than its image; a header is bad; the split names a missing
-    /// image, misses one, names one twice, has an unknown word or leaves a part empty. The first
+    /// image, misses one, names one twice, has an unknown word or leaves a part empty; a value of
+    /// `config` is out of its range. The first
     /// problem is returned; [`super::check()`] lists all.
     pub fn open(dir: &Path, config: &DataConfig) -> Result<Self, DataError> {
+        config.validate()?;
         let Scan { ids, items, problems } = scan(dir);
         first(problems)?;
         let (parts, split_file, problems) = assign(dir, &ids, config);
@@ -244,10 +246,10 @@ pub(super) fn assign(
             let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
             split::read(file, &ids)
         }
-        None => match split::draw(ids.len(), config.seed, config.val_fraction, config.test_fraction) {
-            Ok(parts) => (parts.into_iter().map(Some).collect(), Vec::new()),
-            Err(error) => (vec![None; ids.len()], vec![error]),
-        },
+        None => {
+            let parts = split::draw(ids.len(), config.seed, config.val_fraction, config.test_fraction);
+            (parts.into_iter().map(Some).collect(), Vec::new())
+        }
     };
     if problems.is_empty() {
         for part in Part::ALL {

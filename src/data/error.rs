@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::split::Part;
+use crate::config::BadValue;
+use crate::report::ReportError;
 
 /// A problem and the file, folder or setting that has it.
 ///
@@ -41,8 +43,25 @@ impl DataError {
         })
     }
 
+    /// What a writer of files that are no data says of `path`.
+    pub(crate) fn report(path: &Path, error: ReportError) -> Self {
+        match error {
+            ReportError::FolderNotEmpty { .. } => DataError::at(path, Problem::NotEmpty),
+            ReportError::Folder { source, .. } | ReportError::Write { source, .. } => {
+                DataError::io(path, &source)
+            }
+            other => DataError::at(path, Problem::Io { message: other.to_string() }),
+        }
+    }
+
     fn place(&self) -> String {
         self.path.as_deref().map(|p| format!("{}: ", p.display())).unwrap_or_default()
+    }
+}
+
+impl From<BadValue> for DataError {
+    fn from(value: BadValue) -> Self {
+        DataError::setting(value.key, value.found, &value.expected)
     }
 }
 

@@ -1,10 +1,10 @@
-//! Images without masks: for prediction and for training that needs no labels.
+//! Images without masks, for prediction.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::dataset::{stem, stems};
-use super::decode::decode_image;
+use super::decode::Image;
 use super::error::{DataError, Problem};
 use super::resize::resize_image;
 use super::standardise::standardise;
@@ -15,17 +15,6 @@ pub struct ImageFile {
     /// The file name without its ending.
     pub id: String,
     pub path: PathBuf,
-}
-
-/// An image as the network takes it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Prepared {
-    /// `[size, size, channels]`, standardised.
-    pub pixels: Vec<f32>,
-    /// Pixels of the file, for the way back ([`super::resize::resize_back`]).
-    pub width: usize,
-    /// Pixels of the file.
-    pub height: usize,
 }
 
 /// The image files among `paths`; a folder stands for the images in it (not in its subfolders).
@@ -69,20 +58,17 @@ pub fn list_images(paths: &[PathBuf]) -> Result<Vec<ImageFile>, DataError> {
     Ok(list)
 }
 
-/// Decodes, resizes and standardises one image. `channels` is 1 or 3.
-///
-/// # Errors
-/// As [`decode_image`].
-pub fn prepare_image(path: &Path, size: usize, channels: usize) -> Result<Prepared, DataError> {
-    let image = decode_image(path, channels)?;
-    let mut pixels = resize_image(&image, size);
+/// Resizes and standardises a decoded image: `[size, size, channels]`, as the network takes it.
+pub fn prepare(image: &Image, size: usize) -> Vec<f32> {
+    let mut pixels = resize_image(image, size);
     standardise(&mut pixels);
-    Ok(Prepared { pixels, width: image.width, height: image.height })
+    pixels
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::decode::decode_image;
     use crate::data::testing::folder;
 
     #[test]
@@ -97,9 +83,10 @@ mod tests {
     #[test]
     fn prepares_at_training_size() {
         let dir = folder(1);
-        let prepared = prepare_image(&dir.path().join("images/a00.png"), 4, 3).unwrap();
-        assert_eq!((prepared.pixels.len(), prepared.width, prepared.height), (48, 8, 8));
-        assert!(prepared.pixels.iter().sum::<f32>().abs() < 1e-3);
+        let image = decode_image(&dir.path().join("images/a00.png"), 3).unwrap();
+        let prepared = prepare(&image, 4);
+        assert_eq!((prepared.len(), image.width, image.height), (48, 8, 8));
+        assert!(prepared.iter().sum::<f32>().abs() < 1e-3);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use super::augment::{Key, augment, validate};
+use super::augment::{Key, augment};
 use super::cache::{Batch, Cache};
 use super::error::{DataError, Problem};
 use super::parallel::guarded;
@@ -42,7 +42,7 @@ impl Loader {
         workers: usize,
     ) -> Result<Self, DataError> {
         if let Some(config) = &augment {
-            validate(config)?;
+            config.validate()?;
         }
         let make = move |step| Ok(make_batch(&cache, &sampler, augment.as_ref(), seed, step));
         Loader::start(Arc::new(make), first_step, workers)

@@ -28,7 +28,7 @@ pub use cache::{Batch, Cache};
 pub use check::{CheckReport, check};
 pub use dataset::{Dataset, Item};
 pub use error::{DataError, Problem};
-pub use images::{ImageFile, Prepared, list_images, prepare_image};
+pub use images::{ImageFile, list_images, prepare};
 pub use loader::Loader;
 pub use sampler::Sampler;
 pub use split::Part;

@@ -4,6 +4,7 @@ use rand::{Rng, RngExt};
 
 use super::error::{DataError, Problem};
 use super::split::Part;
+use crate::config::validate;
 use crate::rng::{Purpose, rng};
 
 /// An endless order over images: one seeded permutation after another.
@@ -32,25 +33,21 @@ impl Sampler {
     /// permutation of its own.
     ///
     /// # Errors
-    /// No images, `batch_size` 0, a fraction outside 0..=1, or a kind that is needed but not there.
+    /// No images, a `batch_size` that is 0 or too large, a fraction outside 0..=1, or a kind that is needed but not there.
     pub fn new(
         positives: &[bool],
         batch_size: usize,
         positive_fraction: Option<f64>,
         seed: u64,
     ) -> Result<Self, DataError> {
-        if batch_size == 0 {
-            return Err(DataError::setting("train.batch_size", batch_size, "1 or more"));
-        }
+        validate::batch_size(batch_size)?;
+        validate::positive_fraction(positive_fraction)?;
         let of_kind = |kind: bool| (0..positives.len()).filter(|&i| positives[i] == kind).collect();
         let groups = match positive_fraction {
             None if positives.is_empty() => {
                 return Err(DataError::bare(Problem::EmptyPart { part: Part::Train, images: 0 }));
             }
             None => vec![Group { members: (0..positives.len()).collect(), places: batch_size }],
-            Some(f) if !(0.0..=1.0).contains(&f) => {
-                return Err(DataError::setting("train.positive_fraction", f, "0 to 1"));
-            }
             Some(f) => {
                 let wanted = (f * batch_size as f64).round() as usize;
                 vec![

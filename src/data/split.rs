@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::error::{DataError, Problem};
 use super::sampler::permutation;
+use crate::report::atomic;
 use crate::rng::{Purpose, rng};
 
 /// So many ids are listed in an error.
@@ -127,19 +128,7 @@ fn read_rows(path: &Path, problems: &mut Vec<DataError>) -> Result<Vec<(String, 
 }
 
 /// A split of `count` images drawn by `seed`; shares are rounded to whole images, at least 1.
-///
-/// # Errors
-/// A fraction is not between 0 and 1, or the two leave nothing for training.
-pub(super) fn draw(count: usize, seed: u64, val: f64, test: f64) -> Result<Vec<Part>, DataError> {
-    for (key, value) in [("data.val_fraction", val), ("data.test_fraction", test)] {
-        if !(value > 0.0 && value < 1.0) {
-            return Err(DataError::setting(key, value, "more than 0 and below 1"));
-        }
-    }
-    if val + test >= 1.0 {
-        let sum = format!("{val}, and with `data.test_fraction` {}", val + test);
-        return Err(DataError::setting("data.val_fraction", sum, "a sum below 1"));
-    }
+pub(super) fn draw(count: usize, seed: u64, val: f64, test: f64) -> Vec<Part> {
     let share = |fraction: f64| ((fraction * count as f64).round() as usize).max(1);
     let (val, test) = (share(val), share(test));
     let mut parts = vec![Part::Train; count];
@@ -150,7 +139,7 @@ pub(super) fn draw(count: usize, seed: u64, val: f64, test: f64) -> Result<Vec<P
             parts[i] = Part::Test;
         }
     }
-    Ok(parts)
+    parts
 }
 
 /// Writes `split.csv` with the columns `id` and `split`.
@@ -168,7 +157,7 @@ pub(super) fn write<'a>(path: &Path, rows: impl Iterator<Item = (&'a str, Part)>
         }
         writer.flush().map_err(|e| DataError::io(path, &e))?;
     }
-    std::fs::write(path, bytes).map_err(|e| DataError::io(path, &e))
+    atomic::write(path, &bytes).map_err(|e| DataError::report(path, e))
 }
 
 #[cfg(test)]
@@ -177,19 +166,11 @@ mod tests {
 
     #[test]
     fn shares_are_rounded_and_the_draw_is_seeded() {
-        let parts = draw(100, 3, 0.15, 0.2).unwrap();
+        let parts = draw(100, 3, 0.15, 0.2);
         let count = |part| parts.iter().filter(|&&p| p == part).count();
         assert_eq!((count(Part::Train), count(Part::Val), count(Part::Test)), (65, 15, 20));
-        assert_eq!(parts, draw(100, 3, 0.15, 0.2).unwrap());
-        assert_ne!(parts, draw(100, 4, 0.15, 0.2).unwrap());
-    }
-
-    #[test]
-    fn fractions_out_of_range() {
-        for (val, test) in [(-0.1, 0.2), (0.2, 1.0), (f64::NAN, 0.1), (0.5, 0.5)] {
-            let error = draw(10, 0, val, test).unwrap_err();
-            assert!(matches!(error.problem, Problem::Setting { .. }), "{val} {test}");
-        }
+        assert_eq!(parts, draw(100, 3, 0.15, 0.2));
+        assert_ne!(parts, draw(100, 4, 0.15, 0.2));
     }
 
     #[test]

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 /// Why something could not be written or drawn.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
-    #[error("the run folder {} is not empty; choose another one, or delete it first", .path.display())]
+    #[error("the folder {} is not empty; choose another one, or delete it first", .path.display())]
     FolderNotEmpty { path: PathBuf },
-    #[error("cannot use {} as run folder: {source}; choose one that can be written to", .path.display())]
+    #[error("cannot use {} as a folder for results: {source}; choose one that can be written to", .path.display())]
     Folder { path: PathBuf, source: std::io::Error },
     #[error("cannot write {}: {source}", .path.display())]
     Write { path: PathBuf, source: std::io::Error },

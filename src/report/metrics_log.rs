@@ -1,6 +1,7 @@
 //! The numbers of a run: `metrics.csv`, one row per epoch, and `metrics.jsonl`, one per step and epoch.
 
 use super::{ReportError, atomic};
+use crate::train::threshold::Threshold;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -42,7 +43,7 @@ pub struct EpochRow {
     /// Mean IoU at `threshold`, 0 to 1.
     pub val_iou: Option<f64>,
     /// Probability above which a pixel was predicted.
-    pub threshold: Option<f64>,
+    pub threshold: Option<Threshold>,
     /// At the last step of the epoch.
     pub learning_rate: f64,
     /// Wall time of the epoch, validation included.
@@ -59,6 +60,16 @@ enum Row {
     Epoch(EpochRow),
 }
 
+impl Row {
+    /// Steps done.
+    fn step(&self) -> usize {
+        match self {
+            Row::Step(row) => row.step,
+            Row::Epoch(row) => row.step,
+        }
+    }
+}
+
 fn null_is_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
@@ -71,26 +82,42 @@ pub struct History {
 }
 
 impl History {
-    /// Reads `metrics.jsonl`. A last line that was cut off is left out.
+    /// Reads `metrics.jsonl`. A damaged end, as a run leaves that was killed or lost its power, is left
+    /// out.
     ///
     /// # Errors
-    /// The file cannot be read, or a line before the last is no row of metrics.
+    /// The file cannot be read, or a line is no row of metrics but one after it is.
     pub fn read(path: &Path) -> Result<History, ReportError> {
-        let text = read_text(path)?;
         let mut history = History::default();
-        for (index, line) in text.split_inclusive('\n').enumerate() {
-            match serde_json::from_str(line) {
-                Ok(Row::Step(row)) => history.steps.push(row),
-                Ok(Row::Epoch(row)) => history.epochs.push(row),
-                Err(_) if !line.ends_with('\n') => {}
-                Err(error) => {
-                    let (path, message) = (path.into(), error.to_string());
-                    return Err(ReportError::Row { path, line: index + 1, message });
-                }
+        for (_, row) in parse(path, &read_bytes(path)?)? {
+            match row {
+                Row::Step(row) => history.steps.push(row),
+                Row::Epoch(row) => history.epochs.push(row),
             }
         }
         Ok(history)
     }
+}
+
+fn read_bytes(path: &Path) -> Result<Vec<u8>, ReportError> {
+    std::fs::read(path).map_err(|source| ReportError::Read { path: path.into(), source })
+}
+
+/// The lines of a `metrics.jsonl` and their rows, without a damaged end.
+fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<Vec<(&'a [u8], Row)>, ReportError> {
+    let mut rows = Vec::new();
+    let mut damaged: Option<(usize, String)> = None;
+    for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
+        match (serde_json::from_slice(line), &damaged) {
+            (Ok(row), None) => rows.push((line, row)),
+            (Ok(_), Some((line, message))) => {
+                return Err(ReportError::Row { path: path.into(), line: *line, message: message.clone() });
+            }
+            (Err(error), None) => damaged = Some((index + 1, error.to_string())),
+            (Err(_), Some(_)) => {}
+        }
+    }
+    Ok(rows)
 }
 
 /// Appends rows. Each is handed to the system at once, so that a run that is stopped loses none.
@@ -115,23 +142,39 @@ impl MetricsLog {
     }
 
     /// Goes on with the files in `folder` from a checkpoint taken after `step`
-    /// steps. Rows after that are dropped, as those steps will be done again.
+    /// steps. Rows after that are dropped, as those steps will be done again, and
+    /// so is a damaged end. `metrics.csv` is made anew from `metrics.jsonl`.
     ///
     /// # Errors
-    /// The files cannot be read or written, or are damaged.
+    /// The files cannot be read or written, or `metrics.jsonl` is damaged before its end.
     pub fn resume(folder: &Path, step: usize) -> Result<MetricsLog, ReportError> {
         let (csv, jsonl) = (folder.join(CSV), folder.join(JSONL));
-        // Read in full first, so that damage is found before anything is dropped.
-        History::read(&jsonl)?;
-        let steps_of_row = |line: &str| line.split(',').nth(1)?.parse::<usize>().ok();
-        keep_lines(&csv, |number, line| number == 1 || steps_of_row(line).is_some_and(|done| done <= step))?;
-        keep_lines(&jsonl, |_, line| match serde_json::from_str(line) {
-            Ok(Row::Step(row)) => row.step <= step,
-            Ok(Row::Epoch(row)) => row.step <= step,
-            Err(_) => false,
-        })?;
+        let bytes = read_bytes(&jsonl)?;
+        let mut lines = Vec::new();
+        let mut table = csv_header(&csv)?;
+        for (line, row) in parse(&jsonl, &bytes)? {
+            if row.step() > step {
+                continue;
+            }
+            lines.extend_from_slice(line);
+            lines.push(b'\n');
+            if let Row::Epoch(row) = row {
+                table.extend(csv_line(&csv, &row)?);
+            }
+        }
+        atomic::write(&csv, &table)?;
+        atomic::write(&jsonl, &lines)?;
         let existing = OpenOptions::new().append(true).clone();
         Ok(MetricsLog { csv: Appender::open(csv, &existing)?, jsonl: Appender::open(jsonl, &existing)? })
+    }
+
+    /// Waits until both files are on the disk.
+    ///
+    /// # Errors
+    /// A file cannot be written, as when the disk is full.
+    pub fn sync(&self) -> Result<(), ReportError> {
+        self.csv.sync()?;
+        self.jsonl.sync()
     }
 
     /// Appends a step to `metrics.jsonl`.
@@ -155,22 +198,6 @@ impl MetricsLog {
     }
 }
 
-/// Keeps the lines that `keep` wants, by number from 1 and text, as they are.
-fn keep_lines(path: &Path, keep: impl Fn(usize, &str) -> bool) -> Result<(), ReportError> {
-    let mut kept = String::new();
-    for (index, line) in read_text(path)?.lines().enumerate() {
-        if keep(index + 1, line) {
-            kept += line;
-            kept.push('\n');
-        }
-    }
-    atomic::write(path, kept.as_bytes())
-}
-
-fn read_text(path: &Path) -> Result<String, ReportError> {
-    std::fs::read_to_string(path).map_err(|source| ReportError::Read { path: path.into(), source })
-}
-
 #[derive(Debug)]
 struct Appender {
     path: PathBuf,
@@ -186,6 +213,10 @@ impl Appender {
     /// The whole line in one write, unbuffered.
     fn append(&mut self, line: &[u8]) -> Result<(), ReportError> {
         self.file.write_all(line).map_err(|source| ReportError::write(&self.path, source))
+    }
+
+    fn sync(&self) -> Result<(), ReportError> {
+        self.file.sync_all().map_err(|source| ReportError::write(&self.path, source))
     }
 }
 
@@ -239,7 +270,7 @@ pub(super) mod tests {
             val_dice: Some(0.75),
             val_dice_positives_only: None,
             val_iou: Some(0.625),
-            threshold: Some(0.45),
+            threshold: Some(Threshold::percent(45)),
             learning_rate: 0.001,
             seconds: 1.5,
             images_per_s: 100.0,
@@ -312,11 +343,60 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_damaged_line_is_named() {
+    fn resume_drops_a_damaged_end() {
+        for end in [&[0; 4096][..], b"{\"kind\":\"walk\"}\n", b"\xff\xfe\n\0\0\n{\"ki"] {
+            let folder = tempfile::tempdir().unwrap();
+            let mut log = MetricsLog::create(folder.path()).unwrap();
+            log.step(&step(1, 1)).unwrap();
+            log.epoch(&epoch(1, 1)).unwrap();
+            let sound = read(folder.path(), JSONL);
+            log.jsonl.append(end).unwrap();
+            drop(log);
+            let history = History::read(&folder.path().join(JSONL)).unwrap();
+            assert_eq!((history.steps.len(), history.epochs.len()), (1, 1));
+            MetricsLog::resume(folder.path(), 1).unwrap();
+            assert_eq!(read(folder.path(), JSONL), sound);
+        }
+    }
+
+    #[test]
+    fn resume_mends_the_table() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(JSONL);
-        std::fs::write(&path, "{\"kind\":\"walk\"}\n").unwrap();
-        let error = History::read(&path).unwrap_err();
-        assert!(error.to_string().contains("line 1 of"), "{error}");
+        let mut log = MetricsLog::create(folder.path()).unwrap();
+        // Numbers that need all their digits.
+        let row = |number| EpochRow { train_loss: 0.1 + 0.2, seconds: 1.0 / 3.0, ..epoch(number, number) };
+        log.epoch(&row(1)).unwrap();
+        log.epoch(&row(2)).unwrap();
+        log.sync().unwrap();
+        drop(log);
+        let whole = read(folder.path(), CSV);
+        // A row that lacks columns, one without its line break, zeros, no header.
+        for damaged in [&whole[..whole.len() - 20], whole.trim_end(), &format!("{whole}\0\0\0"), ""] {
+            std::fs::write(folder.path().join(CSV), damaged).unwrap();
+            let mut log = MetricsLog::resume(folder.path(), 2).unwrap();
+            assert_eq!(read(folder.path(), CSV), whole);
+            log.epoch(&row(3)).unwrap();
+            assert_eq!(read(folder.path(), CSV).lines().count(), 4);
+            drop(log);
+            MetricsLog::resume(folder.path(), 2).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_damaged_line_in_the_middle_is_named_and_nothing_is_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = MetricsLog::create(folder.path()).unwrap();
+        log.step(&step(1, 1)).unwrap();
+        log.jsonl.append(b"{\"kind\":\"walk\"}\n\0\n").unwrap();
+        log.step(&step(1, 2)).unwrap();
+        drop(log);
+        let before = read(folder.path(), JSONL);
+        for error in [
+            History::read(&folder.path().join(JSONL)).unwrap_err(),
+            MetricsLog::resume(folder.path(), 1).unwrap_err(),
+        ] {
+            assert!(error.to_string().contains("line 2 of"), "{error}");
+        }
+        assert_eq!(read(folder.path(), JSONL), before);
     }
 }

@@ -59,7 +59,7 @@ impl RunFolder {
     /// after `step` steps. Metrics of later steps are dropped.
     ///
     /// # Errors
-    /// The metrics are missing, damaged or cannot be written.
+    /// The metrics are missing, damaged before their end or cannot be written.
     pub fn resume(path: &Path, step: usize) -> Result<RunFolder, ReportError> {
         Ok(RunFolder { path: path.into(), log: MetricsLog::resume(path, step)? })
     }
@@ -89,6 +89,15 @@ impl RunFolder {
     /// The file cannot be written.
     pub fn write_info(&self, info: &RunInfo) -> Result<(), ReportError> {
         write_json(&self.file("run.json"), info)
+    }
+
+    /// Waits until the metrics are on the disk: what is saved after this never knows of more steps
+    /// than they do, even when the power fails.
+    ///
+    /// # Errors
+    /// A file cannot be written, as when the disk is full.
+    pub fn sync(&self) -> Result<(), ReportError> {
+        self.log.sync()
     }
 
     /// Appends a step to the metrics.
@@ -157,6 +166,7 @@ mod tests {
         run.write_info(&info).unwrap();
         run.log_step(&step(1, 1)).unwrap();
         run.log_epoch(&epoch(1, 1)).unwrap();
+        run.sync().unwrap();
         assert_eq!(Config::load(&run.file("config.toml"), &[]).unwrap(), config);
         let text = std::fs::read_to_string(run.file("run.json")).unwrap();
         assert_eq!(serde_json::from_str::<RunInfo>(&text).unwrap(), info);

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
+use super::threshold::Threshold;
 use crate::config::schema::ModelConfig;
 use crate::nn::layout;
 use crate::report::{ReportError, atomic};
@@ -22,7 +23,7 @@ pub struct CheckpointInfo {
     /// Side in pixels that the model was trained at.
     pub size: usize,
     /// Chosen on the validation images.
-    pub threshold: f64,
+    pub threshold: Threshold,
     pub epoch: usize,
     pub step: usize,
     /// Mean Dice on the validation images at `threshold`.

@@ -14,6 +14,7 @@
 //! Dice and IoU are means over images. Precision and recall of a data set are
 //! pooled: computed once from the counts of all its pixels.
 
+use super::threshold::Threshold;
 use serde::{Deserialize, Serialize};
 use std::ops::AddAssign;
 
@@ -28,8 +29,6 @@ pub enum MetricsError {
     Probability { index: usize, value: f32 },
     #[error("the truth of pixel {index} is {value}, expected 0 or 1")]
     Truth { index: usize, value: f32 },
-    #[error("the threshold is {value}, expected 0 or more and below 1")]
-    Threshold { value: f64 },
     #[error("there are no images to score")]
     NoImages,
 }
@@ -49,14 +48,12 @@ impl Counts {
     ///
     /// # Errors
     /// Slices that differ in length or are empty, a probability outside 0..=1 or
-    /// NaN, a truth other than 0 or 1, a threshold outside 0..1.
-    pub fn of(probabilities: &[f32], truth: &[f32], threshold: f64) -> Result<Counts, MetricsError> {
-        check_threshold(threshold)?;
+    /// NaN, a truth other than 0 or 1.
+    pub fn of(probabilities: &[f32], truth: &[f32], threshold: Threshold) -> Result<Counts, MetricsError> {
         check_pixels(probabilities, truth)?;
-        let threshold = threshold as f32;
         let mut counts = Counts::default();
         for (&probability, &truth) in probabilities.iter().zip(truth) {
-            let count = match (probability > threshold, truth == 1.0) {
+            let count = match (threshold.is_foreground(probability), truth == 1.0) {
                 (true, true) => &mut counts.true_positive,
                 (true, false) => &mut counts.false_positive,
                 (false, true) => &mut counts.false_negative,
@@ -149,7 +146,7 @@ pub struct Evaluation {
     /// Over the pixels of all images; none when every truth is empty.
     pub recall: Option<f64>,
     /// Pixels with a probability above this are predicted.
-    pub threshold: f64,
+    pub threshold: Threshold,
     /// In the order in which they were added.
     pub images: Vec<ImageScore>,
 }
@@ -157,19 +154,16 @@ pub struct Evaluation {
 /// Collects images into an [`Evaluation`].
 #[derive(Clone, Debug)]
 pub struct Evaluator {
-    threshold: f64,
+    threshold: Threshold,
     pooled: Counts,
     means: Means,
     images: Vec<ImageScore>,
 }
 
 impl Evaluator {
-    /// # Errors
-    /// A threshold outside 0..1.
-    pub fn new(threshold: f64) -> Result<Evaluator, MetricsError> {
-        check_threshold(threshold)?;
+    pub fn new(threshold: Threshold) -> Evaluator {
         let (pooled, means) = (Counts::default(), Means::default());
-        Ok(Evaluator { threshold, pooled, means, images: Vec::new() })
+        Evaluator { threshold, pooled, means, images: Vec::new() }
     }
 
     /// Scores one image and keeps the score. Slices as in [`Counts::of`].
@@ -223,7 +217,7 @@ const THRESHOLDS: usize = 19;
 /// Scores of a data set at one threshold.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ThresholdScore {
-    pub threshold: f64,
+    pub threshold: Threshold,
     /// Mean over all images.
     pub dice: f64,
     /// Mean over the images whose truth is not empty; none when there are none.
@@ -246,9 +240,8 @@ impl ThresholdSweep {
     }
 
     /// The thresholds, rising.
-    pub fn thresholds() -> [f64; THRESHOLDS] {
-        // Divided rather than summed up, so that 0.35 is the same number as a written 0.35.
-        std::array::from_fn(|index| (index + 1) as f64 * 5.0 / 100.0)
+    pub fn thresholds() -> [Threshold; THRESHOLDS] {
+        std::array::from_fn(|index| Threshold::percent(5 * (index + 1) as u8))
     }
 
     /// Adds one image. Slices as in [`Counts::of`].
@@ -257,12 +250,12 @@ impl ThresholdSweep {
     /// As [`Counts::of`]; the image is then left out.
     pub fn add(&mut self, probabilities: &[f32], truth: &[f32]) -> Result<(), MetricsError> {
         check_pixels(probabilities, truth)?;
-        let thresholds = Self::thresholds().map(|threshold| threshold as f32);
+        let thresholds = Self::thresholds();
         // Pixels by the number of thresholds that their probability is above.
         let mut foreground = [0u64; THRESHOLDS + 1];
         let mut background = [0u64; THRESHOLDS + 1];
         for (&probability, &truth) in probabilities.iter().zip(truth) {
-            let above = thresholds.partition_point(|&threshold| probability > threshold);
+            let above = thresholds.partition_point(|threshold| threshold.is_foreground(probability));
             if truth == 1.0 { foreground[above] += 1 } else { background[above] += 1 }
         }
         // At the first threshold all pixels above it are predicted; each further one loses some.
@@ -291,7 +284,7 @@ impl ThresholdSweep {
     /// # Errors
     /// No image was added.
     pub fn scores(&self) -> Result<Vec<ThresholdScore>, MetricsError> {
-        let score = |(threshold, means): (f64, &Means)| {
+        let score = |(threshold, means): (Threshold, &Means)| {
             Some(ThresholdScore {
                 threshold,
                 dice: means.dice()?,
@@ -362,11 +355,6 @@ fn ratio(part: u64, whole: u64) -> Option<f64> {
     mean(part as f64, whole)
 }
 
-/// False for NaN, like the check of probabilities.
-fn check_threshold(value: f64) -> Result<(), MetricsError> {
-    if (0.0..1.0).contains(&value) { Ok(()) } else { Err(MetricsError::Threshold { value }) }
-}
-
 fn check_pixels(probabilities: &[f32], truth: &[f32]) -> Result<(), MetricsError> {
     if probabilities.len() != truth.len() {
         return Err(MetricsError::Length { probabilities: probabilities.len(), truth: truth.len() });
@@ -389,6 +377,7 @@ mod tests {
     use crate::rng::{Purpose, rng};
     use rand::RngExt;
 
+    const HALF: Threshold = Threshold::percent(50);
     const EMPTY: [f32; 4] = [0.0; 4];
     const FULL: [f32; 4] = [1.0; 4];
 
@@ -396,7 +385,7 @@ mod tests {
     fn a_hand_computed_image() {
         let truth = [1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0];
         let probabilities = [0.9, 0.6, 0.5, 0.7, 0.2, 0.1, 0.0, 0.4];
-        let counts = Counts::of(&probabilities, &truth, 0.5).unwrap();
+        let counts = Counts::of(&probabilities, &truth, HALF).unwrap();
         let expected = Counts { true_positive: 2, false_positive: 1, false_negative: 1, true_negative: 4 };
         assert_eq!(counts, expected);
         assert_eq!(counts.dice(), 4.0 / 6.0);
@@ -409,7 +398,7 @@ mod tests {
     #[test]
     fn empty_and_full_masks() {
         let scores = |probabilities: &[f32], truth: &[f32]| {
-            let counts = Counts::of(probabilities, truth, 0.5).unwrap();
+            let counts = Counts::of(probabilities, truth, HALF).unwrap();
             (counts.dice(), counts.iou(), counts.precision(), counts.recall())
         };
         assert_eq!(scores(&EMPTY, &EMPTY), (1.0, 1.0, None, None));
@@ -421,7 +410,7 @@ mod tests {
     #[test]
     fn bad_input_is_an_error_and_is_not_counted() {
         let nan = [0.1, f32::NAN, 0.2, 0.3];
-        let mut evaluator = Evaluator::new(0.5).unwrap();
+        let mut evaluator = Evaluator::new(HALF);
         let mut sweep = ThresholdSweep::new();
         let error = evaluator.add("a", &nan, &FULL).unwrap_err();
         assert!(matches!(error, MetricsError::Probability { index: 1, value } if value.is_nan()));
@@ -430,20 +419,18 @@ mod tests {
         assert_eq!(sweep.best(), Err(MetricsError::NoImages));
         assert_eq!(evaluator.finish(), Err(MetricsError::NoImages));
 
-        let of = Counts::of;
-        assert!(matches!(of(&[f32::INFINITY; 4], &FULL, 0.5), Err(MetricsError::Probability { .. })));
-        assert_eq!(of(&[-0.1], &[1.0], 0.5), Err(MetricsError::Probability { index: 0, value: -0.1 }));
-        assert_eq!(of(&EMPTY, &[1.0], 0.5), Err(MetricsError::Length { probabilities: 4, truth: 1 }));
-        assert_eq!(of(&[], &[], 0.5), Err(MetricsError::NoPixels));
-        assert_eq!(of(&[0.5], &[0.5], 0.5), Err(MetricsError::Truth { index: 0, value: 0.5 }));
-        assert!(matches!(of(&[0.5], &[f32::NAN], 0.5), Err(MetricsError::Truth { .. })));
-        assert_eq!(of(&EMPTY, &FULL, 1.0), Err(MetricsError::Threshold { value: 1.0 }));
-        assert!(matches!(Evaluator::new(f64::NAN), Err(MetricsError::Threshold { .. })));
+        let of = |probabilities: &[f32], truth: &[f32]| Counts::of(probabilities, truth, HALF);
+        assert!(matches!(of(&[f32::INFINITY; 4], &FULL), Err(MetricsError::Probability { .. })));
+        assert_eq!(of(&[-0.1], &[1.0]), Err(MetricsError::Probability { index: 0, value: -0.1 }));
+        assert_eq!(of(&EMPTY, &[1.0]), Err(MetricsError::Length { probabilities: 4, truth: 1 }));
+        assert_eq!(of(&[], &[]), Err(MetricsError::NoPixels));
+        assert_eq!(of(&[0.5], &[0.5]), Err(MetricsError::Truth { index: 0, value: 0.5 }));
+        assert!(matches!(of(&[0.5], &[f32::NAN]), Err(MetricsError::Truth { .. })));
     }
 
     #[test]
     fn an_evaluation_of_three_images_is_written_as_documented() {
-        let mut evaluator = Evaluator::new(0.5).unwrap();
+        let mut evaluator = Evaluator::new(HALF);
         evaluator.add("half", &[0.9, 0.1, 0.1, 0.1], &[1.0, 1.0, 0.0, 0.0]).unwrap();
         evaluator.add("empty", &EMPTY, &EMPTY).unwrap();
         evaluator.add("false alarm", &[0.9, 0.0, 0.0, 0.0], &EMPTY).unwrap();
@@ -471,7 +458,7 @@ mod tests {
 
     #[test]
     fn without_positive_images_positives_only_is_null() {
-        let mut evaluator = Evaluator::new(0.5).unwrap();
+        let mut evaluator = Evaluator::new(HALF);
         evaluator.add("a", &EMPTY, &EMPTY).unwrap();
         let json = serde_json::to_value(evaluator.finish().unwrap()).unwrap();
         assert_eq!(json["dice"], serde_json::json!({"mean": 1.0, "positives_only": null}));
@@ -479,10 +466,10 @@ mod tests {
     }
 
     /// Dice and IoU from sets of pixel numbers, written without the code above.
-    fn brute_force(probabilities: &[f32], truth: &[f32], threshold: f64) -> (f64, f64) {
+    fn brute_force(probabilities: &[f32], truth: &[f32], threshold: f32) -> (f64, f64) {
         use std::collections::HashSet;
         let predicted: HashSet<_> =
-            (0..truth.len()).filter(|&pixel| probabilities[pixel] > threshold as f32).collect();
+            (0..truth.len()).filter(|&pixel| probabilities[pixel] > threshold).collect();
         let real: HashSet<_> = (0..truth.len()).filter(|&pixel| truth[pixel] > 0.5).collect();
         if predicted.is_empty() && real.is_empty() {
             return (1.0, 1.0);
@@ -510,11 +497,12 @@ mod tests {
         }
         assert_eq!(sweep.images(), 40);
         let scores = sweep.scores().unwrap();
-        for score in &scores {
-            let mut evaluator = Evaluator::new(score.threshold).unwrap();
+        for (score, hundredths) in scores.iter().zip((5..100u8).step_by(5)) {
+            let threshold = f32::from(hundredths) / 100.0;
+            let mut evaluator = Evaluator::new(score.threshold);
             let mut sums = (0.0, 0.0, 0.0, 0);
             for (probabilities, truth) in &images {
-                let (dice, iou) = brute_force(probabilities, truth, score.threshold);
+                let (dice, iou) = brute_force(probabilities, truth, threshold);
                 sums.0 += dice;
                 sums.1 += iou;
                 if truth.contains(&1.0) {
@@ -539,10 +527,10 @@ mod tests {
 
     #[test]
     fn thresholds_are_the_written_numbers() {
-        let thresholds = ThresholdSweep::thresholds();
-        assert_eq!(thresholds[..4], [0.05, 0.1, 0.15, 0.2]);
-        assert_eq!(thresholds[6..8], [0.35, 0.4]);
-        assert_eq!(thresholds[18], 0.95);
+        let thresholds = ThresholdSweep::thresholds().map(|threshold| threshold.to_string());
+        assert_eq!(thresholds[..4], ["0.05", "0.1", "0.15", "0.2"]);
+        assert_eq!(thresholds[6..8], ["0.35", "0.4"]);
+        assert_eq!(thresholds[18], "0.95");
     }
 
     #[test]
@@ -550,19 +538,19 @@ mod tests {
         let best = |probabilities: &[f32], truth: &[f32]| {
             let mut sweep = ThresholdSweep::new();
             sweep.add(probabilities, truth).unwrap();
-            sweep.best().unwrap().threshold
+            sweep.best().unwrap().threshold.to_string()
         };
         // Every threshold is perfect.
-        assert_eq!(best(&[1.0, 0.0], &[1.0, 0.0]), 0.5);
+        assert_eq!(best(&[1.0, 0.0], &[1.0, 0.0]), "0.5");
         // Perfect from 0.70 up, and up to 0.30.
-        assert_eq!(best(&[1.0, 0.68], &[1.0, 0.0]), 0.7);
-        assert_eq!(best(&[0.32, 0.0], &[1.0, 0.0]), 0.3);
+        assert_eq!(best(&[1.0, 0.68], &[1.0, 0.0]), "0.7");
+        assert_eq!(best(&[0.32, 0.0], &[1.0, 0.0]), "0.3");
         // 2/3 below 0.46 and above 0.54, less between: 0.45 and 0.55 are equally near.
         let mut sweep = ThresholdSweep::new();
         sweep.add(&[0.46, 0.0], &[1.0, 0.0]).unwrap();
         sweep.add(&[0.54, 0.0], &[0.0, 0.0]).unwrap();
         let scores = sweep.scores().unwrap();
         assert_eq!((scores[8].dice, scores[9].dice, scores[10].dice), (0.5, 0.0, 0.5));
-        assert_eq!(sweep.best().unwrap().threshold, 0.45);
+        assert_eq!(sweep.best().unwrap().threshold, Threshold::percent(45));
     }
 }

@@ -7,6 +7,7 @@ pub mod predictor;
 pub mod schedule;
 pub mod sheet;
 pub mod step;
+pub mod threshold;
 pub mod trainer;
 pub mod validation;
 

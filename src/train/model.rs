@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use super::TrainError;
 use super::checkpoint::{Checkpoint, CheckpointError, CheckpointInfo};
-use super::metrics::Evaluation;
 use super::predictor::{Predictor, load_weights};
-use super::sheet::write_sheet;
-use super::validation::evaluate;
+use super::threshold::Threshold;
+use super::validation::{Predicted, evaluate};
 use crate::config::Config;
 use crate::data::Cache;
 use crate::gpu::{Gpu, States};
@@ -63,13 +62,8 @@ impl Model {
         self.predictor.predict(&mut self.states, 1, image)
     }
 
-    /// Scores the images of `cache` at a threshold.
-    pub fn evaluate(&mut self, cache: &Cache, threshold: f64) -> Result<Evaluation, TrainError> {
+    /// Predicts the images of `cache` and scores them at a threshold.
+    pub fn evaluate(&mut self, cache: &Cache, threshold: Threshold) -> Result<Predicted, TrainError> {
         evaluate(&mut self.predictor, &mut self.states, cache, self.batch, threshold)
-    }
-
-    /// Draws the best, median and worst images of `cache` with truth and prediction.
-    pub fn write_sheet(&mut self, cache: &Cache, threshold: f64, path: &Path) -> Result<(), TrainError> {
-        write_sheet(&mut self.predictor, &mut self.states, cache, self.batch, threshold, path)
     }
 }

@@ -14,6 +14,7 @@ use super::predictor::{Predictor, load_weights};
 use super::schedule::learning_rate;
 use super::sheet::write_sheet;
 use super::step::{HYPER, IMAGES, LOSS, MASKS, TrainStep, train_step};
+use super::threshold::Threshold;
 use super::validation::{Validation, validate};
 use crate::config::Config;
 use crate::data::{Batch, Cache, Dataset, Loader, Part, Sampler};
@@ -53,7 +54,7 @@ pub struct TrainSummary {
     pub best_epoch: usize,
     /// Mean Dice on the validation images after the best epoch.
     pub best_dice: f64,
-    pub threshold: f64,
+    pub threshold: Threshold,
 }
 
 /// How far a run is; saved with the training state.
@@ -67,7 +68,7 @@ struct Progressed {
     epoch_loss: f64,
     best_epoch: usize,
     best_dice: f64,
-    threshold: f64,
+    threshold: Threshold,
     /// Stopped early: nothing is left to do.
     finished: bool,
 }
@@ -367,6 +368,8 @@ impl Trainer {
     }
 
     fn save_state(&self) -> Result<(), TrainError> {
+        // After a loss of power the metrics must reach at least as far as the state.
+        self.folder.sync()?;
         let mut tensors: Tensors = self.read_states(&self.weights)?;
         let mut moments: Tensors = self.read_states(&self.moments)?;
         tensors.append(&mut moments);

@@ -3,6 +3,7 @@
 use super::TrainError;
 use super::metrics::{Evaluation, Evaluator, ThresholdScore, ThresholdSweep};
 use super::predictor::Predictor;
+use super::threshold::Threshold;
 use crate::config::schema::LossConfig;
 use crate::data::Cache;
 use crate::gpu::States;
@@ -56,20 +57,29 @@ pub fn validate(
     Ok(Validation { loss: total / cache.len().max(1) as f64, best: sweep.best()? })
 }
 
-/// Scores the images of `cache` at a threshold.
+/// The masks that a model predicts of the images of a cache, and their scores.
+pub struct Predicted {
+    pub evaluation: Evaluation,
+    /// `[size, size]` each, in the order of the cache.
+    pub masks: Vec<Vec<bool>>,
+}
+
+/// Predicts the images of `cache` and scores them at a threshold.
 pub fn evaluate(
     predictor: &mut Predictor,
     states: &mut States,
     cache: &Cache,
     batch: usize,
-    threshold: f64,
-) -> Result<Evaluation, TrainError> {
-    let mut evaluator = Evaluator::new(threshold)?;
+    threshold: Threshold,
+) -> Result<Predicted, TrainError> {
+    let mut evaluator = Evaluator::new(threshold);
+    let mut masks = Vec::with_capacity(cache.len());
     predict_all(predictor, states, cache, batch, |position, probabilities, mask| {
         evaluator.add(&cache.ids()[position], probabilities, mask)?;
+        masks.push(probabilities.iter().map(|p| threshold.is_foreground(*p)).collect());
         Ok(())
     })?;
-    Ok(evaluator.finish()?)
+    Ok(Predicted { evaluation: evaluator.finish()?, masks })
 }
 
 /// The training loss of one image, from probabilities; of one image, Dice over samples and over

@@ -17,6 +17,7 @@ use super::error::{DataError, Problem};
 use super::parallel;
 use super::sampler::permutation;
 use super::split::{self, Part};
+use crate::report::check_free;
 use crate::rng::{Purpose, rng};
 
 /// Fewer images than this could leave a part of the split empty.
@@ -76,7 +77,7 @@ impl fmt::Display for PhantomSummary {
 pub fn write_phantoms(out: &Path, options: &PhantomOptions) -> Result<PhantomSummary, DataError> {
     check_range("--count", options.count, MIN_COUNT, MAX_COUNT)?;
     check_range("--size", options.size, MIN_SIZE, MAX_SIZE)?;
-    check_free(out)?;
+    check_free(out).map_err(|e| DataError::report(out, e))?;
     let parent = match out.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -118,17 +119,6 @@ fn check_range(key: &str, value: usize, least: usize, most: usize) -> Result<(),
         return Ok(());
     }
     Err(DataError::setting(key, value, &format!("{least} to {most}")))
-}
-
-fn check_free(out: &Path) -> Result<(), DataError> {
-    match std::fs::read_dir(out) {
-        Ok(mut entries) => match entries.next() {
-            None => Ok(()),
-            Some(_) => Err(DataError::at(out, Problem::NotEmpty)),
-        },
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(e) => Err(DataError::io(out, &e)),
-    }
 }
 
 /// `phantom_0001`, with more digits when there are more images.

@@ -18,7 +18,8 @@ pub const ENTRY: Entry =
 impl Tape {
     /// Mean over pixels of `−log softmax(logits)[label]`, of shape `[1]`: `logits
     /// [batch, height, width, classes]`, `labels [batch, height, width, 1]`, which are whole numbers in
-    /// `0..classes` and take no gradient. As `torch.nn.CrossEntropyLoss`.
+    /// `0..classes` and take no gradient. As `torch.nn.CrossEntropyLoss`. Any other label makes the loss
+    /// of its pixel, and so the mean, NaN, and the gradients of that pixel's logits too.
     pub fn cross_entropy(&mut self, logits: Value, labels: Value) -> Result<Value, TapeError> {
         self.push(CrossEntropy, &[logits, labels])
     }
@@ -26,6 +27,11 @@ impl Tape {
 
 #[derive(Debug)]
 pub struct CrossEntropy;
+
+/// The class that a label means, for the reference; none when there is no such class.
+fn class(label: f64, classes: usize) -> Option<usize> {
+    (0..classes).find(|c| *c as f64 == label)
+}
 
 /// Checks logits and labels.
 fn expect_labels(logits: &Shape, labels: &Shape) -> Result<(), String> {
@@ -59,13 +65,15 @@ impl Op for CrossEntropy {
 
     fn reference(&self, inputs: &[&Tensor], _output: &Shape) -> Vec<Vec<f64>> {
         let pixels = inputs[0].data.chunks_exact(inputs[0].shape.channels()).zip(&inputs[1].data);
-        let losses = pixels.map(|(logits, label)| -log_softmax(logits, 1.0)[*label as usize]);
+        let losses = pixels.map(|(logits, label)| {
+            class(*label, logits.len()).map_or(f64::NAN, |c| -log_softmax(logits, 1.0)[c])
+        });
         vec![vec![losses.sum::<f64>() / inputs[1].data.len() as f64]]
     }
 
     fn lower(&self, lower: &mut Lower) -> Result<(), LowerError> {
         let (pixels, classes) = (lower.input_shape(0).pixels(), lower.input_shape(0).channels());
-        lower_sum_terms(lower, &FORWARD, pixels, &[classes.into()], 1.0 / pixels as f64)
+        lower_sum_terms(lower, &FORWARD, pixels, &[classes.into(), f32::NAN.into()], 1.0 / pixels as f64)
     }
 
     fn terms(&self, inputs: &[&Shape], _output: &Shape) -> usize {
@@ -93,17 +101,19 @@ impl Op for CrossEntropyGrad {
         let pixels = inputs[0].data.chunks_exact(output.channels()).zip(&inputs[1].data);
         let factor = inputs[2].data[0] / inputs[1].data.len() as f64;
         let grad = pixels.flat_map(|(logits, label)| {
-            log_softmax(logits, 1.0)
-                .into_iter()
-                .enumerate()
-                .map(move |(c, log_p)| factor * (log_p.exp() - if c == *label as usize { 1.0 } else { 0.0 }))
+            let class = class(*label, logits.len());
+            log_softmax(logits, 1.0).into_iter().enumerate().map(move |(c, log_p)| match class {
+                Some(class) => factor * (log_p.exp() - f64::from(u8::from(c == class))),
+                None => f64::NAN,
+            })
         });
         vec![grad.collect()]
     }
 
     fn lower(&self, lower: &mut Lower) -> Result<(), LowerError> {
         let (pixels, classes) = (lower.output_shape().pixels(), lower.output_shape().channels());
-        let params = [Word::from(pixels), classes.into(), ((1.0 / pixels as f64) as f32).into()];
+        let params =
+            [Word::from(pixels), classes.into(), ((1.0 / pixels as f64) as f32).into(), f32::NAN.into()];
         let operands = [lower.input(0), lower.input(1), lower.input(2), lower.output()];
         lower.dispatch_items(Kernel::new(&GRAD), &params, &operands, pixels)
     }
