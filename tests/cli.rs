@@ -195,14 +195,17 @@ fn a_resumed_run_keeps_its_split() {
     }
     let output = train(&data, &run, &["--resume"]).failure().code(1).get_output().clone();
     expect_words(&String::from_utf8_lossy(&output.stderr), &["split.csv", "new"]);
-    let message = failure(
-        wgseg()
-            .args(["evaluate", "--json", "--data"])
-            .arg(&data)
-            .arg("--model")
-            .arg(run.join("best.safetensors")),
-    );
-    expect_words(&message, &["split.csv", "new"]);
+    // What the run never saw is not scored either.
+    let output = wgseg()
+        .args(["evaluate", "--json", "--data"])
+        .arg(&data)
+        .arg("--model")
+        .arg(run.join("best.safetensors"))
+        .assert()
+        .success()
+        .get_output()
+        .clone();
+    expect_words(&String::from_utf8_lossy(&output.stderr), &["split.csv", "1 are not in that split"]);
 }
 
 #[test]
@@ -222,13 +225,17 @@ fn other_images_than_those_of_the_run_are_split_by_themselves() {
         }
     }
     std::fs::remove_file(other.join("split.csv")).expect("the split");
-    wgseg()
-        .args(["evaluate", "--split", "all", "--json", "--data"])
+    let output = wgseg()
+        .args(["evaluate", "--json", "--data"])
         .arg(&other)
         .arg("--model")
         .arg(&model)
         .assert()
-        .success();
+        .success()
+        .get_output()
+        .clone();
+    let scores: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(scores["images"].as_array().expect("images").len(), 12, "all are scored");
 }
 
 #[test]
@@ -477,6 +484,49 @@ fn a_threshold_that_cannot_be_used() {
             expect_words(&String::from_utf8_lossy(&output.stderr), &[threshold, "0 or more and below 1"]);
         }
     }
+}
+
+#[test]
+fn nobody_reads_the_output() {
+    use std::process::{Command, Stdio};
+    // A pipe whose reader has gone away.
+    let closed = || {
+        let mut child = Command::new("true").stdin(Stdio::piped()).spawn().expect("true");
+        let pipe = child.stdin.take().expect("a pipe");
+        child.wait().expect("wait");
+        Stdio::from(pipe)
+    };
+    for args in [&["verify", "--op", "fill"][..], &["adapters"], &["train", "no such config"]] {
+        let status = Command::new(env!("CARGO_BIN_EXE_wgseg"))
+            .args(args)
+            .args(if args[0] == "train" { &["--data", "d", "--out", "o"][..] } else { &[] })
+            .stdout(closed())
+            .stderr(closed())
+            .status()
+            .expect("wgseg starts");
+        assert!(status.code().is_some_and(|code| code < 2), "{args:?}: {status}");
+    }
+}
+
+#[test]
+fn masks_without_any_foreground() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = phantom(&folder);
+    let out = folder.path().join("run");
+    let output =
+        train(&data, &out, &["--set", "data.mask_threshold=300"]).failure().code(1).get_output().clone();
+    expect_words(&String::from_utf8_lossy(&output.stderr), &["foreground", "data.mask_threshold", "300"]);
+    assert!(!out.exists());
+}
+
+#[test]
+fn a_run_that_is_there_already() {
+    let (_folder, data, model) = model();
+    let run = model.parent().expect("a run").to_owned();
+    let output = train(&data, &run, &[]).failure().code(1).get_output().clone();
+    expect_words(&String::from_utf8_lossy(&output.stderr), &["--resume"]);
+    let message = failure(wgseg().args(["evaluate", "--data"]).arg(&data).arg("--model").arg(&run));
+    expect_words(&message, &["folder", "best.safetensors"]);
 }
 
 #[test]

@@ -32,7 +32,7 @@ pub fn run(args: Args) -> Outcome {
     let gpu = args.adapter.open()?;
     let (data, run) = (args.out.join("data"), args.out.join("run"));
     let options = PhantomOptions { count: IMAGES, size: 128, seed: 1, workers: config.data.workers };
-    eprintln!("{}", write_phantoms(&data, &options)?);
+    crate::report::console::tell(&format!("{}", write_phantoms(&data, &options)?));
     let stop = super::train::stop_on_interrupt()?;
     let options = TrainOptions { config: &config, data: &data, out: &run, resume: false, stop: &stop };
     if trainer::train(&gpu, &options)?.interrupted {

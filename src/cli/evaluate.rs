@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 
 use super::{AdapterArg, Outcome, print_json, say};
-use crate::config::Config;
-use crate::data::{Cache, DataError, Dataset, Part, Problem};
+use crate::data::{Cache, Part, Scoring};
+use crate::report::console;
 use crate::train::model::ModelFile;
 use crate::train::sheet::draw_sheet;
 use crate::train::threshold::Threshold;
@@ -31,9 +31,12 @@ pub struct Args {
     /// Which images
     #[arg(long, value_enum, default_value = "test")]
     split: Split,
-    /// Split to use instead of that of the run or the data folder
+    /// Split to use; default: that of the model's run, else split.csv in the data folder, else all
     #[arg(long, value_name = "FILE")]
     split_file: Option<PathBuf>,
+    /// Mask values above this are foreground; default: as in training
+    #[arg(long, value_name = "VALUE")]
+    mask_threshold: Option<f64>,
     /// Probability above which a pixel is foreground; default: the one chosen on validation data
     #[arg(long, allow_negative_numbers = true)]
     threshold: Option<Threshold>,
@@ -52,16 +55,19 @@ pub struct Args {
 
 pub fn run(args: Args) -> Outcome {
     let file = ModelFile::open(&args.model)?;
-    let config = &file.config;
-    let dataset = open_dataset(&args, config)?;
-    let indices = match args.split {
-        Split::Train => dataset.part(Part::Train),
-        Split::Val => dataset.part(Part::Val),
-        Split::Test => dataset.part(Part::Test),
-        Split::All => (0..dataset.items().len()).collect(),
+    let mut data = file.config.data.clone();
+    data.split_file = args.split_file;
+    data.mask_threshold = args.mask_threshold.or(data.mask_threshold);
+    let part = match args.split {
+        Split::Train => Some(Part::Train),
+        Split::Val => Some(Part::Val),
+        Split::Test => Some(Part::Test),
+        Split::All => None,
     };
-    let items = indices.iter().map(|i| &dataset.items()[*i]);
-    let cache = Cache::of_items(items, config.model.in_channels, &config.data)?;
+    let of_run = args.model.with_file_name("split.csv");
+    let scoring = Scoring::select(&args.data, &data, part, of_run.is_file().then_some(of_run.as_path()))?;
+    console::tell(&format!("scoring {}", scoring.note));
+    let cache = Cache::of_items(&scoring.items, file.config.model.in_channels, &data)?;
     let threshold = args.threshold.unwrap_or(file.info.threshold);
 
     let gpu = args.adapter.open()?;
@@ -83,25 +89,4 @@ pub fn run(args: Args) -> Outcome {
     say!("precision      {}", optional(evaluation.precision));
     say!("recall         {}", optional(evaluation.recall));
     Ok(ExitCode::SUCCESS)
-}
-
-/// Opens the data with the split that the run used: a test on the images that a model was trained
-/// on would be worth nothing. Only data that has none of the run's images takes its own split.
-fn open_dataset(args: &Args, config: &Config) -> Result<Dataset, DataError> {
-    let mut data = config.data.clone();
-    data.split_file = args.split_file.clone();
-    let of_run = args.model.with_file_name("split.csv");
-    if data.split_file.is_none() && of_run.is_file() {
-        data.split_file = Some(of_run);
-        match Dataset::open(&args.data, &data) {
-            Err(DataError { problem: Problem::SplitNamesMissing { total, rows, .. }, .. })
-                if total == rows =>
-            {
-                eprintln!("these are other images than those of the run: they are split by themselves");
-                data.split_file = None;
-            }
-            result => return result,
-        }
-    }
-    Dataset::open(&args.data, &data)
 }

@@ -2,6 +2,7 @@
 
 mod adapters;
 mod bench;
+mod config;
 mod data;
 mod demo;
 mod evaluate;
@@ -16,6 +17,7 @@ use clap::{Parser, Subcommand};
 use serde::Serialize;
 
 use crate::gpu::{Gpu, GpuError, GpuOptions};
+use crate::report::console;
 
 /// Trains U-Nets for medical image segmentation on any GPU.
 #[derive(Parser)]
@@ -29,6 +31,7 @@ const EXAMPLES: &str = "\
 Examples:
   wgseg demo --out demo                                   generate data, train, evaluate, draw
   wgseg data phantom --out phantom --count 200 --size 128 --seed 1
+  wgseg config default                                    every key of a config, explained
   wgseg train configs/lungs.toml --data lungs --out run --set train.epochs=5
   wgseg evaluate --model run/best.safetensors --data lungs --split test --json
   wgseg predict --model run/best.safetensors --out predicted image.png
@@ -50,6 +53,8 @@ enum Command {
     Verify(verify::Args),
     /// Measure the U-Net's training step and inference.
     Bench(bench::Args),
+    /// Print a built-in config, with every key and its meaning in `default`.
+    Config(config::Args),
     /// List the adapters of this machine.
     Adapters(adapters::Args),
     /// Generate data, train on it, evaluate and draw: a first look in a few minutes.
@@ -68,7 +73,10 @@ impl AdapterArg {
     fn open(&self) -> Result<Arc<Gpu>, GpuError> {
         let gpu = Gpu::open(&GpuOptions { adapter: self.adapter.clone() })?;
         let adapter = gpu.description();
-        eprintln!("adapter: {} ({}, {})", adapter.name, adapter.backend, adapter.driver);
+        crate::report::console::tell(&format!(
+            "adapter: {} ({}, {})",
+            adapter.name, adapter.backend, adapter.driver
+        ));
         Ok(gpu)
     }
 }
@@ -85,21 +93,28 @@ pub fn main() -> ExitCode {
         Command::Predict(args) => predict::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Config(args) => config::run(args),
         Command::Adapters(args) => adapters::run(args),
         Command::Demo(args) => demo::run(args),
     };
-    outcome.unwrap_or_else(|error| {
-        eprintln!("error: {error}");
-        ExitCode::FAILURE
-    })
+    match outcome {
+        Ok(_) if console::result_lost() => {
+            console::tell("error: the result could not be written to stdout; is the disk full?");
+            ExitCode::FAILURE
+        }
+        Ok(code) => code,
+        Err(error) => {
+            console::tell(&format!("error: {error}"));
+            ExitCode::FAILURE
+        }
+    }
 }
 
-/// Prints a line on stdout. A reader that has gone away is no error of ours.
+/// Prints a line of results on stdout.
 macro_rules! say {
-    ($($arg:tt)*) => {{
-        use std::io::Write;
-        let _ = writeln!(std::io::stdout(), $($arg)*);
-    }};
+    ($($arg:tt)*) => {
+        crate::report::console::say(&format!($($arg)*))
+    };
 }
 use say;
 

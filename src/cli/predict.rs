@@ -53,17 +53,17 @@ pub fn run(args: Args) -> Outcome {
             Ok(foreground) => say!("{}: {:.2} % foreground", file.id, 100.0 * foreground),
             Err(error) => {
                 // One bad file among many must not cost the results of the others.
-                eprintln!("error: {}: {error}", file.id);
+                crate::report::console::tell(&format!("error: {}: {error}", file.id));
                 failed += 1;
             }
         }
     }
     let done = files.len() - failed;
-    eprintln!(
+    crate::report::console::tell(&format!(
         "{done} images in {:.1} s; masks, probabilities and overlays are in {}",
         start.elapsed().as_secs_f64(),
         args.out.display()
-    );
+    ));
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -43,10 +43,10 @@ pub fn run(args: Args) -> Outcome {
     let summary = trainer::train(&gpu, &options)?;
     let out = args.out.display();
     if summary.interrupted {
-        eprintln!(
+        crate::report::console::tell(&format!(
             "interrupted after step {}; the same command with --resume goes on from there",
             summary.steps
-        );
+        ));
         return Ok(ExitCode::from(130));
     }
     say!(
@@ -67,7 +67,7 @@ pub(super) fn stop_on_interrupt() -> Result<Arc<AtomicBool>, ctrlc::Error> {
         if flag.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
-        eprintln!("stopping after this step; once more to stop at once");
+        crate::report::console::tell(&format!("stopping after this step; once more to stop at once"));
     })?;
     Ok(stop)
 }

@@ -100,7 +100,7 @@ impl Dataset {
     }
 }
 
-fn first(problems: Vec<DataError>) -> Result<(), DataError> {
+pub(super) fn first(problems: Vec<DataError>) -> Result<(), DataError> {
     problems.into_iter().next().map_or(Ok(()), Err)
 }
 

@@ -131,8 +131,7 @@ pub enum Problem {
     SplitCsv { message: String },
     #[error("it names {total} image{} that {} not in the data folder ({})",
         plural(*total), if *total == 1 { "is" } else { "are" }, listed(ids, *total))]
-    /// `rows` is how many images the split names in all.
-    SplitNamesMissing { ids: Vec<String>, total: usize, rows: usize },
+    SplitNamesMissing { ids: Vec<String>, total: usize },
     #[error("it does not list {total} image{} of the data folder ({})", plural(*total), listed(ids, *total))]
     SplitMisses { ids: Vec<String>, total: usize },
     #[error("line {line} has the id `{id}` again, already on line {first_line}")]

@@ -18,6 +18,7 @@ mod parallel;
 pub mod phantom;
 pub mod resize;
 pub mod sampler;
+pub mod scoring;
 pub mod split;
 pub mod standardise;
 
@@ -31,4 +32,5 @@ pub use error::{DataError, Problem};
 pub use images::{ImageFile, list_images, prepare};
 pub use loader::Loader;
 pub use sampler::Sampler;
+pub use scoring::Scoring;
 pub use split::Part;

@@ -58,7 +58,6 @@ pub(super) fn read(path: &Path, ids: &[&str]) -> (Vec<Option<Part>>, Vec<DataErr
     match read_rows(path, &mut problems) {
         Err(error) => problems.push(error),
         Ok(rows) => {
-            let count = rows.len();
             let mut missing: Vec<String> = Vec::new();
             for (id, part) in rows {
                 match ids.binary_search(&id.as_str()) {
@@ -70,7 +69,7 @@ pub(super) fn read(path: &Path, ids: &[&str]) -> (Vec<Option<Part>>, Vec<DataErr
             let total = missing.len();
             missing.truncate(IDS_LISTED);
             if total > 0 {
-                let problem = Problem::SplitNamesMissing { ids: missing, total, rows: count };
+                let problem = Problem::SplitNamesMissing { ids: missing, total };
                 problems.push(DataError::at(path, problem));
             }
             // Lines that were refused above also leave their images without a part.

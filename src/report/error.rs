@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 pub enum ReportError {
     #[error("the folder {} is not empty; choose another one, or delete it first", .path.display())]
     FolderNotEmpty { path: PathBuf },
+    #[error("{} is being written by another process; wait until it has ended", .path.display())]
+    Busy { path: PathBuf },
     #[error("cannot use {} as a folder for results: {source}; choose one that can be written to", .path.display())]
     Folder { path: PathBuf, source: std::io::Error },
     #[error("cannot write {}: {source}", .path.display())]

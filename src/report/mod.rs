@@ -1,6 +1,7 @@
 //! What a run leaves for people to look at.
 
 pub mod atomic;
+pub mod console;
 pub mod curves;
 mod error;
 pub mod images;

@@ -36,6 +36,8 @@ impl RunInfo {
 pub struct RunFolder {
     path: PathBuf,
     log: MetricsLog,
+    /// Locked as long as this process writes the run; the system unlocks it when the process ends.
+    _lock: std::fs::File,
 }
 
 impl RunFolder {
@@ -52,7 +54,7 @@ impl RunFolder {
             ReportError::Write { source, .. } => unusable(source),
             other => other,
         })?;
-        Ok(RunFolder { path: path.into(), log })
+        Ok(RunFolder { path: path.into(), log, _lock: lock(path)? })
     }
 
     /// Goes on in the folder of a run that was stopped, from a checkpoint taken
@@ -61,7 +63,8 @@ impl RunFolder {
     /// # Errors
     /// The metrics are missing, damaged before their end or cannot be written.
     pub fn resume(path: &Path, step: usize) -> Result<RunFolder, ReportError> {
-        Ok(RunFolder { path: path.into(), log: MetricsLog::resume(path, step)? })
+        let lock = lock(path)?;
+        Ok(RunFolder { path: path.into(), log: MetricsLog::resume(path, step)?, _lock: lock })
     }
 
     pub fn path(&self) -> &Path {
@@ -114,6 +117,17 @@ impl RunFolder {
     /// A file cannot be written, as when the disk is full.
     pub fn log_epoch(&mut self, row: &EpochRow) -> Result<(), ReportError> {
         self.log.epoch(row)
+    }
+}
+
+/// Locks the run, so that no two processes write it.
+fn lock(folder: &Path) -> Result<std::fs::File, ReportError> {
+    let path = folder.join(".lock");
+    let file = std::fs::File::create(&path).map_err(|source| ReportError::write(&path, source))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(ReportError::Busy { path: folder.into() }),
+        Err(std::fs::TryLockError::Error(source)) => Err(ReportError::write(&path, source)),
     }
 }
 
@@ -173,7 +187,7 @@ mod tests {
         let mut names: Vec<_> =
             std::fs::read_dir(run.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
-        assert_eq!(names, ["config.toml", "metrics.csv", "metrics.jsonl", "run.json"]);
+        assert_eq!(names, [".lock", "config.toml", "metrics.csv", "metrics.jsonl", "run.json"]);
         RunFolder::resume(&path, 1).unwrap();
     }
 

@@ -34,6 +34,8 @@ pub struct CheckpointInfo {
 pub enum CheckpointError {
     #[error("{path}: cannot be read: {source}")]
     Read { path: PathBuf, source: std::io::Error },
+    #[error("{path} is a folder; name a checkpoint in it, such as {path}/best.safetensors")]
+    Folder { path: PathBuf },
     #[error(transparent)]
     Write(#[from] ReportError),
     #[error(
@@ -98,6 +100,9 @@ pub struct Checkpoint {
 
 impl Checkpoint {
     pub fn open(path: &Path) -> Result<Checkpoint, CheckpointError> {
+        if path.is_dir() {
+            return Err(CheckpointError::Folder { path: path.to_owned() });
+        }
         let bytes =
             std::fs::read(path).map_err(|source| CheckpointError::Read { path: path.to_owned(), source })?;
         let checkpoint = Checkpoint { path: path.to_owned(), bytes };

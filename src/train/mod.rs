@@ -42,6 +42,16 @@ pub enum TrainError {
     )]
     StateNotFinite { name: String, step: usize },
     #[error(
+        "{path} holds a run already; go on with it by the same command and --resume, choose another folder, or \
+         delete it"
+    )]
+    RunExists { path: PathBuf },
+    #[error(
+        "none of the {images} labelled images has any foreground in its mask (data.mask_threshold is {threshold}): \
+         there is nothing to learn; see `wgseg data check`"
+    )]
+    NoForeground { images: usize, threshold: String },
+    #[error(
         "{path}: there is nothing to resume: expected a file written by an interrupted `wgseg train`; \
          without it, remove the folder and train anew"
     )]

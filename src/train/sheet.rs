@@ -47,7 +47,10 @@ pub fn draw_sheet(cache: &Cache, predicted: &Predicted, path: &Path) -> Result<(
         })
     };
     let selection = report::select(scores, COLUMNS);
-    let rows =
-        [row("Best", &selection.best)?, row("Median", &selection.median)?, row("Worst", &selection.worst)?];
+    let rows = [
+        row("Best of the images with a mask", &selection.best)?,
+        row("Median of the images with a mask", &selection.median)?,
+        row("Worst", &selection.worst)?,
+    ];
     Ok(report::write_sheet(path, &rows)?)
 }

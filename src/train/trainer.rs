@@ -103,6 +103,9 @@ impl Trainer {
         let config = options.config.clone();
         let saved = if options.resume { Some(open_saved(options.out, &config)?) } else { None };
         if saved.is_none() {
+            if options.out.join(STATE).is_file() {
+                return Err(TrainError::RunExists { path: options.out.to_owned() });
+            }
             report::check_free(options.out)?;
         }
 
@@ -122,6 +125,12 @@ impl Trainer {
         };
         let train_images = Arc::new(cache(&labelled)?);
         let val_images = cache(&dataset.part(Part::Val))?;
+        if !train_images.positives().contains(&true) {
+            return Err(TrainError::NoForeground {
+                images: train_images.len(),
+                threshold: config.data.mask_threshold.map_or("unset".to_owned(), |t| t.to_string()),
+            });
+        }
         let batch = config.train.batch_size;
         let sampler = Sampler::new(
             &train_images.positives(),
@@ -134,14 +143,14 @@ impl Trainer {
 
         let TrainStep { tape, network, moments, .. } = train_step(&config, batch, config.data.size)?;
         let program = compile(&tape, gpu.caps())?;
-        eprintln!(
+        crate::report::console::tell(&format!(
             "{} labelled and {} validation images, {} steps of {batch}; a step takes {:.1} GFLOP and {:.1} MiB",
             train_images.len(),
             val_images.len(),
             config.train.epochs * steps_per_epoch,
             program.flops() as f64 / 1e9,
             program.peak_bytes() as f64 / f64::from(1 << 20),
-        );
+        ));
         let mut states = States::new();
         let session = Session::new(gpu, program, &mut states)?;
         let mut predictor = Predictor::new(gpu, &config, config.data.size);
