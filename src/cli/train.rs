@@ -67,7 +67,7 @@ pub(super) fn stop_on_interrupt() -> Result<Arc<AtomicBool>, ctrlc::Error> {
         if flag.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
-        crate::report::console::tell(&format!("stopping after this step; once more to stop at once"));
+        crate::report::console::tell("stopping after this step; once more to stop at once");
     })?;
     Ok(stop)
 }

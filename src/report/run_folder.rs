@@ -188,6 +188,9 @@ mod tests {
             std::fs::read_dir(run.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
         assert_eq!(names, [".lock", "config.toml", "metrics.csv", "metrics.jsonl", "run.json"]);
+        // While one process writes the run no other may.
+        assert!(matches!(RunFolder::resume(&path, 1), Err(ReportError::Busy { .. })));
+        drop(run);
         RunFolder::resume(&path, 1).unwrap();
     }
 
