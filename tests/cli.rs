@@ -168,6 +168,14 @@ fn an_interrupted_run_resumes_to_the_same_bits() {
         |run: &Path| std::fs::read_to_string(run.join("metrics.csv")).expect("metrics").lines().count();
     assert_eq!(rows(&whole), rows(&cut));
 
+    // Another adapter is told of: the file says that one began the run.
+    let info = cut.join("run.json");
+    let text =
+        std::fs::read_to_string(&info).expect("run.json").replace("\"backend\": \"", "\"backend\": \"other ");
+    std::fs::write(&info, text).expect("run.json");
+    let output = train(&data, &cut, &["--resume"]).success().get_output().clone();
+    expect_words(&String::from_utf8_lossy(&output.stderr), &["another adapter"]);
+
     // With another config there is nothing to resume.
     let message = failure(
         wgseg()

@@ -20,6 +20,11 @@ pub struct RunInfo {
 }
 
 impl RunInfo {
+    /// What `run.json` in the folder says; none when it cannot be read.
+    pub fn read(folder: &Path) -> Option<RunInfo> {
+        serde_json::from_slice(&std::fs::read(folder.join("run.json")).ok()?).ok()
+    }
+
     /// The info for this version of wgseg on the given adapter.
     pub fn new(adapter: &str, backend: &str, driver: &str) -> RunInfo {
         RunInfo {

@@ -21,6 +21,7 @@ use crate::data::{Batch, Cache, Dataset, Loader, Part, Sampler};
 use crate::gpu::{Gpu, Session, States};
 use crate::ops::Hyper;
 use crate::program::compile;
+use crate::report::console::tell;
 use crate::report::{self, EpochRow, Progress, RunFolder, RunInfo, StepRow};
 use crate::tape::Shape;
 
@@ -143,7 +144,7 @@ impl Trainer {
 
         let TrainStep { tape, network, moments, .. } = train_step(&config, batch, config.data.size)?;
         let program = compile(&tape, gpu.caps())?;
-        crate::report::console::tell(&format!(
+        tell(&format!(
             "{} labelled and {} validation images, {} steps of {batch}; a step takes {:.1} GFLOP and {:.1} MiB",
             train_images.len(),
             val_images.len(),
@@ -161,6 +162,8 @@ impl Trainer {
             .filter_map(|name| tape.named(&name).map(|v| (name, tape.shape(v).clone())))
             .collect::<Vec<_>>();
 
+        let adapter = gpu.description();
+        let info = RunInfo::new(&adapter.name, &adapter.backend, &adapter.driver);
         let (folder, progressed) = match saved {
             None => {
                 for (name, shape, init) in &network.inits {
@@ -168,8 +171,7 @@ impl Trainer {
                 }
                 let folder = RunFolder::create(options.out)?;
                 folder.write_config(&config)?;
-                let adapter = gpu.description();
-                folder.write_info(&RunInfo::new(&adapter.name, &adapter.backend, &adapter.driver))?;
+                folder.write_info(&info)?;
                 dataset.write_split(&folder.file("split.csv"))?;
                 (folder, Progressed::default())
             }
@@ -177,6 +179,11 @@ impl Trainer {
                 load_weights(gpu, &states, &config, &checkpoint)?;
                 for (name, shape) in &moments {
                     states.write(gpu, name, &checkpoint.tensor(name, shape)?)?;
+                }
+                if RunInfo::read(options.out).is_some_and(|started| started != info) {
+                    tell(
+                        "the run was started by another adapter, driver or version: it goes on, but not to the same bits",
+                    );
                 }
                 (RunFolder::resume(options.out, progressed.step)?, progressed)
             }
