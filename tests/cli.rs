@@ -138,13 +138,15 @@ fn an_interrupted_run_resumes_to_the_same_bits() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = phantom(&folder);
     let whole = folder.path().join("whole");
-    train(&data, &whole, &[]).success();
+    // Long enough that the run is still under way when it is killed.
+    let epochs = ["--set", "train.epochs=6"];
+    train(&data, &whole, &epochs).success();
 
     let cut = folder.path().join("cut");
-    let long: Vec<&str> = TINY.to_vec();
     let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_wgseg"))
         .args(["train", "phantom"])
-        .args(&long)
+        .args(TINY)
+        .args(epochs)
         .arg("--data")
         .arg(&data)
         .arg("--out")
@@ -152,20 +154,20 @@ fn an_interrupted_run_resumes_to_the_same_bits() {
         .stderr(std::process::Stdio::null())
         .spawn()
         .expect("wgseg starts");
-    // As soon as the first epoch is saved the run is killed, without a chance to tidy up.
-    let saved = cut.join("training_state.safetensors");
-    while !saved.exists() && child.try_wait().expect("a child").is_none() {
+    let rows = |run: &Path| std::fs::read_to_string(run.join("metrics.csv")).map_or(0, |t| t.lines().count());
+    // A header and two epochs: the state of the first is saved. No chance to tidy up.
+    while rows(&cut) < 3 && child.try_wait().expect("a child").is_none() {
         std::thread::sleep(std::time::Duration::from_millis(2));
     }
     child.kill().expect("kill");
     child.wait().expect("wait");
-    train(&data, &cut, &["--resume"]).success();
+    assert!((3..7).contains(&rows(&cut)), "killed midway, not before the first or after the last epoch");
+    let resume = [&epochs[..], &["--resume"]].concat();
+    train(&data, &cut, &resume).success();
     for name in ["best.safetensors", "last.safetensors"] {
         let bytes = |run: &Path| std::fs::read(run.join(name)).expect(name);
         assert!(bytes(&whole) == bytes(&cut), "{name} differs after a resume");
     }
-    let rows =
-        |run: &Path| std::fs::read_to_string(run.join("metrics.csv")).expect("metrics").lines().count();
     assert_eq!(rows(&whole), rows(&cut));
 
     // Another adapter is told of: the file says that one began the run.
@@ -173,7 +175,7 @@ fn an_interrupted_run_resumes_to_the_same_bits() {
     let text =
         std::fs::read_to_string(&info).expect("run.json").replace("\"backend\": \"", "\"backend\": \"other ");
     std::fs::write(&info, text).expect("run.json");
-    let output = train(&data, &cut, &["--resume"]).success().get_output().clone();
+    let output = train(&data, &cut, &resume).success().get_output().clone();
     expect_words(&String::from_utf8_lossy(&output.stderr), &["another adapter"]);
 
     // With another config there is nothing to resume.
