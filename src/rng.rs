@@ -17,6 +17,17 @@ pub enum Purpose {
     Augment = 5,
     Phantom = 6,
     Case = 7,
+    /// What a task makes of its images.
+    Task = 8,
+    /// Order of unlabelled images.
+    Unlabelled = 9,
+    /// Which unlabelled images are held out.
+    HeldOut = 10,
+    /// Random choices of a method that couples tasks.
+    Coupling = 11,
+    /// Which teacher is asked.
+    Teacher = 12,
+    Bootstrap = 13,
 }
 
 /// A generator that depends on `seed`, `purpose` and `step` alone.

@@ -5,10 +5,12 @@
 //! second list of keys that could differ from the schema, and optional keys,
 //! which a serialised default does not show, are known as well.
 
+use super::schema::Lambda;
 use super::{Config, ConfigError};
+use crate::tasks;
 use serde::Deserialize;
 use serde::de::value::{Error, StrDeserializer};
-use serde::de::{DeserializeSeed, Deserializer, Error as _, IntoDeserializer, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 use serde::forward_to_deserialize_any;
 use toml::Value;
 
@@ -20,6 +22,10 @@ pub enum Kind {
     Flag,
     Text,
     OneOf(&'static [&'static str]),
+    Texts,
+    Numbers,
+    /// A number, or "search".
+    Lambda,
 }
 
 impl Kind {
@@ -30,6 +36,10 @@ impl Kind {
             (Kind::Number, Value::Integer(_) | Value::Float(_)) => true,
             (Kind::Flag, Value::Boolean(_)) | (Kind::Text, Value::String(_)) => true,
             (Kind::OneOf(names), Value::String(name)) => names.contains(&name.as_str()),
+            (Kind::Texts, Value::Array(items)) => items.iter().all(|item| Kind::Text.accepts(item)),
+            (Kind::Numbers, Value::Array(items)) => items.iter().all(|item| Kind::Number.accepts(item)),
+            (Kind::Lambda, Value::String(name)) => name == Lambda::SEARCH,
+            (Kind::Lambda, number) => Kind::Number.accepts(number),
             _ => false,
         }
     }
@@ -41,6 +51,9 @@ impl Kind {
             Kind::Number => "a number".into(),
             Kind::Flag => "true or false".into(),
             Kind::Text => "text in quotes".into(),
+            Kind::Texts => "a list of texts in quotes, such as [\"a\", \"b\"]".into(),
+            Kind::Numbers => "a list of numbers, such as [0.1, 0.3]".into(),
+            Kind::Lambda => format!("a number, or \"{}\"", Lambda::SEARCH),
             Kind::OneOf(names) => {
                 let quoted: Vec<_> = names.iter().map(|name| format!("\"{name}\"")).collect();
                 format!("one of {}", quoted.join(", "))
@@ -154,7 +167,37 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        visitor.visit_map(Fields { fields: fields.iter(), path: self.path.to_vec(), keys: self.keys })
+        let fields = fields.to_vec().into_iter();
+        visitor.visit_map(Fields { fields, path: self.path.to_vec(), keys: self.keys })
+    }
+
+    /// The one map of the schema holds something for each task.
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        let fields = tasks::all().into_iter().map(|task| task.name()).collect::<Vec<_>>().into_iter();
+        visitor.visit_map(Fields { fields, path: self.path.to_vec(), keys: self.keys })
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Error> {
+        let mut items = Vec::new();
+        let value = visitor.visit_seq(One { path: self.path, keys: &mut items, done: false })?;
+        match items.first().map(|key| key.kind) {
+            Some(Kind::Text) => self.note(Kind::Texts)?,
+            Some(Kind::Number) => self.note(Kind::Numbers)?,
+            _ => return Err(Error::custom(format!("`{}` is a list of another type", self.path.join(".")))),
+        }
+        Ok(value)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        mut self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        if name != Lambda::TYPE {
+            return self.deserialize_any(visitor);
+        }
+        self.note(Kind::Lambda)?;
+        visitor.visit_f64(0.0)
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, Error> {
@@ -162,14 +205,32 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
     }
 
     forward_to_deserialize_any! {
-        i8 i16 i32 i64 i128 u128 char bytes byte_buf unit unit_struct newtype_struct
-        seq tuple tuple_struct map identifier ignored_any
+        i8 i16 i32 i64 i128 u128 char bytes byte_buf unit unit_struct
+        tuple tuple_struct identifier ignored_any
+    }
+}
+
+/// Hands out one item of a list.
+struct One<'a> {
+    path: &'a [&'static str],
+    keys: &'a mut Vec<Key>,
+    done: bool,
+}
+
+impl<'de> SeqAccess<'de> for One<'_> {
+    type Error = Error;
+
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Error> {
+        if std::mem::replace(&mut self.done, true) {
+            return Ok(None);
+        }
+        seed.deserialize(Tracer { path: self.path, optional: false, keys: self.keys }).map(Some)
     }
 }
 
 /// Hands out every field of a struct, in order.
 struct Fields<'a> {
-    fields: std::slice::Iter<'static, &'static str>,
+    fields: std::vec::IntoIter<&'static str>,
     path: Vec<&'static str>,
     keys: &'a mut Vec<Key>,
 }
@@ -178,7 +239,7 @@ impl<'de> MapAccess<'de> for Fields<'_> {
     type Error = Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Error> {
-        let Some(&field) = self.fields.next() else { return Ok(None) };
+        let Some(field) = self.fields.next() else { return Ok(None) };
         self.path.push(field);
         let name: StrDeserializer<'_, Error> = field.into_deserializer();
         seed.deserialize(name).map(Some)
@@ -204,6 +265,11 @@ mod tests {
         full.train.steps_per_epoch = Some(1);
         full.train.labelled = Some(1);
         full.train.positive_fraction = Some(0.5);
+        full.method.task_batch_size = Some(1);
+        full.pretrain.steps = Some(1);
+        full.pretrain.finetune_learning_rate = Some(0.1);
+        full.distillation.base_channels = Some(8);
+        full.lambda = tasks::all().iter().map(|task| (task.name().to_owned(), Lambda::Search)).collect();
         let table = toml::Table::try_from(&full).unwrap();
         let written: BTreeSet<_> = table
             .iter()
@@ -224,6 +290,8 @@ mod tests {
         assert_eq!(find("train.learning_rate").kind, Kind::Number);
         assert_eq!(find("data.split_file").kind, Kind::Text);
         assert!(find("data.split_file").optional && !find("data.size").optional);
+        assert_eq!(find("method.tasks").kind, Kind::Texts);
+        assert_eq!(find("method.lambda_candidates").kind, Kind::Numbers);
         assert_eq!(find("train.optimizer").kind, Kind::OneOf(&["adamw", "sgd"]));
     }
 

@@ -1,6 +1,10 @@
 //! The keys of a config file, their defaults and their meaning.
 
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A whole config. Every key is optional; unknown keys are errors.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -11,6 +15,12 @@ pub struct Config {
     pub train: TrainConfig,
     pub loss: LossConfig,
     pub augment: AugmentConfig,
+    pub method: MethodConfig,
+    /// Weight of a task's loss beside the target's in a joint training: a number, or `"search"`,
+    /// which tries `method.lambda_candidates` by validation. A task not named has `method.lambda`.
+    pub lambda: BTreeMap<String, Lambda>,
+    pub pretrain: PretrainConfig,
+    pub distillation: DistillationConfig,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -232,6 +242,182 @@ impl Default for AugmentConfig {
             contrast: 0.2,
             gamma: 0.2,
             noise: 0.05,
+        }
+    }
+}
+
+/// What `two-stage` and `compare` train. `train` reads none of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MethodConfig {
+    /// The auxiliary tasks; see `wgseg plan --tasks`.
+    pub tasks: Vec<String>,
+    /// Methods that `compare` trains beside the two-stage method. Empty: all of them.
+    pub rivals: Vec<String>,
+    /// Trainings of every method, with seeds `train.seed`, `train.seed + 1`, …
+    pub seeds: usize,
+    /// Images in a batch of an auxiliary task. Unset: `train.batch_size`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task_batch_size: Option<usize>,
+    /// Share of the unlabelled images that no task is trained on, to measure the tasks on.
+    pub held_out: f64,
+    /// λ of the tasks that `[lambda]` does not name.
+    pub lambda: f64,
+    /// Tried for a λ of `"search"`.
+    pub lambda_candidates: Vec<f64>,
+}
+
+impl Default for MethodConfig {
+    fn default() -> Self {
+        let tasks = ["rotation", "jigsaw", "inpainting", "restoration", "contrastive"];
+        MethodConfig {
+            tasks: tasks.map(str::to_owned).to_vec(),
+            rivals: vec![],
+            seeds: 3,
+            task_batch_size: None,
+            held_out: 0.1,
+            lambda: 0.1,
+            lambda_candidates: vec![0.03, 0.1, 0.3],
+        }
+    }
+}
+
+/// A weight, or the wish to search for one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Lambda {
+    Fixed(f64),
+    Search,
+}
+
+impl Lambda {
+    /// How a search is asked for.
+    pub const SEARCH: &'static str = "search";
+    /// Name of the type towards serde; the list of keys knows it by this.
+    pub(super) const TYPE: &'static str = "Lambda";
+}
+
+impl Serialize for Lambda {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Lambda::Fixed(value) => serializer.serialize_f64(*value),
+            Lambda::Search => serializer.serialize_str(Lambda::SEARCH),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Lambda {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Lambda, D::Error> {
+        deserializer.deserialize_newtype_struct(Lambda::TYPE, LambdaVisitor)
+    }
+}
+
+struct LambdaVisitor;
+
+impl<'de> Visitor<'de> for LambdaVisitor {
+    type Value = Lambda;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "a number or \"{}\"", Lambda::SEARCH)
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Lambda, E> {
+        Ok(Lambda::Fixed(value))
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Lambda, E> {
+        Ok(Lambda::Fixed(value as f64))
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Lambda, E> {
+        match value {
+            Lambda::SEARCH => Ok(Lambda::Search),
+            other => Err(E::invalid_value(de::Unexpected::Str(other), &self)),
+        }
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Lambda, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+/// Pre-training on a task, and the segmentation training that starts from it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PretrainConfig {
+    /// Steps of the task alone. Unset: as many as the segmentation training has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<usize>,
+    pub learning_rate: f64,
+    /// Learning rate of the segmentation training that follows. Unset: `train.learning_rate`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finetune_learning_rate: Option<f64>,
+    /// First steps of the segmentation training in which the pre-trained part stays as it is.
+    pub freeze_steps: usize,
+}
+
+impl Default for PretrainConfig {
+    fn default() -> Self {
+        PretrainConfig { steps: None, learning_rate: 1e-3, finetune_learning_rate: None, freeze_steps: 0 }
+    }
+}
+
+/// How the teachers' answers are put together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Teachers {
+    /// The mean of their probabilities.
+    Uniform,
+    /// The mean weighted by validation Dice.
+    Weighted,
+    /// One teacher, drawn anew for each step.
+    OnePerStep,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StudentStart {
+    Scratch,
+    /// The weights of the elite model of the best validation Dice.
+    BestElite,
+}
+
+/// When the teachers are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TeacherOutputs {
+    /// Once where `[augment]` only moves whole pixels, else at every step.
+    Auto,
+    /// Once for each image; the answer is moved along with the image.
+    Once,
+    /// At every step, on the images as the student sees them.
+    EveryStep,
+}
+
+/// `(1 − alpha) · L_seg + alpha · T² · KL(teacher ‖ student)` on labelled images, and
+/// `alpha · T² · KL` on unlabelled ones.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DistillationConfig {
+    pub alpha: f64,
+    /// T. Probabilities are softened by it; 1 leaves them as they are.
+    pub temperature: f64,
+    pub teachers: Teachers,
+    pub student: StudentStart,
+    /// `model.base_channels` of the student. Unset: that of the teachers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base_channels: Option<usize>,
+    pub teacher_outputs: TeacherOutputs,
+}
+
+impl Default for DistillationConfig {
+    fn default() -> Self {
+        DistillationConfig {
+            alpha: 0.5,
+            temperature: 1.0,
+            teachers: Teachers::Uniform,
+            student: StudentStart::Scratch,
+            base_channels: None,
+            teacher_outputs: TeacherOutputs::Auto,
         }
     }
 }

@@ -52,12 +52,46 @@ pub struct EpochRow {
     pub images_per_s: f64,
 }
 
+/// One branch of a training step: the target or a task beside it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BranchRow {
+    /// Steps done, this one included.
+    pub step: usize,
+    /// `target`, or the name of the task.
+    pub branch: String,
+    /// NaN is written as null.
+    #[serde(deserialize_with = "null_is_nan")]
+    pub loss: f64,
+    /// Of its gradient in that of the shared parameters.
+    pub weight: f64,
+    /// Between its gradient and the target's, over the shared parameters; none for the target.
+    pub cosine: Option<f64>,
+}
+
+/// A task on held-out images after an epoch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskRow {
+    /// From 1.
+    pub epoch: usize,
+    /// Steps done.
+    pub step: usize,
+    pub task: String,
+    /// What `value` and `trivial` are, as in "accuracy".
+    pub metric: String,
+    pub higher_is_better: bool,
+    pub value: f64,
+    /// Of an answer that takes no skill.
+    pub trivial: f64,
+}
+
 /// A line of `metrics.jsonl`.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 enum Row {
     Step(StepRow),
     Epoch(EpochRow),
+    Branch(BranchRow),
+    Task(TaskRow),
 }
 
 impl Row {
@@ -66,6 +100,8 @@ impl Row {
         match self {
             Row::Step(row) => row.step,
             Row::Epoch(row) => row.step,
+            Row::Branch(row) => row.step,
+            Row::Task(row) => row.step,
         }
     }
 }
@@ -79,6 +115,8 @@ fn null_is_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Err
 pub struct History {
     pub steps: Vec<StepRow>,
     pub epochs: Vec<EpochRow>,
+    pub branches: Vec<BranchRow>,
+    pub tasks: Vec<TaskRow>,
 }
 
 impl History {
@@ -93,6 +131,8 @@ impl History {
             match row {
                 Row::Step(row) => history.steps.push(row),
                 Row::Epoch(row) => history.epochs.push(row),
+                Row::Branch(row) => history.branches.push(row),
+                Row::Task(row) => history.tasks.push(row),
             }
         }
         Ok(history)
@@ -183,6 +223,24 @@ impl MetricsLog {
     /// The file cannot be written, as when the disk is full.
     pub fn step(&mut self, row: &StepRow) -> Result<(), ReportError> {
         let line = json_line(&self.jsonl.path, &Row::Step(*row))?;
+        self.jsonl.append(&line)
+    }
+
+    /// Appends a branch of a step to `metrics.jsonl`.
+    ///
+    /// # Errors
+    /// The file cannot be written, as when the disk is full.
+    pub fn branch(&mut self, row: BranchRow) -> Result<(), ReportError> {
+        let line = json_line(&self.jsonl.path, &Row::Branch(row))?;
+        self.jsonl.append(&line)
+    }
+
+    /// Appends a task's scores to `metrics.jsonl`.
+    ///
+    /// # Errors
+    /// The file cannot be written, as when the disk is full.
+    pub fn task(&mut self, row: TaskRow) -> Result<(), ReportError> {
+        let line = json_line(&self.jsonl.path, &Row::Task(row))?;
         self.jsonl.append(&line)
     }
 

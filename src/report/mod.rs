@@ -15,7 +15,7 @@ mod text;
 pub use curves::write_curves;
 pub use error::ReportError;
 pub use images::{picture, write_mask, write_probability_map};
-pub use metrics_log::{EpochRow, History, JSONL, StepRow};
+pub use metrics_log::{BranchRow, EpochRow, History, JSONL, StepRow, TaskRow};
 pub use overlay::{Overlay, write_overlay};
 pub use progress::Progress;
 pub use run_folder::{RunFolder, RunInfo, check_free, make_folder};

@@ -10,6 +10,7 @@ pub mod step;
 pub mod threshold;
 pub mod trainer;
 pub mod validation;
+pub mod watch;
 
 use std::path::PathBuf;
 

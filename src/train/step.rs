@@ -1,8 +1,8 @@
 //! A training step as one tape: forward, loss, backward, clipping, update.
 
 use crate::config::schema::{Config, DiceOver, LossConfig, OptimizerKind, TrainConfig};
-use crate::nn::unet::Network;
-use crate::nn::{Mode, UNet};
+use crate::nn::Mode;
+use crate::nn::unet::{Network, unet};
 use crate::ops::adam::Adam;
 use crate::ops::sgd::Sgd;
 use crate::ops::soft_dice::{Per, SoftDice};
@@ -36,7 +36,7 @@ pub fn train_step(config: &Config, batch: usize, size: usize) -> Result<TrainSte
     let mut tape = Tape::new();
     let images = tape.input(IMAGES, [batch, size, size, config.model.in_channels])?;
     let masks = tape.input(MASKS, [batch, size, size, config.model.out_channels])?;
-    let network = UNet::build(&config.model, &mut tape, images, Mode::Train)?;
+    let network = unet(&config.model, &mut tape, images, Mode::Train)?;
     let loss = segmentation_loss(&mut tape, network.logits, masks, &config.loss)?;
     tape.output(LOSS, loss);
     let gradients = tape.backward(loss)?;
@@ -124,7 +124,7 @@ fn update(tape: &mut Tape, gradients: &Gradients, config: &TrainConfig) -> Resul
 pub fn inference(config: &Config, batch: usize, size: usize) -> Result<(Tape, Network), TapeError> {
     let mut tape = Tape::new();
     let images = tape.input(IMAGES, [batch, size, size, config.model.in_channels])?;
-    let network = UNet::build(&config.model, &mut tape, images, Mode::Inference)?;
+    let network = unet(&config.model, &mut tape, images, Mode::Inference)?;
     let probabilities = tape.sigmoid(network.logits)?;
     tape.output(PROBABILITIES, probabilities);
     Ok((tape, network))

@@ -1,0 +1,115 @@
+//! A run: one training or evaluation of the method or of a rival, what it needs and what it leaves.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::Config;
+use crate::train::metrics::Evaluation;
+use crate::train::threshold::Threshold;
+
+/// File in a run's folder that says that it is complete and what came out: a [`RunResult`].
+pub const RESULT: &str = "result.json";
+
+/// One run of one seed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunSpec {
+    /// As `--only` takes it, such as `stage1:rotation:joint`; unique within a seed.
+    pub id: String,
+    /// `train.seed` of the run.
+    pub seed: u64,
+    /// Ids of the runs of the same seed that must be complete before it starts.
+    pub needs: Vec<String>,
+    pub work: Work,
+    /// What it is trained by: `train.seed` is that of the run, and sections that it does not read are
+    /// as by default, so that changing them leaves the run as it is.
+    pub config: Config,
+}
+
+/// What a run does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Work {
+    /// Trains the target alone, from scratch or from what another run pre-trained.
+    Target { pretrained: Option<String> },
+    /// Trains the target with tasks at once.
+    Joint { tasks: Vec<String>, coupling: CouplingChoice },
+    /// Trains tasks alone, with equal weights.
+    Pretrain { tasks: Vec<String> },
+    /// Trains a student by teachers.
+    Distil { teachers: Vec<Candidates> },
+    /// Scores the mean of the teachers' probabilities; trains nothing.
+    Ensemble { teachers: Vec<Candidates> },
+}
+
+/// How joint losses are put together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CouplingChoice {
+    /// The target counts 1, each task its λ, in the order of the tasks.
+    Fixed(Vec<f64>),
+    /// A method of [`super::coupling::all`].
+    Named(String),
+}
+
+/// A teacher: the run of the best validation Dice among these.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Candidates {
+    /// What it is called, such as its task.
+    pub name: String,
+    pub runs: Vec<String>,
+}
+
+/// What came out of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunResult {
+    pub id: String,
+    pub seed: u64,
+    /// Hash of all that the run was made of.
+    pub inputs: String,
+    /// None for a run that trains tasks alone.
+    pub segmentation: Option<Segmentation>,
+    /// Scores on held-out images of each task that was trained.
+    pub tasks: BTreeMap<String, TaskScore>,
+    /// The runs that taught it.
+    pub teachers: Vec<Teacher>,
+    /// Steps trained, and wall time of the training.
+    pub steps: usize,
+    pub train_seconds: f64,
+    /// Numbers that are trained.
+    pub parameters: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Segmentation {
+    pub val_dice: f64,
+    /// Chosen on the validation images, used on the test images.
+    pub threshold: Threshold,
+    pub test: Evaluation,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskScore {
+    pub metric: String,
+    pub higher_is_better: bool,
+    pub value: f64,
+    /// Of an answer that takes no skill.
+    pub trivial: f64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Teacher {
+    /// That of its [`Candidates`].
+    pub name: String,
+    pub run: String,
+    pub val_dice: f64,
+    /// Its share in the mean.
+    pub weight: f64,
+}
+
+impl RunSpec {
+    /// Folder of the run under the folder of the whole: `seed_0/stage1/rotation/joint`.
+    pub fn folder(&self) -> String {
+        format!("seed_{}/{}", self.seed, self.id.replace(':', "/"))
+    }
+}
