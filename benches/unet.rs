@@ -19,7 +19,7 @@ fn unet(criterion: &mut Criterion) {
     let mut states = States::new();
     let program = compile(&step.tape, gpu.caps()).expect("a program");
     let mut train = Session::new(&gpu, program, &mut states).expect("a session");
-    for (name, shape, init) in &step.network.inits {
+    for (name, shape, init) in &step.inits {
         states.write(&gpu, name, &init.numbers(shape.len(), 0, name)).expect("a weight");
     }
     let (tape, _) = inference(&config, BATCH, SIZE).expect("a tape");

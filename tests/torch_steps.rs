@@ -74,7 +74,7 @@ fn ten_steps(optimizer: OptimizerKind, prefix: &str, loss_tolerance: f64, weight
     let program = compile(&step.tape, gpu.caps()).expect("a program");
     let mut states = States::new();
     let mut session = Session::new(&gpu, program, &mut states).expect("a session");
-    for (name, shape, _) in &step.network.inits {
+    for (name, shape, _) in &step.inits {
         states.write(&gpu, name, &fixture.weights(&format!("init.{name}"), shape)).expect("a weight");
     }
     let (images, masks) = (fixture.get("images"), fixture.get("masks"));
@@ -100,7 +100,7 @@ fn ten_steps(optimizer: OptimizerKind, prefix: &str, loss_tolerance: f64, weight
                 worst_gradient = worst_gradient.max(error);
                 assert!(error <= 1e-3, "gradient of {name}: {error:.2e} off in norm");
             }
-            for (name, shape, _) in step.network.inits.iter().filter(|(n, _, _)| n.contains("running_")) {
+            for (name, shape, _) in step.inits.iter().filter(|(n, _, _)| n.contains("running_")) {
                 let found = states.read(&gpu, name).expect("a statistic");
                 let error = relative_error(&found, &fixture.weights(&format!("bn.{name}"), shape));
                 worst_statistic = worst_statistic.max(error);

@@ -39,10 +39,10 @@ fn check(model: ModelConfig, optimizer: OptimizerKind, clip_norm: f64) {
     }
 
     let mut feeds: HashMap<String, Tensor> = HashMap::new();
-    for (name, shape, init) in &step.network.inits {
+    for (name, shape, init) in &step.inits {
         feeds.insert(name.clone(), Tensor::from_f32(shape.clone(), &init.numbers(shape.len(), 5, name)));
     }
-    for name in &step.moments {
+    for (name, _) in &step.moments {
         let value = step.tape.named(name).expect("a moment");
         feeds.insert(name.clone(), Tensor::zeros(step.tape.shape(value).clone()));
     }

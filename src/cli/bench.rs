@@ -61,7 +61,7 @@ pub fn run(args: Args) -> Outcome {
     let mut states = States::new();
     let (peak_bytes, flops) = (program.peak_bytes(), program.flops());
     let mut session = Session::new(&gpu, program, &mut states)?;
-    for (name, shape, init) in &step.network.inits {
+    for (name, shape, init) in &step.inits {
         states.write(&gpu, name, &init.numbers(shape.len(), 0, name))?;
     }
     let pixels = batch * size * size;

@@ -9,7 +9,8 @@ use crate::data::phantom::{PhantomOptions, write_phantoms};
 use crate::data::{Cache, Dataset, Part};
 use crate::train::model::ModelFile;
 use crate::train::sheet::draw_sheet;
-use crate::train::trainer::{self, BEST, TrainOptions};
+use crate::train::single::{TrainOptions, train};
+use crate::train::trainer::BEST;
 
 /// Enough for a model that finds most of the air on images it has not seen.
 const IMAGES: usize = 240;
@@ -35,7 +36,7 @@ pub fn run(args: Args) -> Outcome {
     crate::report::console::tell(&format!("{}", write_phantoms(&data, &options)?));
     let stop = super::train::stop_on_interrupt()?;
     let options = TrainOptions { config: &config, data: &data, out: &run, resume: false, stop: &stop };
-    if trainer::train(&gpu, &options)?.interrupted {
+    if train(&gpu, &options)?.interrupted {
         return Ok(ExitCode::from(130));
     }
 

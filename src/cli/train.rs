@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{AdapterArg, Outcome, say};
 use crate::config::Config;
-use crate::train::trainer::{self, BEST, TrainOptions};
+use crate::train::single::{TrainOptions, train};
+use crate::train::trainer::BEST;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -40,7 +41,7 @@ pub fn run(args: Args) -> Outcome {
     let stop = stop_on_interrupt()?;
     let options =
         TrainOptions { config: &config, data: &args.data, out: &args.out, resume: args.resume, stop: &stop };
-    let summary = trainer::train(&gpu, &options)?;
+    let summary = train(&gpu, &options)?;
     let out = args.out.display();
     if summary.interrupted {
         crate::report::console::tell(&format!(

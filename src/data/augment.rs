@@ -1,4 +1,4 @@
-//! Random changes to an image and its mask, drawn anew for each step.
+//! Random changes to an image and what belongs to its pixels, drawn anew for each step.
 //!
 //! They work on standardised images at training size, in this order: flip,
 //! rotation and zoom, shift, contrast, brightness, gamma, noise. What comes in
@@ -26,14 +26,14 @@ struct Change {
     noise: f32,
 }
 
-/// Changes one image and its mask in place.
+/// Changes one image and its planes in place.
 ///
-/// `image` is `[size, size, channels]`, standardised; `mask` is `[size, size]` of 0 and 1. Rotation and
-/// zoom resample the image bilinearly and the mask by the nearest pixel; flip and shift alone move
-/// pixels without changing them.
+/// `image` is `[size, size, channels]`, standardised; each of `planes` is `[size, size]`, a mask or a
+/// probability, and what comes in from outside is 0. Rotation and zoom resample the image bilinearly
+/// and the planes by the nearest pixel; flip and shift alone move pixels without changing them.
 pub fn augment(
     image: &mut [f32],
-    mask: &mut [f32],
+    planes: &mut [&mut [f32]],
     size: usize,
     channels: usize,
     config: &AugmentConfig,
@@ -45,24 +45,35 @@ pub fn augment(
     let change = Change::draw(config, size, &mut rng);
     let resample = config.scale > 0.0 || config.rotate > 0.0;
     let source = change.source(size);
-    if resample {
-        let moved =
-            move_pixels(image, size, channels, |x, y, c| bilinear(image, size, channels, source(x, y), c));
+    let moves = resample || change.flip || change.shift != (0, 0);
+    if moves {
+        let moved = match resample {
+            true => {
+                move_pixels(image, size, channels, |x, y, c| bilinear(image, size, channels, source(x, y), c))
+            }
+            false => {
+                move_pixels(image, size, channels, |x, y, c| nearest(image, size, channels, source(x, y), c))
+            }
+        };
         image.copy_from_slice(&moved);
-        let moved = move_pixels(mask, size, 1, |x, y, _| nearest(mask, size, 1, source(x, y), 0));
-        mask.copy_from_slice(&moved);
-    } else if change.flip || change.shift != (0, 0) {
-        let moved =
-            move_pixels(image, size, channels, |x, y, c| nearest(image, size, channels, source(x, y), c));
-        image.copy_from_slice(&moved);
-        let moved = move_pixels(mask, size, 1, |x, y, _| nearest(mask, size, 1, source(x, y), 0));
-        mask.copy_from_slice(&moved);
+        for plane in planes {
+            let moved = move_pixels(plane, size, 1, |x, y, _| nearest(plane, size, 1, source(x, y), 0));
+            plane.copy_from_slice(&moved);
+        }
     }
     change.colour(image);
     if config.noise > 0.0 {
         for value in image {
             *value += change.noise * normal(&mut rng);
         }
+    }
+}
+
+impl AugmentConfig {
+    /// Whether images are only flipped and shifted by whole pixels, so that what is known of an image's
+    /// pixels can be moved along with them without loss. Brightness and the like move nothing.
+    pub fn moves_whole_pixels(&self) -> bool {
+        self.scale == 0.0 && self.rotate == 0.0
     }
 }
 
@@ -182,7 +193,7 @@ mod tests {
     fn run(config: &AugmentConfig, step: u64) -> (Vec<f32>, Vec<f32>) {
         let mut image: Vec<f32> = (0..64).map(|i| (i as f32 - 31.5) / 18.0).collect();
         let mut mask: Vec<f32> = (0..64).map(|i| f32::from(u8::from(i % 8 < 3))).collect();
-        augment(&mut image, &mut mask, 8, 1, config, Key { seed: 1, step, place: 0 });
+        augment(&mut image, &mut [&mut mask], 8, 1, config, Key { seed: 1, step, place: 0 });
         (image, mask)
     }
 
@@ -237,7 +248,7 @@ mod tests {
             let mut image: Vec<f32> = (0..size * size).map(disc).collect();
             let mut mask = image.clone();
             let config = AugmentConfig { rotate: 30.0, scale: 0.3, shift: 0.1, flip: 0.5, ..OFF };
-            augment(&mut image, &mut mask, size, 1, &config, Key { seed: 2, step, place: 1 });
+            augment(&mut image, &mut [&mut mask], size, 1, &config, Key { seed: 2, step, place: 1 });
             assert!(mask.iter().all(|&v| v == 0.0 || v == 1.0));
             let differ = image.iter().zip(&mask).filter(|(a, b)| (**a > 0.5) != (**b > 0.5)).count();
             assert!(differ <= 12, "{differ} pixels differ in step {step}");

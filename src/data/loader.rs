@@ -14,45 +14,27 @@ use crate::config::schema::AugmentConfig;
 /// Batches that each worker may have ready before it waits.
 const AHEAD: usize = 2;
 
-/// Endless augmented batches in the order of their steps.
+/// Makes what a step needs.
+pub type Make<T> = dyn Fn(u64) -> Result<T, DataError> + Send + Sync;
+
+/// Endless batches in the order of their steps.
 ///
-/// What a batch holds depends on seed and step alone, not on the number of
+/// What a batch holds depends on its step alone, not on the number of
 /// workers. Dropping the loader stops its workers and waits for them.
-pub struct Loader {
-    queues: Vec<Receiver<Result<Batch, DataError>>>,
+pub struct Loader<T> {
+    queues: Vec<Receiver<Result<T, DataError>>>,
     workers: Vec<JoinHandle<()>>,
     /// The queue that has the next step.
     turn: usize,
     failed: bool,
 }
 
-impl Loader {
-    /// Starts `workers` threads (at least 1) that make the batches of `first_step` and on.
-    ///
-    /// `sampler` must be over the images of `cache`; without `augment` images come as they are.
+impl<T: Send + 'static> Loader<T> {
+    /// Starts `workers` threads (at least 1) that make what the steps from `first_step` on need.
     ///
     /// # Errors
-    /// A setting of `augment` is out of range, or a thread cannot be started.
-    pub fn new(
-        cache: Arc<Cache>,
-        sampler: Sampler,
-        augment: Option<AugmentConfig>,
-        seed: u64,
-        first_step: u64,
-        workers: usize,
-    ) -> Result<Self, DataError> {
-        if let Some(config) = &augment {
-            config.validate()?;
-        }
-        let make = move |step| Ok(make_batch(&cache, &sampler, augment.as_ref(), seed, step));
-        Loader::start(Arc::new(make), first_step, workers)
-    }
-
-    fn start(
-        make: Arc<dyn Fn(u64) -> Result<Batch, DataError> + Send + Sync>,
-        first_step: u64,
-        workers: usize,
-    ) -> Result<Self, DataError> {
+    /// A thread cannot be started.
+    pub fn start(make: Arc<Make<T>>, first_step: u64, workers: usize) -> Result<Self, DataError> {
         let count = workers.max(1);
         let mut loader = Loader { queues: Vec::new(), workers: Vec::new(), turn: 0, failed: false };
         for worker in 0..count {
@@ -71,11 +53,11 @@ impl Loader {
         Ok(loader)
     }
 
-    /// The batch of the next step; waits until it is ready.
+    /// What the next step needs; waits until it is ready.
     ///
     /// # Errors
     /// A worker failed or panicked. Every later call fails too.
-    pub fn next_batch(&mut self) -> Result<Batch, DataError> {
+    pub fn next_batch(&mut self) -> Result<T, DataError> {
         let stopped = || Err(DataError::bare(Problem::Worker { message: "it ended early".into() }));
         if self.failed {
             return stopped();
@@ -90,7 +72,7 @@ impl Loader {
     }
 }
 
-impl Drop for Loader {
+impl<T> Drop for Loader<T> {
     fn drop(&mut self) {
         // A worker that waits to send fails at once when its queue is gone.
         self.queues.clear();
@@ -102,12 +84,7 @@ impl Drop for Loader {
 }
 
 /// Makes batches until the consumer is gone or one fails.
-fn fill(
-    make: &dyn Fn(u64) -> Result<Batch, DataError>,
-    first: u64,
-    stride: usize,
-    sender: &SyncSender<Result<Batch, DataError>>,
-) {
+fn fill<T>(make: &Make<T>, first: u64, stride: usize, sender: &SyncSender<Result<T, DataError>>) {
     let mut step = first;
     loop {
         let result = guarded(|| make(step));
@@ -119,21 +96,20 @@ fn fill(
     }
 }
 
-fn make_batch(
+/// The augmented batch of a step, of the images of `cache` that `sampler` chooses.
+pub fn labelled_batch(
     cache: &Cache,
     sampler: &Sampler,
-    config: Option<&AugmentConfig>,
+    augmentation: &AugmentConfig,
     seed: u64,
     step: u64,
 ) -> Batch {
     let mut batch = cache.batch(step, &sampler.batch(step));
     let (size, channels) = (cache.size(), cache.channels());
-    if let Some(config) = config {
-        let images = batch.images.chunks_exact_mut(size * size * channels);
-        let masks = batch.masks.chunks_exact_mut(size * size);
-        for (place, (image, mask)) in images.zip(masks).enumerate() {
-            augment(image, mask, size, channels, config, Key { seed, step, place });
-        }
+    let images = batch.images.chunks_exact_mut(size * size * channels);
+    let masks = batch.masks.chunks_exact_mut(size * size);
+    for (place, (image, mask)) in images.zip(masks).enumerate() {
+        augment(image, &mut [mask], size, channels, augmentation, Key { seed, step, place });
     }
     batch
 }
@@ -145,16 +121,18 @@ mod tests {
     use crate::data::dataset::Dataset;
     use crate::data::testing::folder;
 
-    fn loader(workers: usize, first_step: u64) -> Loader {
+    fn loader(workers: usize, first_step: u64) -> Loader<Batch> {
         let dir = folder(9);
         let config = DataConfig { size: 8, ..Default::default() };
         let data = Dataset::open(dir.path(), &config).unwrap();
         let cache = Cache::of_items(data.items(), 1, &config).unwrap();
         let sampler = Sampler::new(&cache.positives(), 4, Some(0.5), 3).unwrap();
-        Loader::new(Arc::new(cache), sampler, Some(AugmentConfig::default()), 3, first_step, workers).unwrap()
+        let augmentation = AugmentConfig::default();
+        let make = move |step| Ok(labelled_batch(&cache, &sampler, &augmentation, 3, step));
+        Loader::start(Arc::new(make), first_step, workers).unwrap()
     }
 
-    fn take(mut loader: Loader, n: usize) -> Vec<Batch> {
+    fn take(mut loader: Loader<Batch>, n: usize) -> Vec<Batch> {
         (0..n).map(|_| loader.next_batch().unwrap()).collect()
     }
 

@@ -21,6 +21,7 @@ pub mod sampler;
 pub mod scoring;
 pub mod split;
 pub mod standardise;
+pub mod unlabelled;
 
 #[cfg(test)]
 mod testing;
@@ -34,3 +35,4 @@ pub use loader::Loader;
 pub use sampler::Sampler;
 pub use scoring::Scoring;
 pub use split::Part;
+pub use unlabelled::Unlabelled;

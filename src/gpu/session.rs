@@ -228,13 +228,23 @@ impl Session {
 
     /// Runs the program once. Returns before the device is done.
     pub fn run(&mut self) -> Result<(), GpuError> {
-        let mut start = 0;
-        while start < self.steps.len() {
+        self.submit(0, self.steps.len())
+    }
+
+    /// Runs the part of the program before pause `part` of its tape, from the pause before that; the
+    /// part after the last pause has the number of pauses. A run is all parts in order.
+    pub fn run_part(&mut self, part: usize) -> Result<(), GpuError> {
+        let pauses = &self.program.pauses;
+        let start = part.checked_sub(1).and_then(|before| pauses.get(before)).copied().unwrap_or(0);
+        let end = pauses.get(part).copied().unwrap_or(self.steps.len());
+        self.submit(start, end)
+    }
+
+    fn submit(&mut self, mut start: usize, stop: usize) -> Result<(), GpuError> {
+        while start < stop {
             let mut flops = 0;
             let mut end = start;
-            while end < self.steps.len()
-                && (end == start || flops + self.steps[end].flops <= FLOPS_PER_SUBMISSION)
-            {
+            while end < stop && (end == start || flops + self.steps[end].flops <= FLOPS_PER_SUBMISSION) {
                 flops += self.steps[end].flops;
                 end += 1;
             }

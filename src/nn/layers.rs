@@ -24,25 +24,33 @@ pub enum Mode {
 }
 
 /// Makes layers on one tape and keeps what they are made of.
-pub struct Layers {
+pub struct Layers<'a> {
     config: ModelConfig,
     mode: Mode,
     /// Before the names of running statistics: each branch has its own, because a task's images
     /// (turned, masked, shuffled) are of another distribution than those of the target.
     statistics: String,
+    /// Parameters that take no gradient.
+    frozen: &'a dyn Fn(&str) -> bool,
     known: BTreeMap<String, Value>,
     inits: Vec<(String, Shape, Init)>,
 }
 
-impl Layers {
-    pub fn new(config: &ModelConfig, mode: Mode) -> Layers {
+impl<'a> Layers<'a> {
+    pub fn new(config: &ModelConfig, mode: Mode) -> Layers<'a> {
         Layers {
             config: config.clone(),
             mode,
             statistics: String::new(),
+            frozen: &|_| false,
             known: BTreeMap::new(),
             inits: vec![],
         }
+    }
+
+    /// The same layers, of which the parameters whose names `frozen` holds for take no gradient.
+    pub fn freeze(self, frozen: &'a dyn Fn(&str) -> bool) -> Layers<'a> {
+        Layers { frozen, ..self }
     }
 
     pub fn config(&self) -> &ModelConfig {
@@ -120,7 +128,8 @@ impl Layers {
         shape: impl Into<Shape>,
         init: Init,
     ) -> Result<Value, TapeError> {
-        self.state(tape, name.to_owned(), shape.into(), init, self.mode == Mode::Train)
+        let trained = self.mode == Mode::Train && !(self.frozen)(name);
+        self.state(tape, name.to_owned(), shape.into(), init, trained)
     }
 
     fn statistic(&mut self, tape: &mut Tape, name: &str, len: usize, value: f32) -> Result<Value, TapeError> {

@@ -28,6 +28,7 @@ pub mod mse;
 pub mod mul;
 pub mod norm;
 mod optimizer;
+pub mod pack;
 mod pair_loss;
 pub mod registry;
 pub mod relu;
@@ -44,6 +45,7 @@ mod sum_rows;
 mod upsample;
 pub mod upsample_bilinear;
 pub mod upsample_nearest;
+pub mod weighted_sum;
 
 use std::fmt::Debug;
 

@@ -38,6 +38,7 @@ pub const ENTRIES: &[Entry] = &[
     super::mse::ENTRY,
     super::mul::ENTRY,
     super::norm::ENTRY,
+    super::pack::ENTRY,
     super::relu::ENTRY,
     super::running_update::ENTRY,
     super::scale::ENTRY,
@@ -50,6 +51,7 @@ pub const ENTRIES: &[Entry] = &[
     super::sum::ENTRY,
     super::upsample_bilinear::ENTRY,
     super::upsample_nearest::ENTRY,
+    super::weighted_sum::ENTRY,
 ];
 
 /// The entry of an op, or of the op whose part it is.

@@ -116,6 +116,8 @@ pub struct Program {
     pub inputs: Vec<Port>,
     pub states: Vec<Port>,
     pub outputs: Vec<Port>,
+    /// For each pause of the tape, the number of dispatches before it.
+    pub pauses: Vec<usize>,
 }
 
 /// `min_uniform_buffer_offset_alignment` of the portable contract.
@@ -271,7 +273,9 @@ fn assemble(tape: &Tape, live: &[bool], pending: Vec<PendingDispatch>, scratch: 
             Some(Port { name: name.clone(), buffer, shape: tape.shape(*value).clone() })
         })
         .collect();
-    Program { buffers, dispatches, params, inputs, states, outputs }
+    let pauses = tape.pauses().iter();
+    let pauses = pauses.map(|nodes| dispatches.partition_point(|d| d.node.index() < *nodes)).collect();
+    Program { buffers, dispatches, params, inputs, states, outputs, pauses }
 }
 
 impl Program {

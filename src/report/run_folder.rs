@@ -1,7 +1,7 @@
 //! The folder of a run: config, program and GPU, metrics.
 
 use super::metrics_log::MetricsLog;
-use super::{EpochRow, ReportError, StepRow, atomic};
+use super::{BranchRow, EpochRow, ReportError, StepRow, TaskRow, atomic};
 use crate::config::Config;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -51,8 +51,16 @@ impl RunFolder {
     /// # Errors
     /// The folder holds something already, is a file or cannot be written to.
     pub fn create(path: &Path) -> Result<RunFolder, ReportError> {
-        let unusable = |source| ReportError::Folder { path: path.into(), source };
         check_free(path)?;
+        RunFolder::create_among(path)
+    }
+
+    /// As [`RunFolder::create`], in a folder that may hold other files than a run's.
+    ///
+    /// # Errors
+    /// The folder holds metrics already, is a file or cannot be written to.
+    pub fn create_among(path: &Path) -> Result<RunFolder, ReportError> {
+        let unusable = |source| ReportError::Folder { path: path.into(), source };
         std::fs::create_dir_all(path).map_err(unusable)?;
         let log = MetricsLog::create(path).map_err(|error| match error {
             // That the first file cannot be made is a matter of the folder.
@@ -114,6 +122,22 @@ impl RunFolder {
     /// The file cannot be written, as when the disk is full.
     pub fn log_step(&mut self, row: &StepRow) -> Result<(), ReportError> {
         self.log.step(row)
+    }
+
+    /// Appends a branch of a step to the metrics.
+    ///
+    /// # Errors
+    /// The file cannot be written, as when the disk is full.
+    pub fn log_branch(&mut self, row: BranchRow) -> Result<(), ReportError> {
+        self.log.branch(row)
+    }
+
+    /// Appends a task's scores to the metrics.
+    ///
+    /// # Errors
+    /// The file cannot be written, as when the disk is full.
+    pub fn log_task(&mut self, row: TaskRow) -> Result<(), ReportError> {
+        self.log.task(row)
     }
 
     /// Appends an epoch to the metrics.

@@ -16,6 +16,13 @@ impl Gradients {
     }
 }
 
+impl FromIterator<(Value, Value)> for Gradients {
+    /// Pairs of a value and its gradient.
+    fn from_iter<I: IntoIterator<Item = (Value, Value)>>(pairs: I) -> Gradients {
+        Gradients(pairs.into_iter().collect())
+    }
+}
+
 impl Tape {
     /// Appends the gradient of `loss` (one number) with respect to every trainable state and
     /// everything between. Contributions to a value that is used more than once are added.

@@ -80,6 +80,8 @@ pub struct Tape {
     nodes: Vec<Node>,
     names: HashMap<String, Value>,
     outputs: Vec<(String, Value)>,
+    /// The first node after each pause.
+    pauses: Vec<usize>,
     scope: Vec<String>,
 }
 
@@ -165,6 +167,17 @@ impl Tape {
         &self.outputs
     }
 
+    /// Ends a part of the tape. A session can run the parts one by one, so that the host may look at
+    /// outputs of a part before it writes the inputs of the next.
+    pub fn pause(&mut self) {
+        self.pauses.push(self.nodes.len());
+    }
+
+    /// For each pause, the number of nodes before it.
+    pub fn pauses(&self) -> &[usize] {
+        &self.pauses
+    }
+
     /// Appends an op. Errors when its inputs' shapes do not fit.
     pub fn push(&mut self, op: impl Op + 'static, inputs: &[Value]) -> Result<Value, TapeError> {
         self.push_op(Arc::new(op), inputs)
@@ -196,6 +209,7 @@ impl Tape {
         tape.nodes.truncate(last.0 + 1);
         tape.names.retain(|_, v| *v <= last);
         tape.outputs.retain(|(_, v)| *v <= last);
+        tape.pauses.retain(|before| *before <= last.0);
         tape
     }
 

@@ -128,6 +128,11 @@ impl Checkpoint {
             .map_err(|e| CheckpointError::BadInfo { path: self.path.clone(), message: e.to_string() })
     }
 
+    /// Whether there is a tensor `name`.
+    pub fn contains(&self, name: &str) -> Result<bool, CheckpointError> {
+        Ok(self.parse()?.tensor(name).is_ok())
+    }
+
     /// The tensor `name` of this crate's `shape`, in this crate's layout.
     pub fn tensor(&self, name: &str, shape: &Shape) -> Result<Vec<f32>, CheckpointError> {
         let tensors = self.parse()?;

@@ -1,12 +1,16 @@
 //! Training: the step, the loop, the schedule, the scores, the checkpoints.
 
+pub mod branch;
 pub mod checkpoint;
+pub mod coupled;
 pub mod metrics;
 pub mod model;
 pub mod predictor;
 pub mod schedule;
 pub mod sheet;
+pub mod single;
 pub mod step;
+pub mod task_branch;
 pub mod threshold;
 pub mod trainer;
 pub mod validation;
@@ -36,7 +40,7 @@ pub enum TrainError {
         "the loss became {value} at step {step} (epoch {epoch}); training stopped, {kept}; use a smaller \
          train.learning_rate, or set train.clip_norm (1.0, say)"
     )]
-    LossNotFinite { step: usize, epoch: usize, value: f32, kept: String },
+    LossNotFinite { step: usize, epoch: usize, value: f64, kept: String },
     #[error(
         "{name} holds a value that is not finite after step {step}; training stopped, the files of the run are as \
          they were before; use a smaller train.learning_rate, or set train.clip_norm (1.0, say)"
@@ -52,6 +56,10 @@ pub enum TrainError {
          there is nothing to learn; see `wgseg data check`"
     )]
     NoForeground { images: usize, threshold: String },
+    #[error(
+        "{path}: what the coupling of the losses remembers is damaged: {message}; delete the folder and train anew"
+    )]
+    Coupling { path: PathBuf, message: String },
     #[error(
         "{path}: there is nothing to resume: expected a file written by an interrupted `wgseg train`; \
          without it, remove the folder and train anew"

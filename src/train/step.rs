@@ -1,18 +1,19 @@
 //! A training step as one tape: forward, loss, backward, clipping, update.
 
+use super::branch::segment;
+pub use super::branch::{IMAGES, MASKS};
+use super::coupled::coupled_gradients;
 use crate::config::schema::{Config, DiceOver, LossConfig, OptimizerKind, TrainConfig};
-use crate::nn::Mode;
 use crate::nn::unet::{Network, unet};
+use crate::nn::{Layers, Mode};
 use crate::ops::adam::Adam;
 use crate::ops::sgd::Sgd;
 use crate::ops::soft_dice::{Per, SoftDice};
-use crate::tape::{Gradients, Tape, TapeError, Value};
+use crate::tape::{Gradients, Shape, Tape, TapeError, Value};
 
-/// Names of a step's inputs and outputs.
-pub const IMAGES: &str = "images";
-pub const MASKS: &str = "masks";
-/// The optimiser's numbers of this step; see [`crate::ops::Hyper`].
+/// The optimiser's numbers of this step, an input; see [`crate::ops::Hyper`].
 pub const HYPER: &str = "hyper";
+/// Sum of the weighted losses, an output.
 pub const LOSS: &str = "loss";
 /// Global norm of the gradient, before clipping; only with `train.clip_norm`.
 pub const GRAD_NORM: &str = "grad_norm";
@@ -21,27 +22,104 @@ pub const PROBABILITIES: &str = "probabilities";
 /// A training step on a tape.
 pub struct TrainStep {
     pub tape: Tape,
-    pub network: Network,
+    /// Sum of the weighted losses; the weights of coupled branches are not known on the tape, and
+    /// this is their plain sum then.
     pub loss: Value,
+    /// What the update takes.
     pub gradients: Gradients,
+    /// States of the network and of the heads of its branches, with what they start with.
+    pub inits: Vec<(String, Shape, crate::nn::init::Init)>,
     /// States of the optimiser: they start as zeros.
-    pub moments: Vec<String>,
+    pub moments: Vec<(String, Shape)>,
 }
 
-/// Builds the step of `config` for batches of `batch` images of `size × size`.
+/// How the losses of a step are put together.
+#[derive(Clone, Copy, Debug)]
+pub enum Mix<'a> {
+    /// `Σ weight · loss`: one backward.
+    Sum(&'a [f64]),
+    /// A backward for each loss; the host weighs the gradients when it has seen how they lie to each
+    /// other. See [`super::coupled`].
+    Coupled,
+}
+
+/// Appends a branch to a tape and gives its loss; see [`super::branch::Branch::build`].
+pub type Build<'a> = &'a dyn Fn(&mut Layers, &mut Tape) -> Result<Value, TapeError>;
+
+/// Builds the step of `config` for batches of `batch` labelled images of `size × size`.
 ///
 /// Inputs: `images [batch, size, size, in_channels]`, `masks [batch, size, size, out_channels]`,
 /// `hyper`. Outputs: `loss [1]`, and `grad_norm [1]` where gradients are clipped.
 pub fn train_step(config: &Config, batch: usize, size: usize) -> Result<TrainStep, TapeError> {
+    let target = |layers: &mut Layers, tape: &mut Tape| {
+        let (logits, masks) = segment(layers, tape, batch, size)?;
+        segmentation_loss(tape, logits, masks, &config.loss)
+    };
+    step_of_branches(config, &[("", &target)], Mix::Sum(&[1.0]), &|_| false)
+}
+
+/// Builds a step of several branches, each with its name. Parameters for which `frozen` holds stay as
+/// they are.
+///
+/// Inputs: those of the branches and `hyper`. Outputs: of a sum `loss [1]`, and with several branches
+/// `loss.NAME [1]`; of coupled branches those of [`super::coupled`]; `grad_norm [1]` where gradients
+/// are clipped.
+pub fn step_of_branches(
+    config: &Config,
+    branches: &[(&str, Build)],
+    mix: Mix,
+    frozen: &dyn Fn(&str) -> bool,
+) -> Result<TrainStep, TapeError> {
     let mut tape = Tape::new();
-    let images = tape.input(IMAGES, [batch, size, size, config.model.in_channels])?;
-    let masks = tape.input(MASKS, [batch, size, size, config.model.out_channels])?;
-    let network = unet(&config.model, &mut tape, images, Mode::Train)?;
-    let loss = segmentation_loss(&mut tape, network.logits, masks, &config.loss)?;
-    tape.output(LOSS, loss);
-    let gradients = tape.backward(loss)?;
+    let mut layers = Layers::new(&config.model, Mode::Train).freeze(frozen);
+    let mut losses = vec![];
+    for (name, build) in branches {
+        let loss = match branches.len() {
+            1 => build(&mut layers, &mut tape)?,
+            _ => tape.scoped(name, |tape| build(&mut layers, tape))?,
+        };
+        losses.push((*name, loss));
+    }
+    let inits = layers.into_inits();
+    let weights = match mix {
+        Mix::Sum(weights) => weights.to_vec(),
+        Mix::Coupled => vec![1.0; losses.len()],
+    };
+    let loss = weighted_loss(&mut tape, losses.iter().map(|(_, loss)| *loss).zip(weights))?;
+    let gradients = match mix {
+        Mix::Sum(_) => {
+            tape.output(LOSS, loss);
+            if losses.len() > 1 {
+                losses.iter().for_each(|(name, loss)| tape.output(&loss_of(name), *loss));
+            }
+            tape.backward(loss)?
+        }
+        Mix::Coupled => coupled_gradients(&mut tape, &losses)?,
+    };
     let moments = update(&mut tape, &gradients, &config.train)?;
-    Ok(TrainStep { tape, network, loss, gradients, moments })
+    Ok(TrainStep { tape, loss, gradients, inits, moments })
+}
+
+/// Name of the output that holds a branch's loss.
+pub fn loss_of(branch: &str) -> String {
+    format!("{LOSS}.{branch}")
+}
+
+/// `Σ weight · term` over the terms whose weight is not 0.
+fn weighted_loss(tape: &mut Tape, terms: impl IntoIterator<Item = (Value, f64)>) -> Result<Value, TapeError> {
+    let mut total = None;
+    for (term, weight) in terms.into_iter().filter(|(_, weight)| *weight != 0.0) {
+        let term = if weight == 1.0 { term } else { tape.scale(term, weight as f32)? };
+        total = Some(match total {
+            None => term,
+            Some(sum) => tape.add(sum, term)?,
+        });
+    }
+    match total {
+        Some(total) => Ok(total),
+        // The config's check refuses this; a loss of 0 has no gradient and says so.
+        None => tape.fill([1], 0.0),
+    }
 }
 
 /// `bce · BCE + dice · soft Dice`, a term of weight 0 left out.
@@ -64,23 +142,15 @@ pub fn segmentation_loss(
         let dice = tape.soft_dice(logits, masks, SoftDice { smooth: config.dice_smooth as f32, per })?;
         terms.push((dice, config.dice));
     }
-    let mut total = None;
-    for (term, weight) in terms {
-        let term = if weight == 1.0 { term } else { tape.scale(term, weight as f32)? };
-        total = Some(match total {
-            None => term,
-            Some(sum) => tape.add(sum, term)?,
-        });
-    }
-    match total {
-        Some(total) => Ok(total),
-        // The config's check refuses this; a loss of 0 has no gradient and says so.
-        None => tape.fill([1], 0.0),
-    }
+    weighted_loss(tape, terms)
 }
 
-/// Appends the optimiser's update of every parameter that has a gradient.
-fn update(tape: &mut Tape, gradients: &Gradients, config: &TrainConfig) -> Result<Vec<String>, TapeError> {
+/// Appends the optimiser's update of every parameter that has a gradient. Gives its moments.
+fn update(
+    tape: &mut Tape,
+    gradients: &Gradients,
+    config: &TrainConfig,
+) -> Result<Vec<(String, Shape)>, TapeError> {
     let hyper = tape.input(HYPER, [crate::ops::Hyper::LEN])?;
     let trained: Vec<(String, Value, Value)> = tape
         .parameters()
@@ -100,7 +170,7 @@ fn update(tape: &mut Tape, gradients: &Gradients, config: &TrainConfig) -> Resul
         let mut moment = |tape: &mut Tape, kind: &str| {
             let name = format!("{name}.{kind}");
             let value = tape.state(&name, shape.clone())?;
-            moments.push(name);
+            moments.push((name, shape.clone()));
             Ok::<Value, TapeError>(value)
         };
         match config.optimizer {

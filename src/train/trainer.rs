@@ -1,7 +1,7 @@
 //! The training loop.
 
 use std::collections::VecDeque;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -9,41 +9,80 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::TrainError;
+use super::branch::{Branch, Feed, TARGET};
 use super::checkpoint::{self, Checkpoint, CheckpointInfo, Tensors};
+use super::coupled::{OBSERVED, WEIGHTS, read_observed};
 use super::predictor::{Predictor, load_weights};
 use super::schedule::learning_rate;
-use super::sheet::write_sheet;
-use super::step::{HYPER, IMAGES, LOSS, MASKS, TrainStep, train_step};
+use super::step::{Build, HYPER, LOSS, Mix, TrainStep, loss_of, step_of_branches};
+use super::task_branch::Probe;
 use super::threshold::Threshold;
 use super::validation::{Validation, validate};
+use super::watch::Watch;
 use crate::config::Config;
-use crate::data::{Batch, Cache, Dataset, Loader, Part, Sampler};
+use crate::data::{Cache, Loader};
 use crate::gpu::{Gpu, Session, States};
+use crate::method::coupling::{Coupling, Observed};
+use crate::nn::init::Init;
 use crate::ops::Hyper;
-use crate::program::compile;
-use crate::report::console::tell;
-use crate::report::{self, EpochRow, Progress, RunFolder, RunInfo, StepRow};
+use crate::program::{Program, compile};
+use crate::report::{BranchRow, EpochRow, RunFolder, RunInfo, StepRow};
 use crate::tape::Shape;
 
 /// Names of the files of a run folder that hold weights.
 pub const BEST: &str = "best.safetensors";
 pub const LAST: &str = "last.safetensors";
-/// Weights, moments and progress: what `--resume` goes on from.
+/// Weights, moments and progress: what a resumed run goes on from.
 pub const STATE: &str = "training_state.safetensors";
 
 /// Longest time between two savings of the training state, so that a run that is killed loses
 /// no more than this.
 const SAVE_EVERY: Duration = Duration::from_secs(60);
 
-/// What to train, on what, into where.
-pub struct TrainOptions<'a> {
+/// What a training is made of.
+pub struct Setup<'a> {
     pub config: &'a Config,
-    pub data: &'a Path,
+    pub branches: Vec<Arc<dyn Branch>>,
+    pub mixing: Mixing,
+    /// Images to validate the segmentation on; none where tasks are trained alone.
+    pub val: Option<Arc<Cache>>,
+    /// Makes what measures the tasks, of states that the training shares with it.
+    pub probes: MakeProbes<'a>,
+    pub start: Start,
+    /// Fills in what a model must answer, before each step.
+    pub teach: Option<Teach>,
+    pub steps_per_epoch: usize,
     pub out: &'a Path,
     /// Go on with the run in `out`.
     pub resume: bool,
     /// Set from outside to stop after the current step.
     pub stop: &'a AtomicBool,
+    pub watch: &'a mut dyn Watch,
+}
+
+/// Makes the probes of a training.
+pub type MakeProbes<'a> = &'a dyn Fn(&Arc<Gpu>, &mut States) -> Result<Vec<Probe>, TrainError>;
+
+/// Fills in inputs of a step that models answer.
+pub type Teach = Box<dyn FnMut(u64, &mut Feed) -> Result<(), TrainError>>;
+
+/// How the branches' losses are put together.
+pub enum Mixing {
+    /// `Σ weight · loss`.
+    Sum(Vec<f64>),
+    /// By the gradients or losses of each step.
+    Coupled(Box<dyn Coupling>),
+}
+
+/// What the weights start as.
+pub enum Start {
+    Scratch,
+    /// All that a checkpoint has of the network's parameters; the rest from scratch. The parameters
+    /// taken from it stay as they are for the first `frozen_steps`.
+    From {
+        checkpoint: PathBuf,
+        frozen_steps: usize,
+    },
 }
 
 /// How a training ended.
@@ -56,6 +95,8 @@ pub struct TrainSummary {
     /// Mean Dice on the validation images after the best epoch.
     pub best_dice: f64,
     pub threshold: Threshold,
+    /// Numbers that are trained.
+    pub parameters: usize,
 }
 
 /// How far a run is; saved with the training state.
@@ -72,185 +113,170 @@ struct Progressed {
     threshold: Threshold,
     /// Stopped early: nothing is left to do.
     finished: bool,
+    /// What a coupling remembers.
+    #[serde(default)]
+    coupling: serde_json::Value,
 }
 
-/// Trains by `options`. The run folder is made only when the data is read and the program fits.
-pub fn train(gpu: &Arc<Gpu>, options: &TrainOptions) -> Result<TrainSummary, TrainError> {
-    let mut trainer = Trainer::new(gpu, options)?;
-    trainer.run(options.stop)
-}
-
-struct Trainer {
+/// A training under way.
+pub struct Trainer<'a> {
     gpu: Arc<Gpu>,
-    config: Config,
+    setup: Setup<'a>,
     folder: RunFolder,
-    train_images: Arc<Cache>,
-    val_images: Cache,
-    sampler: Sampler,
     session: Session,
-    predictor: Predictor,
+    /// Replaces `session` for the first steps: the same with parameters that stay as they are.
+    frozen: Option<(usize, Session)>,
+    predictor: Option<Predictor>,
+    probes: Vec<Probe>,
     states: States,
-    /// The network's states; the optimiser's moments.
+    /// The segmentation network's states, else those of all branches: what a checkpoint holds.
     weights: Vec<(String, Shape)>,
-    moments: Vec<(String, Shape)>,
-    steps_per_epoch: usize,
+    /// What else is saved to resume: heads and statistics of tasks, the optimiser's moments.
+    others: Vec<(String, Shape)>,
+    parameters: usize,
     progressed: Progressed,
     /// Steps whose loss has not been read yet, with their learning rate.
     unread: VecDeque<(usize, f64)>,
 }
 
-impl Trainer {
-    fn new(gpu: &Arc<Gpu>, options: &TrainOptions) -> Result<Trainer, TrainError> {
-        let config = options.config.clone();
-        let saved = if options.resume { Some(open_saved(options.out, &config)?) } else { None };
-        if saved.is_none() {
-            if options.out.join(STATE).is_file() {
-                return Err(TrainError::RunExists { path: options.out.to_owned() });
-            }
-            report::check_free(options.out)?;
-        }
-
-        // A resumed run keeps its split, whatever has come into the folder since.
-        let mut data = config.data.clone();
-        if saved.is_some() {
-            data.split_file = Some(options.out.join("split.csv"));
-        }
-        let dataset = Dataset::open(options.data, &data)?;
-        let labelled = match config.train.labelled {
-            Some(count) => dataset.labelled(count, config.data.seed)?,
-            None => dataset.part(Part::Train),
+impl<'a> Trainer<'a> {
+    /// Compiles the step, and makes or opens the run folder. The folder is made only when the program
+    /// fits.
+    pub fn new(gpu: &Arc<Gpu>, setup: Setup<'a>) -> Result<Trainer<'a>, TrainError> {
+        let config = setup.config;
+        let saved = if setup.resume { Some(open_saved(setup.out, config)?) } else { None };
+        let given = match &setup.start {
+            Start::Scratch => None,
+            Start::From { checkpoint, frozen_steps } => Some((Checkpoint::open(checkpoint)?, *frozen_steps)),
         };
-        let cache = |indices: &[usize]| {
-            let items = indices.iter().map(|i| &dataset.items()[*i]);
-            Cache::of_items(items, config.model.in_channels, &config.data)
-        };
-        let train_images = Arc::new(cache(&labelled)?);
-        let val_images = cache(&dataset.part(Part::Val))?;
-        if !train_images.positives().contains(&true) {
-            return Err(TrainError::NoForeground {
-                images: train_images.len(),
-                threshold: config.data.mask_threshold.map_or("unset".to_owned(), |t| t.to_string()),
-            });
-        }
-        let batch = config.train.batch_size;
-        let sampler = Sampler::new(
-            &train_images.positives(),
-            batch,
-            config.train.positive_fraction,
-            config.train.seed,
-        )?;
-        let steps_per_epoch =
-            config.train.steps_per_epoch.unwrap_or_else(|| train_images.len().div_ceil(batch)).max(1);
 
-        let TrainStep { tape, network, moments, .. } = train_step(&config, batch, config.data.size)?;
+        let step = build_step(&setup, &|_| false)?;
+        let TrainStep { tape, inits, moments, .. } = step;
         let program = compile(&tape, gpu.caps())?;
-        tell(&format!(
-            "{} labelled and {} validation images, {} steps of {batch}; a step takes {:.1} GFLOP and {:.1} MiB",
-            train_images.len(),
-            val_images.len(),
-            config.train.epochs * steps_per_epoch,
-            program.flops() as f64 / 1e9,
-            program.peak_bytes() as f64 / f64::from(1 << 20),
-        ));
+        let parameters = tape.parameters().iter().map(|(_, v)| tape.shape(*v).len()).sum();
         let mut states = States::new();
         let session = Session::new(gpu, program, &mut states)?;
-        let mut predictor = Predictor::new(gpu, &config, config.data.size);
-        predictor.prepare(batch.min(val_images.len()), &mut states)?;
-        let weights = network.inits.iter().map(|(n, s, _)| (n.clone(), s.clone())).collect();
-        let moments = moments
-            .into_iter()
-            .filter_map(|name| tape.named(&name).map(|v| (name, tape.shape(v).clone())))
-            .collect::<Vec<_>>();
+        let frozen = match &given {
+            Some((checkpoint, steps)) if *steps > 0 => {
+                let frozen = |name: &str| checkpoint.contains(name).unwrap_or(false);
+                let step = build_step(&setup, &frozen)?;
+                Some((*steps, Session::new(gpu, compile(&step.tape, gpu.caps())?, &mut states)?))
+            }
+            _ => None,
+        };
+        let predictor = match &setup.val {
+            None => None,
+            Some(val) => {
+                let mut predictor = Predictor::new(gpu, config, config.data.size);
+                predictor.prepare(config.train.batch_size.min(val.len()), &mut states)?;
+                Some(predictor)
+            }
+        };
+        let probes = (setup.probes)(gpu, &mut states)?;
+
+        let in_checkpoint = |name: &str| predictor.is_none() || is_networks(name, &setup);
+        let (weights, mut others): (Vec<_>, Vec<_>) =
+            inits.iter().map(|(n, s, _)| (n.clone(), s.clone())).partition(|(name, _)| in_checkpoint(name));
+        others.extend(moments);
 
         let adapter = gpu.description();
         let info = RunInfo::new(&adapter.name, &adapter.backend, &adapter.driver);
         let (folder, progressed) = match saved {
             None => {
-                for (name, shape, init) in &network.inits {
-                    states.write(gpu, name, &init.numbers(shape.len(), config.train.seed, name))?;
-                }
-                let folder = RunFolder::create(options.out)?;
-                folder.write_config(&config)?;
+                initialise(gpu, &states, &inits, config.train.seed, given.as_ref().map(|(c, _)| c))?;
+                let folder = RunFolder::create_among(setup.out)?;
+                folder.write_config(config)?;
                 folder.write_info(&info)?;
-                dataset.write_split(&folder.file("split.csv"))?;
                 (folder, Progressed::default())
             }
             Some((checkpoint, progressed)) => {
-                load_weights(gpu, &states, &config, &checkpoint)?;
-                for (name, shape) in &moments {
+                for (name, shape) in weights.iter().chain(&others) {
                     states.write(gpu, name, &checkpoint.tensor(name, shape)?)?;
                 }
-                if RunInfo::read(options.out).is_some_and(|started| started != info) {
-                    tell(
+                if RunInfo::read(setup.out).is_some_and(|started| started != info) {
+                    setup.watch.note(
                         "the run was started by another adapter, driver or version: it goes on, but not to the same bits",
                     );
                 }
-                (RunFolder::resume(options.out, progressed.step)?, progressed)
+                (RunFolder::resume(setup.out, progressed.step)?, progressed)
             }
         };
-        let trainer = Trainer {
+        let mut trainer = Trainer {
             gpu: Arc::clone(gpu),
-            config,
+            setup,
             folder,
-            train_images,
-            val_images,
-            sampler,
             session,
+            frozen,
             predictor,
+            probes,
             states,
             weights,
-            moments,
-            steps_per_epoch,
+            others,
+            parameters,
             progressed,
             unread: VecDeque::new(),
         };
-        if !options.resume {
-            // From here on a run that is killed can be resumed.
-            trainer.save_state()?;
+        if let Mixing::Coupled(coupling) = &mut trainer.setup.mixing
+            && trainer.setup.resume
+        {
+            coupling
+                .restore(&trainer.progressed.coupling)
+                .map_err(|message| TrainError::Coupling { path: trainer.setup.out.join(STATE), message })?;
         }
         Ok(trainer)
     }
 
-    fn total_steps(&self) -> usize {
-        self.config.train.epochs * self.steps_per_epoch
+    /// The program of a step.
+    pub fn program(&self) -> &Program {
+        self.session.program()
     }
 
-    fn run(&mut self, stop: &AtomicBool) -> Result<TrainSummary, TrainError> {
-        let mut progress = Progress::new(self.config.train.epochs, self.total_steps(), self.progressed.step);
-        let mut loader = Loader::new(
-            Arc::clone(&self.train_images),
-            self.sampler.clone(),
-            Some(self.config.augment.clone()),
-            self.config.train.seed,
-            self.progressed.step as u64,
-            self.config.data.workers,
-        )?;
+    pub fn total_steps(&self) -> usize {
+        self.setup.config.train.epochs * self.setup.steps_per_epoch
+    }
+
+    /// Trains to the end, or until it is stopped from outside.
+    pub fn run(&mut self) -> Result<TrainSummary, TrainError> {
+        if !self.setup.resume {
+            // From here on a run that is killed can be resumed.
+            self.save_state()?;
+        }
+        let total = self.total_steps();
+        self.setup.watch.start(self.setup.config.train.epochs, total, self.progressed.step);
+        let branches = self.setup.branches.clone();
+        let feed = move |step| {
+            let mut feed = vec![];
+            for branch in &branches {
+                feed.extend(branch.feed(step)?);
+            }
+            Ok(feed)
+        };
+        let first = self.progressed.step as u64;
+        let mut loader = Loader::start(Arc::new(feed), first, self.setup.config.data.workers)?;
         let mut last_save = Instant::now();
         let mut epoch_start = Instant::now();
         let mut epoch_first_step = self.progressed.step;
-        while self.progressed.step < self.total_steps() && !self.progressed.finished {
-            self.step(&loader.next_batch()?, &mut progress)?;
-            if self.progressed.step.is_multiple_of(self.steps_per_epoch) {
-                self.drain(&mut progress)?;
-                self.finish_epoch(epoch_start, epoch_first_step, &mut progress)?;
+        while self.progressed.step < total && !self.progressed.finished {
+            self.step(loader.next_batch()?)?;
+            if self.progressed.step.is_multiple_of(self.setup.steps_per_epoch) {
+                self.drain()?;
+                self.finish_epoch(epoch_start, epoch_first_step)?;
                 epoch_start = Instant::now();
                 epoch_first_step = self.progressed.step;
                 last_save = Instant::now();
             } else if last_save.elapsed() > SAVE_EVERY {
-                self.drain(&mut progress)?;
+                self.drain()?;
                 self.save_state()?;
                 last_save = Instant::now();
             }
-            if stop.load(Ordering::Relaxed) && self.progressed.step < self.total_steps() {
-                self.drain(&mut progress)?;
+            if self.setup.stop.load(Ordering::Relaxed) && self.progressed.step < total {
+                self.drain()?;
                 self.save_state()?;
-                progress.finish();
+                self.setup.watch.finish();
                 return Ok(self.summary(true));
             }
         }
-        progress.finish();
-        drop(loader);
-        self.write_report()?;
+        self.setup.watch.finish();
         Ok(self.summary(false))
     }
 
@@ -261,110 +287,172 @@ impl Trainer {
             best_epoch: self.progressed.best_epoch,
             best_dice: self.progressed.best_dice,
             threshold: self.progressed.threshold,
+            parameters: self.parameters,
         }
     }
 
-    fn step(&mut self, batch: &Batch, progress: &mut Progress) -> Result<(), TrainError> {
+    fn step(&mut self, mut feed: Feed) -> Result<(), TrainError> {
         let step = self.progressed.step;
-        let rate = learning_rate(&self.config.train, step, self.total_steps());
-        self.session.write(IMAGES, &batch.images)?;
-        self.session.write(MASKS, &batch.masks)?;
-        self.session.write(HYPER, &Hyper::adam_defaults(rate, step + 1).to_array())?;
-        self.unread.push_back((step + 1, rate));
-        let read = self.session.run_step()?;
-        self.progressed.step += 1;
-        self.note(read, progress)
+        let rate = learning_rate(&self.setup.config.train, step, self.total_steps());
+        if let Some(teach) = &mut self.setup.teach {
+            teach(step as u64, &mut feed)?;
+        }
+        if self.frozen.as_ref().is_some_and(|(steps, _)| step >= *steps) {
+            self.drain()?;
+            self.frozen = None;
+        }
+        let session = self.frozen.as_mut().map_or(&mut self.session, |(_, session)| session);
+        for (name, data) in &feed {
+            session.write(name, data)?;
+        }
+        session.write(HYPER, &Hyper::adam_defaults(rate, step + 1).to_array())?;
+        match &mut self.setup.mixing {
+            Mixing::Sum(_) => {
+                self.unread.push_back((step + 1, rate));
+                let read = session.run_step()?;
+                self.progressed.step += 1;
+                self.note(read)
+            }
+            Mixing::Coupled(coupling) => {
+                session.run_part(0)?;
+                let branches = self.setup.branches.len();
+                let (losses, gram) = read_observed(&session.read(OBSERVED)?, branches);
+                let weights = coupling.weights(&Observed { step, losses: &losses, gram: &gram });
+                let all: Vec<f32> = weights.shared.iter().chain(&weights.own).map(|w| *w as f32).collect();
+                session.write(WEIGHTS, &all)?;
+                session.run_part(1)?;
+                self.progressed.step += 1;
+                self.progressed.coupling = coupling.save();
+                let loss = losses.iter().zip(&weights.own).map(|(loss, weight)| loss * weight).sum();
+                self.note_loss(step + 1, loss, rate)?;
+                for (k, branch) in self.setup.branches.iter().enumerate() {
+                    let cosine = gram[0][k] / (gram[0][0] * gram[k][k]).sqrt();
+                    self.folder.log_branch(BranchRow {
+                        step: step + 1,
+                        branch: branch.name().to_owned(),
+                        loss: losses[k],
+                        weight: weights.shared[k],
+                        cosine: (k > 0 && cosine.is_finite()).then_some(cosine),
+                    })?;
+                }
+                Ok(())
+            }
+        }
     }
 
     /// Waits for the losses still under way.
-    fn drain(&mut self, progress: &mut Progress) -> Result<(), TrainError> {
-        let read = self.session.finish_steps()?;
-        self.note(read, progress)
+    fn drain(&mut self) -> Result<(), TrainError> {
+        let session = self.frozen.as_mut().map_or(&mut self.session, |(_, session)| session);
+        let read = session.finish_steps()?;
+        self.note(read)
     }
 
     /// Logs the losses that were read, oldest first.
-    fn note(&mut self, read: Vec<Vec<f32>>, progress: &mut Progress) -> Result<(), TrainError> {
-        let at = self.session.scalar_names().iter().position(|n| *n == LOSS).unwrap_or(0);
+    fn note(&mut self, read: Vec<Vec<f32>>) -> Result<(), TrainError> {
+        let names: Vec<String> = self.session.scalar_names().into_iter().map(str::to_owned).collect();
+        let at = |name: &str| names.iter().position(|n| n == name);
         for values in read {
-            let Some((step, learning_rate)) = self.unread.pop_front() else { continue };
-            let epoch = (step - 1) / self.steps_per_epoch + 1;
-            let value = values.get(at).copied().unwrap_or(f32::NAN);
-            if !value.is_finite() {
-                let kept = match self.progressed.epoch {
-                    0 => "before the first checkpoint".to_owned(),
-                    done => format!("{LAST} and {BEST} hold epoch {done} and {}", self.progressed.best_epoch),
-                };
-                return Err(TrainError::LossNotFinite { step, epoch, value, kept });
+            let Some((step, rate)) = self.unread.pop_front() else { continue };
+            let value = |name: &str| at(name).and_then(|i| values.get(i)).map(|v| f64::from(*v));
+            self.note_loss(step, value(LOSS).unwrap_or(f64::NAN), rate)?;
+            let Mixing::Sum(weights) = &self.setup.mixing else { continue };
+            for (branch, weight) in self.setup.branches.iter().zip(weights) {
+                let Some(loss) = value(&loss_of(branch.name())) else { continue };
+                let (branch, weight) = (branch.name().to_owned(), *weight);
+                self.folder.log_branch(BranchRow { step, branch, loss, weight, cosine: None })?;
             }
-            let loss = f64::from(value);
-            self.progressed.epoch_loss += loss;
-            self.folder.log_step(&StepRow { epoch, step, loss, learning_rate })?;
-            progress.step(epoch, step, loss, self.config.train.batch_size);
         }
         Ok(())
     }
 
-    /// Validates, logs the epoch, saves checkpoints and decides on an early stop.
-    fn finish_epoch(
-        &mut self,
-        start: Instant,
-        first_step: usize,
-        progress: &mut Progress,
-    ) -> Result<(), TrainError> {
-        let batch = self.config.train.batch_size;
-        let Validation { loss: val_loss, best } = validate(
-            &mut self.predictor,
-            &mut self.states,
-            &self.val_images,
-            batch.min(self.val_images.len()),
-            &self.config.loss,
-        )?;
-        let done = &mut self.progressed;
-        done.epoch = done.step / self.steps_per_epoch;
-        let (epoch, step) = (done.epoch, done.step);
-        let train_loss = done.epoch_loss / self.steps_per_epoch as f64;
-        done.epoch_loss = 0.0;
-        let is_best = epoch == 1 || best.dice > done.best_dice;
-        if is_best {
-            (done.best_epoch, done.best_dice, done.threshold) = (epoch, best.dice, best.threshold);
+    fn note_loss(&mut self, step: usize, loss: f64, learning_rate: f64) -> Result<(), TrainError> {
+        let epoch = (step - 1) / self.setup.steps_per_epoch + 1;
+        if !loss.is_finite() {
+            let kept = match self.progressed.epoch {
+                0 => "before the first checkpoint".to_owned(),
+                done => format!("{LAST} and {BEST} hold epoch {done} and {}", self.progressed.best_epoch),
+            };
+            return Err(TrainError::LossNotFinite { step, epoch, value: loss, kept });
         }
-        let patience = self.config.train.early_stop;
+        self.progressed.epoch_loss += loss;
+        self.folder.log_step(&StepRow { epoch, step, loss, learning_rate })?;
+        let images = self.setup.branches.iter().map(|branch| branch.images()).sum();
+        self.setup.watch.step(epoch, step, loss, images);
+        Ok(())
+    }
+
+    /// Validates, measures the tasks, logs the epoch, saves checkpoints and decides on an early stop.
+    fn finish_epoch(&mut self, start: Instant, first_step: usize) -> Result<(), TrainError> {
+        let config = self.setup.config;
+        let validation = match (&mut self.predictor, &self.setup.val) {
+            (Some(predictor), Some(val)) => {
+                let batch = config.train.batch_size.min(val.len());
+                Some(validate(predictor, &mut self.states, val, batch, &config.loss)?)
+            }
+            _ => None,
+        };
+        let done = &mut self.progressed;
+        done.epoch = done.step / self.setup.steps_per_epoch;
+        let (epoch, step) = (done.epoch, done.step);
+        let mut tasks = vec![];
+        for probe in &mut self.probes {
+            tasks.push(probe.measure(epoch, step)?);
+        }
+        let train_loss = done.epoch_loss / self.setup.steps_per_epoch as f64;
+        done.epoch_loss = 0.0;
+        // Without validation the last epoch counts.
+        let is_best = validation.as_ref().is_none_or(|v| epoch == 1 || v.best.dice > done.best_dice);
+        if is_best {
+            done.best_epoch = epoch;
+            if let Some(Validation { best, .. }) = &validation {
+                (done.best_dice, done.threshold) = (best.dice, best.threshold);
+            }
+        }
+        let patience = config.train.early_stop;
         done.finished = patience > 0 && epoch - done.best_epoch >= patience;
+        let seconds = start.elapsed().as_secs_f64();
         let stopped_early = done.finished && step < self.total_steps();
 
-        let info = CheckpointInfo {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            model: self.config.model.clone(),
-            size: self.config.data.size,
-            threshold: best.threshold,
-            epoch,
-            step,
-            val_dice: best.dice,
-        };
-        let weights = self.read_states(&self.weights)?;
-        if is_best {
-            checkpoint::save(&self.folder.file(BEST), &weights, &info)?;
+        if let Some(Validation { best, .. }) = &validation {
+            let info = CheckpointInfo {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                model: config.model.clone(),
+                size: config.data.size,
+                threshold: best.threshold,
+                epoch,
+                step,
+                val_dice: best.dice,
+            };
+            let weights = self.read_states(&self.weights)?;
+            if is_best {
+                checkpoint::save(&self.folder.file(BEST), &weights, &info)?;
+            }
+            checkpoint::save(&self.folder.file(LAST), &weights, &info)?;
         }
-        checkpoint::save(&self.folder.file(LAST), &weights, &info)?;
-        let seconds = start.elapsed().as_secs_f64();
+        let images: usize = self.setup.branches.iter().map(|branch| branch.images()).sum();
+        let best = validation.as_ref().map(|v| &v.best);
         let row = EpochRow {
             epoch,
             step,
             train_loss,
-            val_loss: Some(val_loss),
-            val_dice: Some(best.dice),
-            val_dice_positives_only: best.dice_positives_only,
-            val_iou: Some(best.iou),
-            threshold: Some(best.threshold),
-            learning_rate: learning_rate(&self.config.train, step - 1, self.total_steps()),
+            val_loss: validation.as_ref().map(|v| v.loss),
+            val_dice: best.map(|b| b.dice),
+            val_dice_positives_only: best.and_then(|b| b.dice_positives_only),
+            val_iou: best.map(|b| b.iou),
+            threshold: best.map(|b| b.threshold),
+            learning_rate: learning_rate(&config.train, step - 1, self.total_steps()),
             seconds,
-            images_per_s: ((step - first_step) * batch) as f64 / seconds,
+            images_per_s: ((step - first_step) * images) as f64 / seconds,
         };
+        for task in tasks {
+            self.folder.log_task(task)?;
+        }
         self.folder.log_epoch(&row)?;
-        progress.epoch(&row);
+        self.setup.watch.epoch(&row);
         self.save_state()?;
         if stopped_early {
-            progress.note(&format!("no better validation Dice for {patience} epochs: stopping early"));
+            let line = format!("no better validation Dice for {patience} epochs: stopping early");
+            self.setup.watch.note(&line);
         }
         Ok(())
     }
@@ -387,32 +475,71 @@ impl Trainer {
         // After a loss of power the metrics must reach at least as far as the state.
         self.folder.sync()?;
         let mut tensors: Tensors = self.read_states(&self.weights)?;
-        let mut moments: Tensors = self.read_states(&self.moments)?;
-        tensors.append(&mut moments);
+        tensors.append(&mut self.read_states(&self.others)?);
         Ok(checkpoint::save(&self.folder.file(STATE), &tensors, &self.progressed)?)
     }
 
-    /// Curves, and overlays of the best checkpoint on the validation images.
-    fn write_report(&mut self) -> Result<(), TrainError> {
-        let pictures = self.folder.file("report");
-        report::make_folder(&pictures)?;
-        let history = report::History::read(&self.folder.file(report::JSONL))?;
-        report::write_curves(&pictures.join("curves.png"), &history)?;
-        let best = Checkpoint::open(&self.folder.file(BEST))?;
-        load_weights(&self.gpu, &self.states, &self.config, &best)?;
-        write_sheet(
-            &mut self.predictor,
-            &mut self.states,
-            &self.val_images,
-            self.config.train.batch_size,
-            self.progressed.threshold,
-            &pictures.join("validation.png"),
-        )
+    /// Loads a checkpoint of the run for prediction.
+    pub fn load(&mut self, checkpoint: &Path) -> Result<(&mut Predictor, &mut States), TrainError> {
+        let checkpoint = Checkpoint::open(checkpoint)?;
+        load_weights(&self.gpu, &self.states, self.setup.config, &checkpoint)?;
+        let (gpu, config) = (&self.gpu, self.setup.config);
+        let predictor = self.predictor.get_or_insert_with(|| Predictor::new(gpu, config, config.data.size));
+        Ok((predictor, &mut self.states))
     }
+}
+
+/// The step of all branches.
+fn build_step(setup: &Setup, frozen: &dyn Fn(&str) -> bool) -> Result<TrainStep, TrainError> {
+    let builds: Vec<_> = setup
+        .branches
+        .iter()
+        .map(|branch| {
+            move |layers: &mut crate::nn::Layers, tape: &mut crate::tape::Tape| branch.build(layers, tape)
+        })
+        .collect();
+    let branches: Vec<(&str, Build)> =
+        setup.branches.iter().zip(&builds).map(|(branch, build)| (branch.name(), build as Build)).collect();
+    let mix = match &setup.mixing {
+        Mixing::Sum(weights) => Mix::Sum(weights),
+        Mixing::Coupled(_) => Mix::Coupled,
+    };
+    Ok(step_of_branches(setup.config, &branches, mix, frozen)?)
+}
+
+/// Whether a state belongs to the segmentation network: those of other branches carry their names.
+fn is_networks(name: &str, setup: &Setup) -> bool {
+    let prefix = name.split('.').next().unwrap_or(name);
+    !setup.branches.iter().any(|branch| branch.name() != TARGET && branch.name() == prefix)
+}
+
+/// Writes what the states start with: what `given` has, else initial values.
+fn initialise(
+    gpu: &Gpu,
+    states: &States,
+    inits: &[(String, Shape, Init)],
+    seed: u64,
+    given: Option<&Checkpoint>,
+) -> Result<(), TrainError> {
+    for (name, shape, init) in inits {
+        let numbers = match given {
+            Some(checkpoint) if checkpoint.contains(name)? => checkpoint.tensor(name, shape)?,
+            _ => init.numbers(shape.len(), seed, name),
+        };
+        states.write(gpu, name, &numbers)?;
+    }
+    Ok(())
 }
 
 /// The training state of the run in `out`, if its config is `config`.
 fn open_saved(out: &Path, config: &Config) -> Result<(Checkpoint, Progressed), TrainError> {
+    let checkpoint = Checkpoint::open(&check_resumable(out, config)?)?;
+    let progressed = checkpoint.info()?;
+    Ok((checkpoint, progressed))
+}
+
+/// Checks that there is a run in `out` that `config` can go on with; gives its training state.
+pub fn check_resumable(out: &Path, config: &Config) -> Result<PathBuf, TrainError> {
     let path = out.join(STATE);
     if !path.exists() {
         return Err(TrainError::NothingToResume { path });
@@ -423,7 +550,5 @@ fn open_saved(out: &Path, config: &Config) -> Result<(Checkpoint, Progressed), T
         let (key, found, wanted) = found.first_difference(config);
         return Err(TrainError::ResumeConfig { path: config_path, key, found, wanted });
     }
-    let checkpoint = Checkpoint::open(&path)?;
-    let progressed = checkpoint.info()?;
-    Ok((checkpoint, progressed))
+    Ok(path)
 }

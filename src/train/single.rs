@@ -1,0 +1,125 @@
+//! `wgseg train`: segmentation alone, from a data folder into a run folder.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::TrainError;
+use super::branch::Target;
+use super::sheet::write_sheet;
+use super::trainer::{BEST, Mixing, STATE, Setup, Start, TrainSummary, Trainer, check_resumable};
+use super::watch::Console;
+use crate::config::Config;
+use crate::data::{Cache, Dataset, Part};
+use crate::gpu::Gpu;
+use crate::report;
+use crate::report::console::tell;
+
+/// What to train, on what, into where.
+pub struct TrainOptions<'a> {
+    pub config: &'a Config,
+    pub data: &'a Path,
+    pub out: &'a Path,
+    /// Go on with the run in `out`.
+    pub resume: bool,
+    /// Set from outside to stop after the current step.
+    pub stop: &'a AtomicBool,
+}
+
+/// Trains by `options`. The run folder is made only when the data is read and the program fits.
+pub fn train(gpu: &Arc<Gpu>, options: &TrainOptions) -> Result<TrainSummary, TrainError> {
+    let config = options.config;
+    if options.resume {
+        // Said before the images are read, which may take long.
+        check_resumable(options.out, config)?;
+    } else {
+        if options.out.join(STATE).is_file() {
+            return Err(TrainError::RunExists { path: options.out.to_owned() });
+        }
+        report::check_free(options.out)?;
+    }
+    // A resumed run keeps its split, whatever has come into the folder since.
+    let mut data = config.data.clone();
+    if options.resume {
+        data.split_file = Some(options.out.join("split.csv"));
+    }
+    let dataset = Dataset::open(options.data, &data)?;
+    let labelled = match config.train.labelled {
+        Some(count) => dataset.labelled(count, config.data.seed)?,
+        None => dataset.part(Part::Train),
+    };
+    let cache = |indices: &[usize]| {
+        let items = indices.iter().map(|i| &dataset.items()[*i]);
+        Cache::of_items(items, config.model.in_channels, &config.data)
+    };
+    let train_images = Arc::new(cache(&labelled)?);
+    let val_images = Arc::new(cache(&dataset.part(Part::Val))?);
+    require_foreground(&train_images, config)?;
+
+    let mut progress = Console::default();
+    let setup = Setup {
+        config,
+        branches: vec![Arc::new(Target::new(config, &train_images)?)],
+        mixing: Mixing::Sum(vec![1.0]),
+        val: Some(Arc::clone(&val_images)),
+        probes: &|_, _| Ok(vec![]),
+        start: Start::Scratch,
+        teach: None,
+        steps_per_epoch: steps_per_epoch(config, train_images.len()),
+        out: options.out,
+        resume: options.resume,
+        stop: options.stop,
+        watch: &mut progress,
+    };
+    let mut trainer = Trainer::new(gpu, setup)?;
+    if !options.resume {
+        dataset.write_split(&options.out.join("split.csv"))?;
+    }
+    let (steps, program) = (trainer.total_steps(), trainer.program());
+    tell(&format!(
+        "{} labelled and {} validation images, {steps} steps of {}; a step takes {:.1} GFLOP and {:.1} MiB",
+        train_images.len(),
+        val_images.len(),
+        config.train.batch_size,
+        program.flops() as f64 / 1e9,
+        program.peak_bytes() as f64 / f64::from(1 << 20),
+    ));
+    let summary = trainer.run()?;
+    if !summary.interrupted {
+        write_report(&mut trainer, config, &val_images, options.out, &summary)?;
+    }
+    Ok(summary)
+}
+
+/// Steps in an epoch of `labelled` images.
+pub fn steps_per_epoch(config: &Config, labelled: usize) -> usize {
+    config.train.steps_per_epoch.unwrap_or_else(|| labelled.div_ceil(config.train.batch_size)).max(1)
+}
+
+/// Refuses labelled images of which none has foreground.
+pub fn require_foreground(images: &Cache, config: &Config) -> Result<(), TrainError> {
+    if images.positives().contains(&true) {
+        return Ok(());
+    }
+    Err(TrainError::NoForeground {
+        images: images.len(),
+        threshold: config.data.mask_threshold.map_or("unset".to_owned(), |t| t.to_string()),
+    })
+}
+
+/// Curves, and overlays of the best checkpoint on the validation images.
+fn write_report(
+    trainer: &mut Trainer,
+    config: &Config,
+    val_images: &Cache,
+    out: &Path,
+    summary: &TrainSummary,
+) -> Result<(), TrainError> {
+    let pictures = out.join("report");
+    report::make_folder(&pictures)?;
+    let history = report::History::read(&out.join(report::JSONL))?;
+    report::write_curves(&pictures.join("curves.png"), &history)?;
+    let (predictor, states) = trainer.load(&out.join(BEST))?;
+    let path = pictures.join("validation.png");
+    write_sheet(predictor, states, val_images, config.train.batch_size, summary.threshold, &path)
+}
