@@ -3,9 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
+
+use super::check::check_counts;
 use crate::config::Config;
-use crate::data::Cache;
+use crate::data::{Cache, Dataset, Part, Unlabelled, list_images};
 use crate::train::TrainError;
+use crate::train::single::require_foreground;
 
 /// Everything in memory, at training size.
 pub struct Material {
@@ -13,6 +17,11 @@ pub struct Material {
     pub train: Arc<Cache>,
     pub val: Arc<Cache>,
     pub test: Arc<Cache>,
+    /// What tasks and student learn from besides: the labelled images of `train`, without their
+    /// masks, and those that came without.
+    pub unlabelled: Arc<Unlabelled>,
+    /// Unlabelled images that nothing is trained on.
+    pub held_out: Arc<Unlabelled>,
     /// Hash of all pixels, masks and ids and of who is in which part.
     pub fingerprint: String,
 }
@@ -20,7 +29,59 @@ pub struct Material {
 impl Material {
     /// Reads `data` (`images/`, `masks/`, maybe `split.csv`) and the image folders `unlabelled`. The
     /// labelled training images count as unlabelled ones too; validation and test images never do.
-    pub fn open(_config: &Config, _data: &Path, _unlabelled: &[&Path]) -> Result<Material, TrainError> {
-        unimplemented!()
+    ///
+    /// # Errors
+    /// Files that cannot be read, too few images for a batch, no foreground.
+    pub fn open(config: &Config, data: &Path, unlabelled: &[&Path]) -> Result<Material, TrainError> {
+        let dataset = Dataset::open(data, &config.data)?;
+        let labelled = match config.train.labelled {
+            Some(count) => dataset.labelled(count, config.data.seed)?,
+            None => dataset.part(Part::Train),
+        };
+        let channels = config.model.in_channels;
+        let mut files = vec![];
+        for folder in unlabelled {
+            files.extend(list_images(&[folder.to_path_buf()])?);
+        }
+        // Counted before anything is decoded, which may take long. Held out is what came without masks.
+        let held_out = (config.method.held_out * files.len() as f64).round() as usize;
+        check_counts(config, labelled.len(), labelled.len() + files.len() - held_out)?;
+
+        let cache = |indices: &[usize]| {
+            let items = indices.iter().map(|i| &dataset.items()[*i]);
+            Cache::of_items(items, channels, &config.data)
+        };
+        let train = cache(&labelled)?;
+        require_foreground(&train, config)?;
+        let (val, test) = (cache(&dataset.part(Part::Val))?, cache(&dataset.part(Part::Test))?);
+        let (others, held_out) = Unlabelled::of_files(&files, channels, &config.data)?
+            .hold_out(config.method.held_out, config.data.seed);
+        let mut unlabelled = Unlabelled::of_cache(&train);
+        unlabelled.append(others);
+
+        let mut hash = Sha256::new();
+        for (part, images) in [("train", &train), ("val", &val), ("test", &test)] {
+            hash.update(part);
+            for (i, id) in images.ids().iter().enumerate() {
+                hash.update(id);
+                hash.update(bytemuck::cast_slice(images.image(i)));
+                hash.update(images.mask(i));
+            }
+        }
+        for (part, images) in [("unlabelled", &unlabelled), ("held out", &held_out)] {
+            hash.update(part);
+            for (i, id) in images.ids().iter().enumerate() {
+                hash.update(id);
+                hash.update(bytemuck::cast_slice(images.image(i)));
+            }
+        }
+        Ok(Material {
+            train: Arc::new(train),
+            val: Arc::new(val),
+            test: Arc::new(test),
+            unlabelled: Arc::new(unlabelled),
+            held_out: Arc::new(held_out),
+            fingerprint: hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
+        })
     }
 }

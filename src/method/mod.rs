@@ -2,6 +2,7 @@
 //! comes out.
 
 pub mod coupling;
+pub mod distil;
 pub mod material;
 pub mod perform;
 pub mod run;

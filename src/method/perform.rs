@@ -1,13 +1,30 @@
 //! Does one run: trains or evaluates, scores on the test images, writes its result.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use super::coupling::{self, Coupling, Setting, fixed};
+use super::distil::{Faculty, Lesson, lesson, shares, task_batch};
 use super::material::Material;
-use super::run::{RunResult, RunSpec};
-use crate::gpu::Gpu;
+use super::run::{
+    Candidates, CouplingChoice, RESULT, RunResult, RunSpec, Segmentation, TaskScore, Teacher, Work,
+};
+use crate::config::Config;
+use crate::config::schema::StudentStart;
+use crate::data::Cache;
+use crate::gpu::{Gpu, States};
+use crate::report::{self, History, JSONL, write_json};
+use crate::tasks::{self, Task};
 use crate::train::TrainError;
+use crate::train::branch::{Branch, Target};
+use crate::train::metrics::{Evaluator, ThresholdSweep};
+use crate::train::model::ModelFile;
+use crate::train::single::steps_per_epoch;
+use crate::train::task_branch::{Probe, TaskBranch};
+use crate::train::trainer::{BEST, Mixing, STATE, Setup, Start, Teach, Trainer};
+use crate::train::validation::evaluate;
 use crate::train::watch::Watch;
 
 /// Where a run is done.
@@ -31,11 +48,311 @@ pub enum Ended {
 /// Does `spec`, or goes on with it where it was interrupted; the runs that it needs are complete.
 /// `inputs` is the hash of all that it is made of; it is written into the result, which is the last
 /// file of the run's folder to be made.
+///
+/// # Errors
+/// As [`Trainer`]; a run that is needed has left no result or no model.
 pub fn perform(
-    _place: &Place,
-    _spec: &RunSpec,
-    _inputs: &str,
-    _watch: &mut dyn Watch,
+    place: &Place,
+    spec: &RunSpec,
+    inputs: &str,
+    watch: &mut dyn Watch,
 ) -> Result<Ended, TrainError> {
-    unimplemented!()
+    let folder = place.root.join(spec.folder());
+    let result = RunResult {
+        id: spec.id.clone(),
+        seed: spec.seed,
+        inputs: inputs.to_owned(),
+        segmentation: None,
+        tasks: BTreeMap::new(),
+        teachers: vec![],
+        steps: 0,
+        train_seconds: 0.0,
+        parameters: 0,
+    };
+    let result = match &spec.work {
+        Work::Ensemble { teachers } => {
+            report::make_folder(&folder)?;
+            let (mut faculty, teachers) = place.faculty(spec, teachers)?;
+            let segmentation = Some(score_ensemble(&mut faculty, place.material)?);
+            RunResult { segmentation, teachers, ..result }
+        }
+        _ => match train(place, spec, &folder, result, watch)? {
+            Some(result) => result,
+            None => return Ok(Ended::Interrupted),
+        },
+    };
+    write_json(&folder.join(RESULT), &result)?;
+    Ok(Ended::Complete(Box::new(result)))
+}
+
+/// What a training of `spec` is made of, besides what is common to all.
+struct Parts {
+    config: Config,
+    branches: Vec<Arc<dyn Branch>>,
+    mixing: Mixing,
+    segments: bool,
+    tasks: Vec<&'static dyn Task>,
+    start: Start,
+    teach: Option<Teach>,
+    teachers: Vec<Teacher>,
+}
+
+/// Trains, and scores what came out. None when it was interrupted.
+fn train(
+    place: &Place,
+    spec: &RunSpec,
+    folder: &Path,
+    result: RunResult,
+    watch: &mut dyn Watch,
+) -> Result<Option<RunResult>, TrainError> {
+    let Parts { config, branches, mixing, segments, tasks, start, teach, teachers } =
+        parts(place, spec, watch)?;
+    let resume = folder.join(STATE).is_file();
+    if !resume {
+        clear(folder)?;
+        report::make_folder(folder)?;
+    }
+    let batch = task_batch(&config);
+    let probes = |gpu: &Arc<Gpu>, states: &mut States| {
+        let held_out = &place.material.held_out;
+        let probes = tasks.iter().map(|task| Probe::new(gpu, &config, *task, held_out, batch, states));
+        Ok(probes.collect::<Result<Vec<_>, TrainError>>()?.into_iter().flatten().collect())
+    };
+    let setup = Setup {
+        config: &config,
+        branches,
+        mixing,
+        val: segments.then(|| Arc::clone(&place.material.val)),
+        probes: &probes,
+        start,
+        teach,
+        steps_per_epoch: steps_per_epoch(&spec.config, place.material.train.len()),
+        out: folder,
+        resume,
+        stop: place.stop,
+        watch,
+    };
+    let mut trainer = Trainer::new(place.gpu, setup)?;
+    let summary = trainer.run()?;
+    if summary.interrupted {
+        return Ok(None);
+    }
+    let segmentation = match segments {
+        false => None,
+        true => {
+            let test = &place.material.test;
+            let (predictor, states) = trainer.load(&folder.join(BEST))?;
+            let batch = config.train.batch_size.min(test.len());
+            let predicted = evaluate(predictor, states, test, batch, summary.threshold)?;
+            Some(Segmentation {
+                val_dice: summary.best_dice,
+                threshold: summary.threshold,
+                test: predicted.evaluation,
+            })
+        }
+    };
+    let history = History::read(&folder.join(JSONL))?;
+    let last = history.epochs.last().map_or(0, |row| row.epoch);
+    let of_tasks = history.tasks.into_iter().filter(|row| row.epoch == last).map(|row| {
+        let score = TaskScore {
+            metric: row.metric,
+            higher_is_better: row.higher_is_better,
+            value: row.value,
+            trivial: row.trivial,
+        };
+        (row.task, score)
+    });
+    Ok(Some(RunResult {
+        segmentation,
+        tasks: of_tasks.collect(),
+        teachers,
+        steps: summary.steps,
+        train_seconds: history.epochs.iter().map(|row| row.seconds).sum(),
+        parameters: summary.parameters,
+        ..result
+    }))
+}
+
+/// The branches of `spec` and how they are put together.
+fn parts(place: &Place, spec: &RunSpec, watch: &mut dyn Watch) -> Result<Parts, TrainError> {
+    let config = spec.config.clone();
+    let material = place.material;
+    let target = || -> Result<Arc<dyn Branch>, TrainError> {
+        Ok(Arc::new(Target::new(&spec.config, &material.train)?))
+    };
+    let of_task = |task: &'static dyn Task| -> Result<Arc<dyn Branch>, TrainError> {
+        Ok(Arc::new(TaskBranch::new(task, &material.unlabelled, task_batch(&spec.config), &spec.config)?))
+    };
+    let parts = |config: Config, branches: Vec<Arc<dyn Branch>>, mixing| Parts {
+        config,
+        branches,
+        mixing,
+        segments: true,
+        tasks: vec![],
+        start: Start::Scratch,
+        teach: None,
+        teachers: vec![],
+    };
+    Ok(match &spec.work {
+        Work::Target { pretrained } => {
+            let mut config = config;
+            let start = match pretrained {
+                None => Start::Scratch,
+                Some(id) => {
+                    let pretrain = &config.pretrain;
+                    let frozen_steps = pretrain.freeze_steps;
+                    config.train.learning_rate =
+                        pretrain.finetune_learning_rate.unwrap_or(config.train.learning_rate);
+                    Start::From { checkpoint: place.folder_of(spec, id).join(STATE), frozen_steps }
+                }
+            };
+            Parts { start, ..parts(config, vec![target()?], Mixing::Sum(vec![1.0])) }
+        }
+        Work::Joint { tasks, coupling } => {
+            let tasks = find_tasks(tasks)?;
+            let mut branches = vec![target()?];
+            for task in &tasks {
+                branches.push(of_task(*task)?);
+            }
+            let coupling = make_coupling(coupling, spec, material, branches.len())?;
+            Parts { tasks, ..parts(config, branches, Mixing::Coupled(coupling)) }
+        }
+        Work::Pretrain { tasks } => {
+            let mut config = config;
+            let tasks = find_tasks(tasks)?;
+            let branches = tasks.iter().map(|task| of_task(*task)).collect::<Result<Vec<_>, _>>()?;
+            let weights = Mixing::Sum(vec![1.0; branches.len()]);
+            config.train.learning_rate = config.pretrain.learning_rate;
+            if let Some(steps) = config.pretrain.steps {
+                config.train.epochs = steps.div_ceil(steps_per_epoch(&config, material.train.len()));
+            }
+            config.train.early_stop = 0;
+            Parts { segments: false, tasks, ..parts(config, branches, weights) }
+        }
+        Work::Distil { teachers } => {
+            let (faculty, teachers) = place.faculty(spec, teachers)?;
+            let best = teachers.iter().max_by(|a, b| a.val_dice.total_cmp(&b.val_dice));
+            let start = match (config.distillation.student, best) {
+                (StudentStart::BestElite, Some(best)) => {
+                    let checkpoint = place.folder_of(spec, &best.run).join(BEST);
+                    Start::From { checkpoint, frozen_steps: 0 }
+                }
+                _ => Start::Scratch,
+            };
+            let mut config = config;
+            config.model.base_channels =
+                config.distillation.base_channels.unwrap_or(config.model.base_channels);
+            let Lesson { branches, weights, teach, note } =
+                lesson(&config, faculty, &material.train, &material.unlabelled)?;
+            watch.note(&note);
+            Parts { start, teach, teachers, ..parts(config, branches, Mixing::Sum(weights)) }
+        }
+        Work::Ensemble { .. } => parts(config, vec![], Mixing::Sum(vec![])),
+    })
+}
+
+fn find_tasks(names: &[String]) -> Result<Vec<&'static dyn Task>, TrainError> {
+    let find = |name: &String| tasks::by_name(name).ok_or(TrainError::UnknownTask { task: name.clone() });
+    names.iter().map(find).collect()
+}
+
+fn make_coupling(
+    choice: &CouplingChoice,
+    spec: &RunSpec,
+    material: &Material,
+    branches: usize,
+) -> Result<Box<dyn Coupling>, TrainError> {
+    let setting = Setting {
+        branches,
+        steps_per_epoch: steps_per_epoch(&spec.config, material.train.len()),
+        seed: spec.config.train.seed,
+    };
+    match choice {
+        CouplingChoice::Fixed(lambdas) => Ok(fixed::new(lambdas)),
+        CouplingChoice::Named(name) => match coupling::by_name(name) {
+            Some(entry) => Ok((entry.make)(setting)),
+            None => Err(TrainError::UnknownCoupling { coupling: name.clone() }),
+        },
+    }
+}
+
+impl Place<'_> {
+    /// Folder of the run `id` of the seed of `spec`.
+    fn folder_of(&self, spec: &RunSpec, id: &str) -> PathBuf {
+        self.root.join(RunSpec { id: id.to_owned(), ..spec.clone() }.folder())
+    }
+
+    /// The result of the run `id` of the seed of `spec`.
+    fn result_of(&self, spec: &RunSpec, id: &str) -> Result<RunResult, TrainError> {
+        let path = self.folder_of(spec, id).join(RESULT);
+        let unusable = |message: String| TrainError::NoResult { path: path.clone(), message };
+        let bytes = std::fs::read(&path).map_err(|error| unusable(error.to_string()))?;
+        serde_json::from_slice(&bytes).map_err(|error| unusable(error.to_string()))
+    }
+
+    /// The best of each teacher's candidates, loaded. Of equal ones the first.
+    fn faculty(
+        &self,
+        spec: &RunSpec,
+        candidates: &[Candidates],
+    ) -> Result<(Faculty, Vec<Teacher>), TrainError> {
+        let mut teachers = vec![];
+        for Candidates { name, runs } in candidates {
+            let mut best: Option<Teacher> = None;
+            for run in runs {
+                let Some(segmentation) = self.result_of(spec, run)?.segmentation else { continue };
+                let val_dice = segmentation.val_dice;
+                if best.as_ref().is_none_or(|best| val_dice > best.val_dice) {
+                    best = Some(Teacher { name: name.clone(), run: run.clone(), val_dice, weight: 0.0 });
+                }
+            }
+            teachers.extend(best);
+        }
+        if teachers.is_empty() {
+            return Err(TrainError::NoTeachers { id: spec.id.clone() });
+        }
+        let val_dices: Vec<f64> = teachers.iter().map(|teacher| teacher.val_dice).collect();
+        let weights = shares(&spec.config.distillation, &val_dices);
+        let batch = spec.config.train.batch_size.max(task_batch(&spec.config));
+        let mut models = vec![];
+        for (teacher, weight) in teachers.iter_mut().zip(&weights) {
+            teacher.weight = *weight;
+            let file = ModelFile::open(&self.folder_of(spec, &teacher.run).join(BEST))?;
+            models.push(file.load(self.gpu, batch)?);
+        }
+        Ok((Faculty { models, weights }, teachers))
+    }
+}
+
+/// The threshold by the validation images, and the scores on the test images.
+fn score_ensemble(faculty: &mut Faculty, material: &Material) -> Result<Segmentation, TrainError> {
+    let truth = |cache: &Cache, i: usize| cache.mask(i).iter().map(|y| f32::from(*y)).collect::<Vec<_>>();
+    let images = |cache: &Cache| (0..cache.len()).map(|i| cache.image(i).to_vec()).collect::<Vec<_>>();
+    let mut predict = |cache: &Cache| {
+        let images = images(cache);
+        faculty.predict_all(&images.iter().map(Vec::as_slice).collect::<Vec<_>>())
+    };
+    let mut sweep = ThresholdSweep::new();
+    for (i, probabilities) in predict(&material.val)?.iter().enumerate() {
+        sweep.add(probabilities, &truth(&material.val, i))?;
+    }
+    let best = sweep.best()?;
+    let mut evaluator = Evaluator::new(best.threshold);
+    for (i, probabilities) in predict(&material.test)?.iter().enumerate() {
+        evaluator.add(&material.test.ids()[i], probabilities, &truth(&material.test, i))?;
+    }
+    Ok(Segmentation { val_dice: best.dice, threshold: best.threshold, test: evaluator.finish()? })
+}
+
+/// Removes what a run left that was killed before it could be resumed. Files of the caller, such as
+/// what the run is made of, stay.
+fn clear(folder: &Path) -> Result<(), TrainError> {
+    for name in [report::metrics_log::CSV, JSONL] {
+        match std::fs::remove_file(folder.join(name)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(source) => return Err(report::ReportError::write(&folder.join(name), source).into()),
+        }
+    }
+    Ok(())
 }

@@ -1,7 +1,21 @@
 //! The auxiliary tasks: what a network can learn from images without masks. One file each.
 //!
 //! A [`Task`] makes batches of unlabelled images, puts its head and its loss on the tape after
-//! the part of the U-Net that it shares with the target, and says how well it is solved.
+//! the part of the U-Net that it shares with the target, and says how well it is solved. To add one:
+//! write its file and name it in [`all`].
+
+mod contrastive;
+mod edges;
+mod inpainting;
+mod jigsaw;
+mod judge;
+mod pixels;
+mod restoration;
+mod rotation;
+mod super_resolution;
+
+#[cfg(test)]
+mod testing;
 
 use std::fmt::Debug;
 
@@ -86,11 +100,68 @@ pub trait Task: Debug + Send + Sync {
     fn score(&self, tensors: &[Vec<f32>], prediction: &[f32], dims: Dims) -> Score;
 }
 
-/// Every task, by name.
+/// Every task, the five of the default config first.
 pub fn all() -> Vec<&'static dyn Task> {
-    vec![]
+    vec![
+        &rotation::Rotation,
+        &jigsaw::Jigsaw,
+        &inpainting::Inpainting,
+        &restoration::Restoration,
+        &contrastive::Contrastive,
+        &super_resolution::SuperResolution,
+        &edges::Edges,
+    ]
 }
 
 pub fn by_name(name: &str) -> Option<&'static dyn Task> {
     all().into_iter().find(|task| task.name() == name)
+}
+
+/// The task whose name is most like `name`, for messages.
+pub fn nearest(name: &str) -> &'static str {
+    let names = all().into_iter().map(|task| task.name());
+    names.min_by_key(|known| strsim::levenshtein(known, name)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::config::schema::MethodConfig;
+
+    #[test]
+    fn names_are_unique_and_found() {
+        let names: BTreeSet<&str> = all().iter().map(|task| task.name()).collect();
+        assert_eq!(names.len(), all().len());
+        for name in names {
+            assert_eq!(by_name(name).map(|task| task.name()), Some(name));
+        }
+        assert!(by_name("rotations").is_none());
+    }
+
+    #[test]
+    fn the_default_tasks_come_first() {
+        let names: Vec<&str> = all().iter().map(|task| task.name()).collect();
+        let default = MethodConfig::default().tasks;
+        assert_eq!(names[..default.len()], default);
+    }
+
+    #[test]
+    fn a_slip_of_the_pen_finds_its_task() {
+        for (typed, meant) in
+            [("rotaton", "rotation"), ("jig-saw", "jigsaw"), ("superresolution", "super_resolution")]
+        {
+            assert_eq!(nearest(typed), meant);
+        }
+    }
+
+    #[test]
+    fn the_names_of_a_batchs_tensors_differ() {
+        for task in all() {
+            let tensors = task.tensors(Dims { batch: 2, size: 16, channels: 1 });
+            let names: BTreeSet<&str> = tensors.iter().map(|(name, _)| *name).collect();
+            assert_eq!(names.len(), tensors.len(), "{}", task.name());
+        }
+    }
 }

@@ -45,7 +45,8 @@ impl ModelFile {
         let mut predictor = Predictor::new(gpu, &self.config, self.config.data.size);
         predictor.prepare(batch, &mut states)?;
         load_weights(gpu, &states, &self.config, &self.checkpoint)?;
-        Ok(Model { predictor, states, batch })
+        let image_len = self.config.data.size.pow(2) * self.config.model.in_channels;
+        Ok(Model { predictor, states, batch, image_len })
     }
 }
 
@@ -54,9 +55,30 @@ pub struct Model {
     predictor: Predictor,
     states: States,
     batch: usize,
+    image_len: usize,
 }
 
 impl Model {
+    /// Numbers of an image `[size, size, in_channels]`.
+    pub fn image_len(&self) -> usize {
+        self.image_len
+    }
+
+    /// Probabilities `[size, size, out_channels]` of each of `images [size, size, in_channels]`, in
+    /// batches of the size that the model was loaded for.
+    pub fn predict_all(&mut self, images: &[&[f32]]) -> Result<Vec<Vec<f32>>, TrainError> {
+        let mut all = Vec::with_capacity(images.len());
+        for chunk in images.chunks(self.batch) {
+            // The last batch is filled up with its first image, so that one program serves all.
+            let filled = (0..self.batch).flat_map(|i| *chunk.get(i).unwrap_or(&chunk[0]));
+            let batch: Vec<f32> = filled.copied().collect();
+            let probabilities = self.predictor.predict(&mut self.states, self.batch, &batch)?;
+            let each = probabilities.len() / self.batch;
+            all.extend(probabilities.chunks_exact(each).take(chunk.len()).map(<[f32]>::to_vec));
+        }
+        Ok(all)
+    }
+
     /// Probabilities `[size, size, out_channels]` of one image `[size, size, in_channels]`.
     pub fn predict(&mut self, image: &[f32]) -> Result<Vec<f32>, TrainError> {
         self.predictor.predict(&mut self.states, 1, image)

@@ -1,0 +1,318 @@
+//! Stage two: teachers, and the branches of a training by which a student learns from them.
+//!
+//! Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network", 2015: on labelled images
+//! `(1 − alpha) · L_seg + alpha · T² · KL(teacher ‖ student)`, on unlabelled ones `alpha · T² · KL`. The
+//! teacher is the mean of the elite models' probabilities, taken back to a logit.
+
+use std::sync::Arc;
+
+use rand::RngExt;
+
+use crate::config::Config;
+use crate::config::schema::{AugmentConfig, DistillationConfig, LossConfig, TeacherOutputs, Teachers};
+use crate::data::augment::{Key, augment};
+use crate::data::{Cache, DataError, Sampler, Unlabelled};
+use crate::nn::{Layers, unet};
+use crate::rng::{Purpose, rng, seed_of};
+use crate::tape::{Tape, TapeError, Value};
+use crate::train::TrainError;
+use crate::train::branch::{Branch, Feed, IMAGES, MASKS, TARGET, segment};
+use crate::train::model::Model;
+use crate::train::step::segmentation_loss;
+use crate::train::trainer::Teach;
+
+/// Name of the branch of unlabelled images.
+const UNLABELLED: &str = "unlabelled";
+/// Names of the inputs that hold the teachers' logits.
+const TEACHER: &str = "teacher";
+
+/// A teacher's probability counts as this far from 0 and 1 at least, so that its logit is finite.
+const LEAST: f32 = 1e-6;
+
+/// Models that teach, with their shares in the mean.
+pub struct Faculty {
+    pub models: Vec<Model>,
+    /// Sum to 1.
+    pub weights: Vec<f64>,
+}
+
+impl Faculty {
+    /// For each image `[size, size, in_channels]` the mean of the models' probabilities `[size, size, 1]`.
+    pub fn predict_all(&mut self, images: &[&[f32]]) -> Result<Vec<Vec<f32>>, TrainError> {
+        let mut means: Vec<Vec<f32>> = vec![];
+        for (model, weight) in self.models.iter_mut().zip(&self.weights) {
+            let answers = model.predict_all(images)?;
+            means.resize_with(images.len(), Vec::new);
+            for (mean, answer) in means.iter_mut().zip(answers) {
+                mean.resize(answer.len(), 0.0);
+                mean.iter_mut().zip(answer).for_each(|(sum, p)| *sum += *weight as f32 * p);
+            }
+        }
+        // A mean of ones may round to a little more.
+        means.iter_mut().flatten().for_each(|p| *p = p.clamp(0.0, 1.0));
+        Ok(means)
+    }
+}
+
+/// Which teacher is asked at a step.
+fn draw(weights: &[f64], seed: u64, step: u64) -> usize {
+    let mut left = rng(seed, Purpose::Teacher, step).random::<f64>();
+    for (i, weight) in weights.iter().enumerate() {
+        left -= weight;
+        if left < 0.0 {
+            return i;
+        }
+    }
+    weights.len().saturating_sub(1)
+}
+
+/// The shares of teachers with these validation Dices.
+pub fn shares(config: &DistillationConfig, val_dices: &[f64]) -> Vec<f64> {
+    let total: f64 = val_dices.iter().sum();
+    match config.teachers {
+        Teachers::Weighted if total > 0.0 => val_dices.iter().map(|dice| dice / total).collect(),
+        _ => vec![1.0 / val_dices.len() as f64; val_dices.len()],
+    }
+}
+
+/// Answers of the teachers, asked once: for each set of answers the probabilities of each image.
+#[derive(Clone)]
+struct Answers {
+    sets: Arc<Vec<Vec<Vec<f32>>>>,
+    weights: Vec<f64>,
+    seed: u64,
+}
+
+impl Answers {
+    /// One set of means, or a set for each teacher where one is drawn for each step.
+    fn ask(
+        faculty: &mut Faculty,
+        one_per_step: bool,
+        images: &[&[f32]],
+        seed: u64,
+    ) -> Result<Answers, TrainError> {
+        let sets = match one_per_step {
+            true => faculty.models.iter_mut().map(|model| model.predict_all(images)).collect::<Result<_, _>>()?,
+            false => vec![faculty.predict_all(images)?],
+        };
+        Ok(Answers { sets: Arc::new(sets), weights: faculty.weights.clone(), seed })
+    }
+
+    /// The answers of a step.
+    fn of(&self, step: u64) -> &[Vec<f32>] {
+        match self.sets.len() {
+            1 => &self.sets[0],
+            _ => &self.sets[draw(&self.weights, self.seed, step)],
+        }
+    }
+}
+
+fn logits(probabilities: &[f32]) -> Vec<f32> {
+    let logit = |p: &f32| {
+        let p = p.clamp(LEAST, 1.0 - LEAST);
+        (p / (1.0 - p)).ln()
+    };
+    probabilities.iter().map(logit).collect()
+}
+
+/// The branches of a student's training, their weights, and what asks the teachers at each step
+/// where their answers cannot be kept.
+pub struct Lesson {
+    pub branches: Vec<Arc<dyn Branch>>,
+    pub weights: Vec<f64>,
+    pub teach: Option<Teach>,
+    /// How the teachers are asked, and what that costs.
+    pub note: String,
+}
+
+/// Makes the lesson of `config`.
+pub fn lesson(
+    config: &Config,
+    mut faculty: Faculty,
+    labelled: &Arc<Cache>,
+    unlabelled: &Arc<Unlabelled>,
+) -> Result<Lesson, TrainError> {
+    let distillation = &config.distillation;
+    let seed = config.train.seed;
+    let one_per_step = distillation.teachers == Teachers::OnePerStep;
+    let once = match distillation.teacher_outputs {
+        TeacherOutputs::Once => true,
+        TeacherOutputs::EveryStep => false,
+        TeacherOutputs::Auto => config.augment.moves_whole_pixels(),
+    };
+    let (mut of_labelled, mut of_unlabelled) = (None, None);
+    let models = faculty.models.len();
+    let note = if once {
+        let images: Vec<&[f32]> = (0..labelled.len()).map(|i| labelled.image(i)).collect();
+        of_labelled = Some(Answers::ask(&mut faculty, one_per_step, &images, seed)?);
+        let images: Vec<&[f32]> = (0..unlabelled.len()).map(|i| unlabelled.image(i)).collect();
+        of_unlabelled = Some(Answers::ask(&mut faculty, one_per_step, &images, seed)?);
+        let count = labelled.len() + unlabelled.len();
+        format!("{models} teachers were asked once for each of {count} images; their answers move with the images")
+    } else {
+        let batch = config.train.batch_size + task_batch(config);
+        format!("{models} teachers are asked at every step, for {batch} images as the student sees them")
+    };
+    let of_target = LabelledLesson {
+        images: Arc::clone(labelled),
+        sampler: Sampler::new(
+            &labelled.positives(),
+            config.train.batch_size,
+            config.train.positive_fraction,
+            seed,
+        )?,
+        batch: config.train.batch_size,
+        loss: config.loss.clone(),
+        distillation: distillation.clone(),
+        augment: config.augment.clone(),
+        seed,
+        answers: of_labelled,
+    };
+    let own_seed = seed_of(seed, UNLABELLED);
+    let of_others = UnlabelledLesson {
+        images: Arc::clone(unlabelled),
+        sampler: Sampler::new(&vec![false; unlabelled.len()], task_batch(config), None, own_seed)?,
+        batch: task_batch(config),
+        temperature: distillation.temperature,
+        augment: config.augment.clone(),
+        seed: own_seed,
+        answers: of_unlabelled,
+    };
+    let teach = (!once).then(|| teach(faculty, one_per_step, seed));
+    Ok(Lesson {
+        branches: vec![Arc::new(of_target), Arc::new(of_others)],
+        weights: vec![1.0, distillation.alpha],
+        teach,
+        note,
+    })
+}
+
+/// Images in a batch of unlabelled images.
+pub fn task_batch(config: &Config) -> usize {
+    config.method.task_batch_size.unwrap_or(config.train.batch_size)
+}
+
+/// Asks the teachers for the images of a step.
+fn teach(mut faculty: Faculty, one_per_step: bool, seed: u64) -> Teach {
+    let image_len = faculty.models.first().map_or(1, Model::image_len);
+    Box::new(move |step, feed| {
+        let chosen = draw(&faculty.weights, seed, step);
+        for prefix in [String::new(), format!("{UNLABELLED}.")] {
+            let (images, teacher) = (format!("{prefix}{IMAGES}"), format!("{prefix}{TEACHER}"));
+            let find = |feed: &Feed, name: &str| feed.iter().position(|(n, _)| n == name);
+            let (Some(images), Some(teacher)) = (find(feed, &images), find(feed, &teacher)) else { continue };
+            let batch: Vec<&[f32]> = feed[images].1.chunks_exact(image_len).collect();
+            let answers = match one_per_step {
+                true => faculty.models[chosen].predict_all(&batch)?,
+                false => faculty.predict_all(&batch)?,
+            };
+            let answers = answers.iter().flat_map(|answer| logits(answer)).collect();
+            feed[teacher].1 = answers;
+        }
+        Ok(())
+    })
+}
+
+/// Labelled images: inputs `images`, `masks`, `teacher`.
+struct LabelledLesson {
+    images: Arc<Cache>,
+    sampler: Sampler,
+    batch: usize,
+    loss: LossConfig,
+    distillation: DistillationConfig,
+    augment: AugmentConfig,
+    seed: u64,
+    answers: Option<Answers>,
+}
+
+impl Branch for LabelledLesson {
+    fn name(&self) -> &str {
+        TARGET
+    }
+
+    fn images(&self) -> usize {
+        self.batch
+    }
+
+    fn build(&self, layers: &mut Layers, tape: &mut Tape) -> Result<Value, TapeError> {
+        let (logits, masks) = segment(layers, tape, self.batch, self.images.size())?;
+        let teacher = tape.input(TEACHER, tape.shape(logits).clone())?;
+        let alpha = self.distillation.alpha as f32;
+        let temperature = self.distillation.temperature as f32;
+        let segmentation = segmentation_loss(tape, logits, masks, &self.loss)?;
+        let segmentation = tape.scale(segmentation, 1.0 - alpha)?;
+        let divergence = tape.kl_distillation_binary(logits, teacher, temperature)?;
+        let divergence = tape.scale(divergence, alpha)?;
+        tape.add(segmentation, divergence)
+    }
+
+    fn feed(&self, step: u64) -> Result<Feed, DataError> {
+        let mut batch = self.images.batch(step, &self.sampler.batch(step));
+        let (size, channels) = (self.images.size(), self.images.channels());
+        let mut teacher = vec![];
+        let images = batch.images.chunks_exact_mut(size * size * channels);
+        let masks = batch.masks.chunks_exact_mut(size * size);
+        for (place, ((image, mask), index)) in images.zip(masks).zip(&batch.indices).enumerate() {
+            let key = Key { seed: self.seed, step, place };
+            let mut answer = answer(&self.answers, step, *index, size);
+            augment(image, &mut [mask, &mut answer], size, channels, &self.augment, key);
+            teacher.extend(logits(&answer));
+        }
+        Ok(vec![
+            (IMAGES.to_owned(), batch.images),
+            (MASKS.to_owned(), batch.masks),
+            (TEACHER.to_owned(), teacher),
+        ])
+    }
+}
+
+/// The kept answer for an image; zeros where it is asked for later.
+fn answer(answers: &Option<Answers>, step: u64, index: usize, size: usize) -> Vec<f32> {
+    answers.as_ref().map_or_else(|| vec![0.0; size * size], |answers| answers.of(step)[index].clone())
+}
+
+/// Unlabelled images: inputs `unlabelled.images`, `unlabelled.teacher`.
+struct UnlabelledLesson {
+    images: Arc<Unlabelled>,
+    sampler: Sampler,
+    batch: usize,
+    temperature: f64,
+    augment: AugmentConfig,
+    seed: u64,
+    answers: Option<Answers>,
+}
+
+impl Branch for UnlabelledLesson {
+    fn name(&self) -> &str {
+        UNLABELLED
+    }
+
+    fn images(&self) -> usize {
+        self.batch
+    }
+
+    fn build(&self, layers: &mut Layers, tape: &mut Tape) -> Result<Value, TapeError> {
+        layers.set_branch(UNLABELLED);
+        let (size, channels) = (self.images.size(), self.images.channels());
+        let images = tape.input(&format!("{UNLABELLED}.{IMAGES}"), [self.batch, size, size, channels])?;
+        let encoded = unet::encode(layers, tape, images)?;
+        let features = unet::decode(layers, tape, encoded)?;
+        let logits = unet::head(layers, tape, features)?;
+        let teacher = tape.input(&format!("{UNLABELLED}.{TEACHER}"), tape.shape(logits).clone())?;
+        tape.kl_distillation_binary(logits, teacher, self.temperature as f32)
+    }
+
+    fn feed(&self, step: u64) -> Result<Feed, DataError> {
+        let (size, channels) = (self.images.size(), self.images.channels());
+        let (mut images, mut teacher) = (vec![], vec![]);
+        for (place, index) in self.sampler.batch(step).into_iter().enumerate() {
+            let mut image = self.images.image(index).to_vec();
+            let mut answer = answer(&self.answers, step, index, size);
+            let key = Key { seed: self.seed, step, place };
+            augment(&mut image, &mut [&mut answer], size, channels, &self.augment, key);
+            images.extend(image);
+            teacher.extend(logits(&answer));
+        }
+        Ok(vec![(format!("{UNLABELLED}.{IMAGES}"), images), (format!("{UNLABELLED}.{TEACHER}"), teacher)])
+    }
+}
