@@ -4,4 +4,5 @@
 pub mod coupling;
 pub mod material;
 pub mod perform;
+pub mod plan;
 pub mod run;
