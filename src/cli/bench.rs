@@ -56,24 +56,8 @@ pub fn run(args: Args) -> Outcome {
     let gpu = args.adapter.open()?;
     let (batch, size) = (usize::from(args.batch), args.size);
 
-    let step = train_step(&config, batch, size)?;
-    let program = compile(&step.tape, gpu.caps())?;
-    let mut states = States::new();
-    let (peak_bytes, flops) = (program.peak_bytes(), program.flops());
-    let mut session = Session::new(&gpu, program, &mut states)?;
-    for (name, shape, init) in &step.inits {
-        states.write(&gpu, name, &init.numbers(shape.len(), 0, name))?;
-    }
-    let pixels = batch * size * size;
-    let mut rng = rng(0, Purpose::Case, 0);
-    let images: Vec<f32> =
-        (0..pixels * config.model.in_channels).map(|_| rng.random_range(-1.0..1.0)).collect();
-    let masks: Vec<f32> =
-        (0..pixels).map(|_| f32::from(u8::from(rng.random_range(0.0..1.0) < 0.1))).collect();
-    session.write(IMAGES, &images)?;
-    session.write(MASKS, &masks)?;
-    session.write(HYPER, &Hyper::adam_defaults(1e-4, 1).to_array())?;
-    let (first_ms, train_ms) = time(&mut session, args.reps)?;
+    let UnetStep { mut session, mut states, images, flops, peak_bytes, first_ms, median_ms: train_ms } =
+        unet_step(&gpu, &config, args.reps)?;
 
     let (tape, _) = inference(&config, batch, size)?;
     let mut infer = Session::new(&gpu, compile(&tape, gpu.caps())?, &mut states)?;
@@ -108,6 +92,42 @@ pub fn run(args: Args) -> Outcome {
         peak_bytes as f64 / f64::from(1 << 20)
     );
     Ok(ExitCode::SUCCESS)
+}
+
+/// A training step of the U-Net, timed.
+pub(super) struct UnetStep {
+    session: Session,
+    states: States,
+    /// What it was given to see.
+    images: Vec<f32>,
+    pub flops: u64,
+    peak_bytes: u64,
+    first_ms: f64,
+    pub median_ms: f64,
+}
+
+/// Times the training step of `config` on random images.
+pub(super) fn unet_step(gpu: &Arc<Gpu>, config: &Config, reps: u16) -> Result<UnetStep, TrainError> {
+    let (batch, size) = (config.train.batch_size, config.data.size);
+    let step = train_step(config, batch, size)?;
+    let program = compile(&step.tape, gpu.caps())?;
+    let mut states = States::new();
+    let (peak_bytes, flops) = (program.peak_bytes(), program.flops());
+    let mut session = Session::new(gpu, program, &mut states)?;
+    for (name, shape, init) in &step.inits {
+        states.write(gpu, name, &init.numbers(shape.len(), 0, name))?;
+    }
+    let pixels = batch * size * size;
+    let mut rng = rng(0, Purpose::Case, 0);
+    let images: Vec<f32> =
+        (0..pixels * config.model.in_channels).map(|_| rng.random_range(-1.0..1.0)).collect();
+    let masks: Vec<f32> =
+        (0..pixels).map(|_| f32::from(u8::from(rng.random_range(0.0..1.0) < 0.1))).collect();
+    session.write(IMAGES, &images)?;
+    session.write(MASKS, &masks)?;
+    session.write(HYPER, &Hyper::adam_defaults(1e-4, 1).to_array())?;
+    let (first_ms, median_ms) = time(&mut session, reps)?;
+    Ok(UnetStep { session, states, images, flops, peak_bytes, first_ms, median_ms })
 }
 
 /// Milliseconds of the first run and the median of the timed ones.

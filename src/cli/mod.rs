@@ -2,12 +2,16 @@
 
 mod adapters;
 mod bench;
+mod compare;
 mod config;
 mod data;
 mod demo;
 mod evaluate;
+mod experiment;
+mod plan;
 mod predict;
 mod train;
+mod two_stage;
 mod verify;
 
 use std::process::ExitCode;
@@ -34,9 +38,12 @@ Examples:
   wgseg config default                                    every key of a config, explained
   wgseg train configs/lungs.toml --data lungs --out run --set train.epochs=5
   wgseg evaluate --model run/best.safetensors --data lungs --split test --json
+  wgseg plan two_stage_lungs
+  wgseg two-stage two_stage_lungs --data lungs --unlabelled cxr --out run
   wgseg predict --model run/best.safetensors --out predicted image.png
 
-Exit codes: 0 done; 1 an error or a failed check; 2 wrong usage; 130 interrupted (training resumes with --resume).";
+Exit codes: 0 done; 1 an error or a failed check; 2 wrong usage; 130 interrupted (train goes on with --resume,
+two-stage and compare by the same command).";
 
 #[derive(Subcommand)]
 enum Command {
@@ -57,6 +64,12 @@ enum Command {
     Config(config::Args),
     /// List the adapters of this machine.
     Adapters(adapters::Args),
+    /// Train elite models with auxiliary tasks on unlabelled images, and distil them into one.
+    TwoStage(two_stage::Args),
+    /// Train the two-stage method and its rivals from the same images, for an honest table.
+    Compare(compare::Args),
+    /// Tell the runs of two-stage or compare: what each needs, its steps, memory and time.
+    Plan(plan::Args),
     /// Generate data, train on it, evaluate and draw: a first look in a few minutes.
     Demo(demo::Args),
 }
@@ -95,6 +108,9 @@ pub fn main() -> ExitCode {
         Command::Bench(args) => bench::run(args),
         Command::Config(args) => config::run(args),
         Command::Adapters(args) => adapters::run(args),
+        Command::TwoStage(args) => two_stage::run(args),
+        Command::Compare(args) => compare::run(args),
+        Command::Plan(args) => plan::run(args),
         Command::Demo(args) => demo::run(args),
     };
     match outcome {

@@ -2,11 +2,15 @@
 
 use std::path::Path;
 
-const CONFIGS: [(&str, &str); 4] = [
+const CONFIGS: [(&str, &str); 8] = [
     ("default", include_str!("../../configs/default.toml")),
     ("lungs", include_str!("../../configs/lungs.toml")),
     ("lungs_few", include_str!("../../configs/lungs_few.toml")),
     ("phantom", include_str!("../../configs/phantom.toml")),
+    ("two_stage_lungs", include_str!("../../configs/two_stage_lungs.toml")),
+    ("two_stage_phantom", include_str!("../../configs/two_stage_phantom.toml")),
+    ("compare_lungs", include_str!("../../configs/compare_lungs.toml")),
+    ("compare_vessels", include_str!("../../configs/compare_vessels.toml")),
 ];
 
 /// The names of the built-in configs.

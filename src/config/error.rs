@@ -1,5 +1,6 @@
 //! What can be wrong with a config.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 /// Why a config could not be read or used.
@@ -33,7 +34,7 @@ pub enum ConfigError {
 #[error("`{key}` is {found}, expected {expected}")]
 pub struct BadValue {
     /// Section and key, such as `train.epochs`.
-    pub key: &'static str,
+    pub key: Cow<'static, str>,
     pub found: String,
     pub expected: String,
 }

@@ -53,7 +53,7 @@ impl Config {
         }
         let config = Config::deserialize(table).map_err(syntax)?;
         config.validate().map_err(|problem| {
-            let by_override = set.iter().rev().find(|(key, _)| key == problem.key);
+            let by_override = set.iter().rev().find(|(key, _)| *key == *problem.key);
             let origin = by_override.map_or_else(|| origin.to_string(), |(_, text)| format!("--set {text}"));
             ConfigError::Value { origin, problem }
         })?;

@@ -1,8 +1,9 @@
 //! Which values of the right type can work: the one place that says so. Code that takes a value on
 //! its own, without a checked [`Config`], calls the check of that value here.
 
-use super::schema::{AugmentConfig, DataConfig, Norm};
+use super::schema::{AugmentConfig, DataConfig, Lambda, Norm, StudentStart};
 use super::{BadValue, Config};
+use std::borrow::Cow;
 use std::fmt::Debug;
 use std::ops::RangeInclusive;
 
@@ -12,6 +13,10 @@ const MAX_DEPTH: usize = 8;
 const MAX_CHANNELS: usize = 1024;
 /// Largest epochs and steps in an epoch, so that their product cannot overflow.
 const MAX_COUNT: usize = 1_000_000;
+const MAX_BATCH: usize = 4096;
+/// The models of a seed ensemble have training seeds that are this far apart, so that none has that of
+/// another seed of the experiment.
+pub(crate) const MAX_SEEDS: usize = 1000;
 
 impl Config {
     /// Checks that the values can work, alone and together.
@@ -23,7 +28,11 @@ impl Config {
         self.validate_data()?;
         self.validate_train()?;
         self.validate_loss()?;
-        self.augment.validate()
+        self.augment.validate()?;
+        self.validate_method()?;
+        self.validate_lambda()?;
+        self.validate_pretrain()?;
+        self.validate_distillation()
     }
 
     fn validate_model(&self) -> Result<(), BadValue> {
@@ -34,15 +43,19 @@ impl Config {
         if model.out_channels != 1 {
             return bad("model.out_channels", model.out_channels, "1: only binary masks are supported");
         }
-        let channels = model.base_channels;
-        if model.norm == Norm::Group && (model.groups == 0 || !channels.is_multiple_of(model.groups)) {
-            let divisors: Vec<_> =
-                (1..=channels).filter(|n| channels.is_multiple_of(*n)).map(|n| n.to_string()).collect();
-            let expected =
-                format!("a divisor of model.base_channels = {channels}, one of {}", divisors.join(", "));
-            return bad("model.groups", model.groups, expected);
+        self.validate_groups("model.base_channels", model.base_channels)
+    }
+
+    /// Whether `channels`, the value of `key`, fall into the groups of the normalisation.
+    fn validate_groups(&self, key: &str, channels: usize) -> Result<(), BadValue> {
+        let model = &self.model;
+        if model.norm != Norm::Group || (model.groups != 0 && channels.is_multiple_of(model.groups)) {
+            return Ok(());
         }
-        Ok(())
+        let divisors: Vec<_> =
+            (1..=channels).filter(|n| channels.is_multiple_of(*n)).map(|n| n.to_string()).collect();
+        let expected = format!("a divisor of {key} = {channels}, one of {}", divisors.join(", "));
+        bad("model.groups", model.groups, expected)
     }
 
     /// Needs a depth that has been checked.
@@ -104,6 +117,70 @@ impl Config {
         // At 0 the soft Dice of an empty mask and an empty prediction would be 0/0.
         positive("loss.dice_smooth", loss.dice_smooth)
     }
+
+    /// Names of tasks and rivals are checked where they are used: `train` needs none.
+    fn validate_method(&self) -> Result<(), BadValue> {
+        let method = &self.method;
+        within("method.seeds", method.seeds, 1..=MAX_SEEDS)?;
+        if let Some(batch) = method.task_batch_size {
+            within("method.task_batch_size", batch, 1..=MAX_BATCH)?;
+        }
+        // The tasks are measured on the part held out, and trained on the other.
+        part_of_split("method.held_out", method.held_out)?;
+        not_negative("method.lambda", method.lambda)?;
+        let candidates = &method.lambda_candidates;
+        for (i, candidate) in candidates.iter().enumerate() {
+            not_negative("method.lambda_candidates", *candidate)?;
+            if candidates[..i].contains(candidate) {
+                return bad("method.lambda_candidates", candidates, "each number once");
+            }
+        }
+        Ok(())
+    }
+
+    fn validate_lambda(&self) -> Result<(), BadValue> {
+        for (task, lambda) in &self.lambda {
+            match lambda {
+                Lambda::Fixed(value) => not_negative(format!("lambda.{task}"), *value)?,
+                Lambda::Search if self.method.lambda_candidates.is_empty() => {
+                    let expected =
+                        format!("one number at least, because lambda.{task} is \"{}\"", Lambda::SEARCH);
+                    return bad("method.lambda_candidates", &self.method.lambda_candidates, expected);
+                }
+                Lambda::Search => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn validate_pretrain(&self) -> Result<(), BadValue> {
+        let pretrain = &self.pretrain;
+        if let Some(steps) = pretrain.steps {
+            within("pretrain.steps", steps, 1..=MAX_COUNT)?;
+        }
+        positive("pretrain.learning_rate", pretrain.learning_rate)?;
+        if let Some(rate) = pretrain.finetune_learning_rate {
+            positive("pretrain.finetune_learning_rate", rate)?;
+        }
+        Ok(())
+    }
+
+    fn validate_distillation(&self) -> Result<(), BadValue> {
+        let distillation = &self.distillation;
+        share("distillation.alpha", distillation.alpha)?;
+        positive("distillation.temperature", distillation.temperature)?;
+        let Some(channels) = distillation.base_channels else { return Ok(()) };
+        within("distillation.base_channels", channels, 1..=MAX_CHANNELS)?;
+        if distillation.student == StudentStart::BestElite && channels != self.model.base_channels {
+            let expected = format!(
+                "model.base_channels = {}, or unset, with distillation.student = \"best_elite\": the student starts \
+                 with a teacher's weights",
+                self.model.base_channels
+            );
+            return bad("distillation.base_channels", channels, expected);
+        }
+        self.validate_groups("distillation.base_channels", channels)
+    }
 }
 
 impl DataConfig {
@@ -158,7 +235,7 @@ pub(crate) fn in_channels(value: usize) -> Result<(), BadValue> {
 
 /// Checks `train.batch_size`.
 pub(crate) fn batch_size(value: usize) -> Result<(), BadValue> {
-    within("train.batch_size", value, 1..=4096)
+    within("train.batch_size", value, 1..=MAX_BATCH)
 }
 
 /// Checks `train.positive_fraction`.
@@ -166,11 +243,19 @@ pub(crate) fn positive_fraction(value: Option<f64>) -> Result<(), BadValue> {
     value.map_or(Ok(()), |value| share("train.positive_fraction", value))
 }
 
-fn bad<T>(key: &'static str, found: impl Debug, expected: impl Into<String>) -> Result<T, BadValue> {
-    Err(BadValue { key, found: format!("{found:?}"), expected: expected.into() })
+fn bad<T>(
+    key: impl Into<Cow<'static, str>>,
+    found: impl Debug,
+    expected: impl Into<String>,
+) -> Result<T, BadValue> {
+    Err(BadValue { key: key.into(), found: format!("{found:?}"), expected: expected.into() })
 }
 
-fn within(key: &'static str, value: usize, range: RangeInclusive<usize>) -> Result<(), BadValue> {
+fn within(
+    key: impl Into<Cow<'static, str>>,
+    value: usize,
+    range: RangeInclusive<usize>,
+) -> Result<(), BadValue> {
     if range.contains(&value) {
         return Ok(());
     }
@@ -178,13 +263,13 @@ fn within(key: &'static str, value: usize, range: RangeInclusive<usize>) -> Resu
 }
 
 /// TOML has no whole numbers above `i64::MAX`, so such a seed could not be written to the run folder.
-fn seed(key: &'static str, value: u64) -> Result<(), BadValue> {
+fn seed(key: impl Into<Cow<'static, str>>, value: u64) -> Result<(), BadValue> {
     if i64::try_from(value).is_ok() { Ok(()) } else { bad(key, value, format!("at most {}", i64::MAX)) }
 }
 
 /// False for NaN, like every check below.
 fn between(
-    key: &'static str,
+    key: impl Into<Cow<'static, str>>,
     value: f64,
     range: RangeInclusive<f64>,
     expected: &str,
@@ -192,24 +277,24 @@ fn between(
     if range.contains(&value) { Ok(()) } else { bad(key, value, expected) }
 }
 
-fn share(key: &'static str, value: f64) -> Result<(), BadValue> {
+fn share(key: impl Into<Cow<'static, str>>, value: f64) -> Result<(), BadValue> {
     between(key, value, 0.0..=1.0, "a share from 0 to 1")
 }
 
-fn fraction_below_one(key: &'static str, value: f64) -> Result<(), BadValue> {
+fn fraction_below_one(key: impl Into<Cow<'static, str>>, value: f64) -> Result<(), BadValue> {
     if (0.0..1.0).contains(&value) { Ok(()) } else { bad(key, value, "0 or more and below 1") }
 }
 
 /// No part of a split may be empty.
-fn part_of_split(key: &'static str, value: f64) -> Result<(), BadValue> {
+fn part_of_split(key: impl Into<Cow<'static, str>>, value: f64) -> Result<(), BadValue> {
     if value > 0.0 && value < 1.0 { Ok(()) } else { bad(key, value, "above 0 and below 1") }
 }
 
-fn positive(key: &'static str, value: f64) -> Result<(), BadValue> {
+fn positive(key: impl Into<Cow<'static, str>>, value: f64) -> Result<(), BadValue> {
     if finite(value) && value > 0.0 { Ok(()) } else { bad(key, value, "a finite number above 0") }
 }
 
-fn not_negative(key: &'static str, value: f64) -> Result<(), BadValue> {
+fn not_negative(key: impl Into<Cow<'static, str>>, value: f64) -> Result<(), BadValue> {
     if finite(value) && value >= 0.0 { Ok(()) } else { bad(key, value, "a finite number, 0 or more") }
 }
 

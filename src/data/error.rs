@@ -61,7 +61,7 @@ impl DataError {
 
 impl From<BadValue> for DataError {
     fn from(value: BadValue) -> Self {
-        DataError::setting(value.key, value.found, &value.expected)
+        DataError::setting(&value.key, value.found, &value.expected)
     }
 }
 

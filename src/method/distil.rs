@@ -92,7 +92,9 @@ impl Answers {
         seed: u64,
     ) -> Result<Answers, TrainError> {
         let sets = match one_per_step {
-            true => faculty.models.iter_mut().map(|model| model.predict_all(images)).collect::<Result<_, _>>()?,
+            true => {
+                faculty.models.iter_mut().map(|model| model.predict_all(images)).collect::<Result<_, _>>()?
+            }
             false => vec![faculty.predict_all(images)?],
         };
         Ok(Answers { sets: Arc::new(sets), weights: faculty.weights.clone(), seed })
@@ -148,7 +150,9 @@ pub fn lesson(
         let images: Vec<&[f32]> = (0..unlabelled.len()).map(|i| unlabelled.image(i)).collect();
         of_unlabelled = Some(Answers::ask(&mut faculty, one_per_step, &images, seed)?);
         let count = labelled.len() + unlabelled.len();
-        format!("{models} teachers were asked once for each of {count} images; their answers move with the images")
+        format!(
+            "{models} teachers were asked once for each of {count} images; their answers move with the images"
+        )
     } else {
         let batch = config.train.batch_size + task_batch(config);
         format!("{models} teachers are asked at every step, for {batch} images as the student sees them")

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::coupling::{self, Coupling, Setting, fixed};
 use super::distil::{Faculty, Lesson, lesson, shares, task_batch};
+use super::error::{MethodError, nearest};
 use super::material::Material;
 use super::run::{
     Candidates, CouplingChoice, RESULT, RunResult, RunSpec, Segmentation, TaskScore, Teacher, Work,
@@ -15,7 +16,8 @@ use crate::config::Config;
 use crate::config::schema::StudentStart;
 use crate::data::Cache;
 use crate::gpu::{Gpu, States};
-use crate::report::{self, History, JSONL, write_json};
+use crate::report::run_folder::write_json;
+use crate::report::{self, History, JSONL};
 use crate::tasks::{self, Task};
 use crate::train::TrainError;
 use crate::train::branch::{Branch, Target};
@@ -252,7 +254,12 @@ fn parts(place: &Place, spec: &RunSpec, watch: &mut dyn Watch) -> Result<Parts, 
 }
 
 fn find_tasks(names: &[String]) -> Result<Vec<&'static dyn Task>, TrainError> {
-    let find = |name: &String| tasks::by_name(name).ok_or(TrainError::UnknownTask { task: name.clone() });
+    let find = |name: &String| {
+        tasks::by_name(name).ok_or_else(|| {
+            let nearest = nearest(name, tasks::all().into_iter().map(|task| task.name()));
+            MethodError::UnknownTask { task: name.clone(), nearest }.into()
+        })
+    };
     names.iter().map(find).collect()
 }
 
@@ -271,7 +278,10 @@ fn make_coupling(
         CouplingChoice::Fixed(lambdas) => Ok(fixed::new(lambdas)),
         CouplingChoice::Named(name) => match coupling::by_name(name) {
             Some(entry) => Ok((entry.make)(setting)),
-            None => Err(TrainError::UnknownCoupling { coupling: name.clone() }),
+            None => {
+                let nearest = nearest(name, coupling::all().iter().map(|entry| entry.name));
+                Err(MethodError::UnknownRival { rival: name.clone(), nearest }.into())
+            }
         },
     }
 }
@@ -285,9 +295,9 @@ impl Place<'_> {
     /// The result of the run `id` of the seed of `spec`.
     fn result_of(&self, spec: &RunSpec, id: &str) -> Result<RunResult, TrainError> {
         let path = self.folder_of(spec, id).join(RESULT);
-        let unusable = |message: String| TrainError::NoResult { path: path.clone(), message };
+        let unusable = |message: String| MethodError::NoResult { path: path.clone(), message };
         let bytes = std::fs::read(&path).map_err(|error| unusable(error.to_string()))?;
-        serde_json::from_slice(&bytes).map_err(|error| unusable(error.to_string()))
+        Ok(serde_json::from_slice(&bytes).map_err(|error| unusable(error.to_string()))?)
     }
 
     /// The best of each teacher's candidates, loaded. Of equal ones the first.
@@ -309,7 +319,7 @@ impl Place<'_> {
             teachers.extend(best);
         }
         if teachers.is_empty() {
-            return Err(TrainError::NoTeachers { id: spec.id.clone() });
+            return Err(MethodError::NoTeachers { id: spec.id.clone() }.into());
         }
         let val_dices: Vec<f64> = teachers.iter().map(|teacher| teacher.val_dice).collect();
         let weights = shares(&spec.config.distillation, &val_dices);
@@ -351,7 +361,7 @@ fn clear(folder: &Path) -> Result<(), TrainError> {
         match std::fs::remove_file(folder.join(name)) {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(source) => return Err(report::ReportError::write(&folder.join(name), source).into()),
+            Err(source) => return Err(MethodError::Io { path: folder.join(name), source }.into()),
         }
     }
     Ok(())

@@ -149,8 +149,11 @@ impl RunFolder {
     }
 }
 
-/// Locks the run, so that no two processes write it.
-fn lock(folder: &Path) -> Result<std::fs::File, ReportError> {
+/// Locks the folder, so that no two processes write it, until the file is dropped.
+///
+/// # Errors
+/// Another process has locked it, or its `.lock` cannot be written.
+pub fn lock(folder: &Path) -> Result<std::fs::File, ReportError> {
     let path = folder.join(".lock");
     let file = std::fs::File::create(&path).map_err(|source| ReportError::write(&path, source))?;
     match file.try_lock() {

@@ -53,7 +53,7 @@ fn view(image: &[f32], dims: Dims, rng: &mut ChaCha8Rng) -> Vec<f32> {
     let corner = [(); 2].map(|()| rng.random::<f32>() * (size as f32 - side));
     let mut view = resample(image, [size, size, channels], corner, side);
     let key = Key { seed: rng.random(), step: 0, place: 0 };
-    augment(&mut view, &mut vec![0.0; size * size], size, channels, &CHANGES, key);
+    augment(&mut view, &mut [], size, channels, &CHANGES, key);
     view
 }
 

@@ -36,6 +36,8 @@ pub enum TrainError {
     Report(#[from] crate::report::ReportError),
     #[error(transparent)]
     Checkpoint(#[from] checkpoint::CheckpointError),
+    #[error(transparent)]
+    Method(#[from] crate::method::error::MethodError),
     #[error(
         "the loss became {value} at step {step} (epoch {epoch}); training stopped, {kept}; use a smaller \
          train.learning_rate, or set train.clip_norm (1.0, say)"

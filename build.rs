@@ -1,0 +1,69 @@
+//! Gives the program a hash of the sources that results depend on: a run is done anew when it changes.
+
+use std::path::{Path, PathBuf};
+use std::{env, fs, io};
+
+use sha2::{Digest, Sha256};
+
+/// What data, networks, kernels and training are made of. Commands, reports and docs are not among it.
+const SOURCES: [&str; 11] = [
+    "shaders",
+    "src/data",
+    "src/gpu",
+    "src/method",
+    "src/nn",
+    "src/ops",
+    "src/program",
+    "src/rng.rs",
+    "src/tape",
+    "src/tasks",
+    "src/train",
+];
+
+/// Which runs there are and in what order they are done; what comes out of one is in its spec.
+const LEFT_OUT: [&str; 9] = [
+    "src/method/assess.rs",
+    "src/method/check.rs",
+    "src/method/error.rs",
+    "src/method/execute.rs",
+    "src/method/forecast.rs",
+    "src/method/graph.rs",
+    "src/method/inputs.rs",
+    "src/method/plan.rs",
+    "src/method/view.rs",
+];
+
+fn main() -> io::Result<()> {
+    let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
+    println!("cargo::rerun-if-changed=build.rs");
+    let mut files = vec![];
+    for source in SOURCES {
+        println!("cargo::rerun-if-changed={source}");
+        collect(&root, source, &mut files)?;
+    }
+    files.retain(|file| !LEFT_OUT.contains(&file.as_str()));
+    files.sort();
+    let mut hash = Sha256::new();
+    for file in files {
+        let text = fs::read(root.join(&file))?;
+        // Lengths, so that nothing can move from one file to the next unseen.
+        hash.update(format!("{file}\n{}\n", text.len()));
+        hash.update(&text);
+    }
+    let hex: String = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    println!("cargo::rustc-env=WGSEG_SOURCES={hex}");
+    Ok(())
+}
+
+/// Paths of all files in or at `path`, relative to `root`, with `/` on every system.
+fn collect(root: &Path, path: &str, files: &mut Vec<String>) -> io::Result<()> {
+    if root.join(path).is_file() {
+        files.push(path.to_owned());
+        return Ok(());
+    }
+    for entry in fs::read_dir(root.join(path))? {
+        let name = entry?.file_name();
+        collect(root, &format!("{path}/{}", name.to_string_lossy()), files)?;
+    }
+    Ok(())
+}

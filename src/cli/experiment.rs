@@ -1,0 +1,196 @@
+//! What `wgseg two-stage` and `wgseg compare` have in common: both do a graph of runs.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+
+use super::train::stop_on_interrupt;
+use super::{AdapterArg, Outcome, say};
+use crate::config::Config;
+use crate::gpu::{Gpu, GpuError, GpuOptions};
+use crate::method::assess::{self, Job, State};
+use crate::method::check::check_folders;
+use crate::method::execute::{Options, Summary, execute};
+use crate::method::forecast::Forecaster;
+use crate::method::graph::Graph;
+use crate::method::inputs;
+use crate::method::material::Material;
+use crate::method::perform::{Place, perform};
+use crate::method::plan::{PLAN, Plan, PlannedRun, Which};
+use crate::method::run::RunSpec;
+use crate::method::view::View;
+use crate::report::console::tell;
+use crate::report::run_folder::{lock, make_folder};
+use crate::report::{ReportError, check_free};
+use crate::train::TrainError;
+use crate::train::watch::Watch;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// A TOML file, or the name of a built-in config
+    config: PathBuf,
+    /// Folder with images/ and masks/
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Folder of images without masks, for the tasks and the student; may be repeated
+    #[arg(long, value_name = "DIR")]
+    unlabelled: Vec<PathBuf>,
+    /// Folder for all runs: new, empty, or of the same command, which then goes on
+    #[arg(long, value_name = "RUN")]
+    out: PathBuf,
+    /// Trainings of every method, with train.seed, train.seed + 1, …: method.seeds
+    #[arg(long, value_name = "N")]
+    seeds: Option<usize>,
+    /// Do this run alone, as in --only stage1:rotation:joint; may be repeated; see `wgseg plan`
+    #[arg(long, value_name = "ID")]
+    only: Vec<String>,
+    /// Runs at a time; on a software driver LP_NUM_THREADS=1 with --jobs 2 is faster than one
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
+    jobs: u8,
+    /// Remove what was made by another config or from other images, and do it anew
+    #[arg(long)]
+    redo_changed: bool,
+    /// Set a key of the config, as in --set train.epochs=5; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    #[command(flatten)]
+    adapter: AdapterArg,
+}
+
+pub fn run(args: Args, which: Which) -> Outcome {
+    let mut set = args.set;
+    set.extend(args.seeds.map(|seeds| format!("method.seeds={seeds}")));
+    let config = Config::load(&args.config, &set)?;
+    let graph = Graph::of(&config, which)?;
+    check_folders(&args.unlabelled)?;
+    let root = &args.out;
+    let _lock = take(root)?;
+    let gpu = args.adapter.open()?;
+    let unlabelled: Vec<&Path> = args.unlabelled.iter().map(PathBuf::as_path).collect();
+    let material = Material::open(&config, &args.data, &unlabelled)?;
+    let code = inputs::code();
+    let mut jobs = assess::assess(root, &graph.runs, &material.fingerprint, &code, &args.only)?;
+    if !args.redo_changed {
+        assess::refuse_other(root, &jobs)?;
+    }
+    let costs = costs(&jobs, &material, &gpu)?;
+    let planned = |spec: RunSpec| PlannedRun { folder: spec.folder(), spec };
+    let plan = Plan {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        command: which,
+        arguments: std::env::args().skip(1).collect(),
+        seeds: Graph::seeds(&config),
+        config,
+        data: args.data,
+        unlabelled: args.unlabelled,
+        data_fingerprint: material.fingerprint.clone(),
+        code,
+        methods: graph.methods,
+        stage1: graph.stage1,
+        runs: graph.runs.into_iter().map(planned).collect(),
+    };
+    plan.write(root)?;
+    for line in assess::clear(root, &mut jobs)? {
+        tell(&line);
+    }
+    let summary = do_all(&jobs, &costs, root, args.jobs.into(), &material, gpu, &args.adapter)?;
+    conclude(&summary, &jobs, root)
+}
+
+/// Makes and locks the folder of the whole.
+fn take(root: &Path) -> Result<std::fs::File, ReportError> {
+    // The lock is the first file to be made, so what has it was made by this command.
+    if !root.join(PLAN).exists() && !root.join(".lock").exists() {
+        check_free(root)?;
+    }
+    make_folder(root)?;
+    lock(root)
+}
+
+/// What each run will cost in floating-point operations; nothing for one that is complete.
+fn costs(jobs: &[Job], material: &Material, gpu: &Gpu) -> Result<Vec<f64>, TrainError> {
+    let mut forecaster = Forecaster::default();
+    let labelled = Some(material.train.len());
+    let cost = |job: &Job| {
+        if job.is_complete() || !job.wanted {
+            return Ok(0.0);
+        }
+        Ok(forecaster.forecast(&job.spec, labelled, gpu.caps())?.total_flops().unwrap_or_default())
+    };
+    jobs.iter().map(cost).collect()
+}
+
+fn do_all(
+    jobs: &[Job],
+    costs: &[f64],
+    root: &Path,
+    threads: usize,
+    material: &Material,
+    gpu: Arc<Gpu>,
+    adapter: &AdapterArg,
+) -> Result<Summary, ctrlc::Error> {
+    let stop = stop_on_interrupt()?;
+    let of = |test: fn(&Job) -> bool| jobs.iter().filter(|job| job.wanted && test(job)).count();
+    let (complete, begun) = (of(Job::is_complete), of(|job| job.state == State::Begun));
+    let to_do = of(|_| true) - complete;
+    tell(&format!("{to_do} runs to do, {begun} of them begun; {complete} are complete"));
+    let view = View::new(to_do, costs.iter().sum());
+    // Each thread has a device of its own; the first takes the one that is open.
+    let opened = Mutex::new(Some(gpu));
+    let open = || -> Result<_, TrainError> {
+        let opened = opened.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+        let gpu = match opened {
+            Some(gpu) => gpu,
+            None => another(adapter)?,
+        };
+        let stop = Arc::clone(&stop);
+        Ok(move |spec: &RunSpec, hash: &str, watch: &mut dyn Watch| {
+            perform(&Place { gpu: &gpu, material, root, stop: &stop }, spec, hash, watch)
+        })
+    };
+    let options = Options { root, threads, stop: &stop, view: &view, costs };
+    let summary = execute(jobs, &options, open);
+    view.finish();
+    Ok(summary)
+}
+
+/// One more device of the same adapter.
+fn another(adapter: &AdapterArg) -> Result<Arc<Gpu>, GpuError> {
+    Gpu::open(&GpuOptions { adapter: adapter.adapter.clone() })
+}
+
+/// Tells how it ended.
+fn conclude(summary: &Summary, jobs: &[Job], root: &Path) -> Outcome {
+    for (label, message) in &summary.failed {
+        tell(&format!("{label} FAILED: {message}"));
+    }
+    for (label, needs) in &summary.not_started {
+        tell(&format!("{label} was not started: needs {needs}"));
+    }
+    let done = summary.skipped + summary.complete;
+    if summary.interrupted {
+        tell(&format!("interrupted; {done} of {} runs are complete; the same command goes on", jobs.len()));
+        return Ok(ExitCode::from(130));
+    }
+    if !summary.failed.is_empty() {
+        let (failed, not_started) = (summary.failed.len(), summary.not_started.len());
+        tell(&format!(
+            "{failed} runs failed and {not_started} need them; {done} of {} are complete; the same command tries again",
+            jobs.len()
+        ));
+        return Ok(ExitCode::FAILURE);
+    }
+    if done < jobs.len() {
+        say!("{done} of {} runs are complete; without --only the command does the others", jobs.len());
+        return Ok(ExitCode::SUCCESS);
+    }
+    report(root)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says what the complete runs have come to.
+fn report(root: &Path) -> Result<(), ReportError> {
+    let plan = Plan::read(root)?;
+    say!("all {} runs are complete: {}", plan.runs.len(), root.join(PLAN).display());
+    Ok(())
+}

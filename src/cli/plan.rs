@@ -1,0 +1,266 @@
+//! `wgseg plan`
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::bench::unet_step;
+use super::{AdapterArg, Outcome, print_json, say};
+use crate::config::Config;
+use crate::gpu::{Gpu, GpuError};
+use crate::method::check::check_folders;
+use crate::method::forecast::Forecaster;
+use crate::method::graph::{Graph, rivals};
+use crate::method::material::Material;
+use crate::method::plan::Which;
+use crate::method::run::{CouplingChoice, RunSpec, Work};
+use crate::program::Caps;
+use crate::report::console::tell;
+use crate::report::progress::duration;
+use crate::tasks;
+use crate::train::TrainError;
+
+/// Timed steps of the target.
+const REPS: u16 = 3;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// A TOML file, or the name of a built-in config
+    #[arg(required_unless_present_any = ["tasks", "methods"])]
+    config: Option<PathBuf>,
+    /// Plan `compare`, with the rivals; else `two-stage`
+    #[arg(long)]
+    compare: bool,
+    /// Folder with images/ and masks/, to check and to count the images
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Folder of images without masks; may be repeated
+    #[arg(long, value_name = "DIR", requires = "data")]
+    unlabelled: Vec<PathBuf>,
+    /// Set a key of the config, as in --set train.epochs=5; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Open no adapter: no forecast of time
+    #[arg(long, conflicts_with = "adapter")]
+    no_time: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// List the auxiliary tasks
+    #[arg(long, conflicts_with_all = ["config", "methods"])]
+    tasks: bool,
+    /// List the rivals
+    #[arg(long, conflicts_with = "config")]
+    methods: bool,
+    #[command(flatten)]
+    adapter: AdapterArg,
+}
+
+/// A run of one seed.
+#[derive(Serialize)]
+struct Row {
+    id: String,
+    does: String,
+    needs: Vec<String>,
+    steps: Option<usize>,
+    gflop_a_step: f64,
+    mib: f64,
+    seconds: Option<f64>,
+}
+
+/// All of it.
+#[derive(Serialize)]
+struct Table {
+    runs: Vec<Row>,
+    seeds: usize,
+    /// Of all seeds.
+    seconds: Option<f64>,
+    /// How the time was forecast.
+    time: String,
+}
+
+pub fn run(args: Args) -> Outcome {
+    if args.tasks {
+        list(tasks::all().into_iter().map(|task| (task.name().to_owned(), task.about().to_owned())));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let Some(config) = args.config else {
+        list(rivals().into_iter().map(|rival| (rival.name, rival.about)));
+        return Ok(ExitCode::SUCCESS);
+    };
+    let config = Config::load(&config, &args.set)?;
+    let which = if args.compare { Which::Compare } else { Which::TwoStage };
+    let graph = Graph::of(&config, which)?;
+    let labelled = match &args.data {
+        Some(data) => Some(labelled(&config, data, &args.unlabelled)?),
+        None => None,
+    };
+    let speed =
+        if args.no_time { Err("no adapter was asked".to_owned()) } else { speed(&config, &args.adapter)? };
+    let table = table(&graph, config.method.seeds, labelled, speed)?;
+    if args.json {
+        print_json(&table)?;
+    } else {
+        print(&table);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list(rows: impl Iterator<Item = (String, String)>) {
+    let rows: Vec<_> = rows.collect();
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    for (name, about) in rows {
+        say!("{name:width$}  {about}");
+    }
+}
+
+/// Checks the images and counts the labelled ones to train on.
+fn labelled(
+    config: &Config,
+    data: &Path,
+    unlabelled: &[PathBuf],
+) -> Result<usize, Box<dyn std::error::Error>> {
+    check_folders(unlabelled)?;
+    let unlabelled: Vec<&Path> = unlabelled.iter().map(PathBuf::as_path).collect();
+    Ok(Material::open(config, data, &unlabelled)?.train.len())
+}
+
+/// What was measured of an adapter.
+struct Speed {
+    caps: Caps,
+    flops_a_second: f64,
+    how: String,
+}
+
+/// Measures steps of the target. The inner error is why there is no speed, for the user.
+fn speed(config: &Config, adapter: &AdapterArg) -> Result<Result<Speed, String>, TrainError> {
+    let gpu = match adapter.open() {
+        Ok(gpu) => gpu,
+        Err(GpuError::NoAdapter) if adapter.adapter.is_none() => {
+            return Ok(Err("there is no adapter".to_owned()));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let started = Instant::now();
+    tell(&format!("measuring {REPS} steps of the target"));
+    let step = unet_step(&gpu, config, REPS)?;
+    let flops_a_second = step.flops as f64 / step.median_ms * 1e3;
+    let how = format!(
+        "by {REPS} steps of the target on {}, {:.1} ms each or {:.1} GFLOP/s, measured in {:.0} s; validation, heads \
+         of tasks and answers of teachers not counted",
+        adapter_name(&gpu),
+        step.median_ms,
+        flops_a_second / 1e9,
+        started.elapsed().as_secs_f64()
+    );
+    Ok(Ok(Speed { caps: gpu.caps().clone(), flops_a_second, how }))
+}
+
+fn adapter_name(gpu: &Gpu) -> &str {
+    &gpu.description().name
+}
+
+fn table(
+    graph: &Graph,
+    seeds: usize,
+    labelled: Option<usize>,
+    speed: Result<Speed, String>,
+) -> Result<Table, TrainError> {
+    let caps = speed.as_ref().map_or_else(|_| Caps::default(), |speed| speed.caps.clone());
+    let mut forecaster = Forecaster::default();
+    let mut runs = vec![];
+    for spec in graph.runs.iter().take(graph.runs.len() / seeds.max(1)) {
+        let forecast = forecaster.forecast(spec, labelled, &caps)?;
+        let seconds = speed.as_ref().ok().and_then(|s| Some(forecast.total_flops()? / s.flops_a_second));
+        runs.push(Row {
+            id: spec.id.clone(),
+            does: does(spec),
+            needs: spec.needs.clone(),
+            steps: forecast.steps,
+            gflop_a_step: forecast.flops as f64 / 1e9,
+            mib: forecast.bytes as f64 / f64::from(1 << 20),
+            seconds,
+        });
+    }
+    let one_seed: Option<f64> = runs.iter().map(|row| row.seconds).sum();
+    let time = match speed {
+        Ok(speed) => speed.how,
+        Err(why) => format!("not forecast: {why}"),
+    };
+    Ok(Table { runs, seeds, seconds: one_seed.map(|seconds| seconds * seeds as f64), time })
+}
+
+fn does(spec: &RunSpec) -> String {
+    match &spec.work {
+        Work::Target { pretrained: None } => "trains the target from scratch".into(),
+        Work::Target { pretrained: Some(from) } => format!("trains the target from {from}"),
+        Work::Joint { tasks, coupling: CouplingChoice::Fixed(weights) } => {
+            let weighted = tasks.iter().zip(weights).map(|(task, weight)| format!("{weight} × {task}"));
+            format!("trains the target and {}", weighted.collect::<Vec<_>>().join(" and "))
+        }
+        Work::Joint { tasks, coupling: CouplingChoice::Named(name) } => {
+            format!("trains the target and {} tasks, coupled by {name}", tasks.len())
+        }
+        Work::Pretrain { tasks } => format!("trains {} alone", tasks.join(", ")),
+        Work::Distil { teachers } => format!("trains a student by {} teachers", teachers.len()),
+        Work::Ensemble { teachers } => format!("scores the mean of {} teachers", teachers.len()),
+    }
+}
+
+fn print(table: &Table) {
+    let width = table.runs.iter().map(|row| row.id.len()).max().unwrap_or_default();
+    say!("{:width$}  {:>7}  {:>10}  {:>8}  {:>12}  does", "run", "steps", "GFLOP/step", "MiB", "time");
+    for row in &table.runs {
+        let steps = row.steps.map_or("?".to_owned(), |steps| steps.to_string());
+        let time = row.seconds.map_or("?".to_owned(), duration);
+        let (id, gflop, mib, does) = (&row.id, row.gflop_a_step, row.mib, &row.does);
+        say!("{id:width$}  {steps:>7}  {gflop:>10.2}  {mib:>8.1}  {time:>12}  {does}");
+        if !row.needs.is_empty() {
+            say!("{:width$}  needs {}", "", row.needs.join(", "));
+        }
+    }
+    let (runs, seeds) = (table.runs.len(), table.seeds);
+    let time =
+        table.seconds.map_or("unknown time".to_owned(), |seconds| duration(seconds) + " one after the other");
+    say!("{runs} runs × {seeds} seeds: {} trainings or scorings, {time}", runs * seeds);
+    say!("operations and memory: the target's step times the branches of a run");
+    say!("time: {}", table.time);
+    if table.runs.iter().any(|row| row.steps.is_none()) {
+        say!("steps are passes through the labelled images: --data DIR --unlabelled DIR tells how many");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::method::plan::{Method, Role};
+
+    #[test]
+    fn the_table_has_one_seed_and_the_time_of_all() {
+        let mut config = Config::default();
+        config.data.size = 32;
+        config.model.depth = 2;
+        config.train.steps_per_epoch = Some(10);
+        let run = |id: &str, seed, work| RunSpec {
+            id: id.into(),
+            seed,
+            needs: vec![],
+            work,
+            config: config.clone(),
+        };
+        let target = || Work::Target { pretrained: None };
+        let runs = vec![run("target_only", 0, target()), run("target_only", 1, target())];
+        let method =
+            Method { name: "target_only".into(), role: Role::Baseline, about: String::new(), runs: vec![] };
+        let graph = Graph { runs, methods: vec![method], stage1: vec![] };
+        let speed = |flops_a_second| Speed { caps: Caps::default(), flops_a_second, how: String::new() };
+        let first = table(&graph, 2, None, Ok(speed(1e9))).unwrap();
+        assert_eq!((first.runs.len(), first.runs[0].steps), (1, Some(200)));
+        assert_eq!(first.seconds, Some(2.0 * 200.0 * first.runs[0].gflop_a_step));
+        let faster = table(&graph, 2, None, Ok(speed(2e9))).unwrap();
+        assert_eq!(faster.seconds.map(|s| 2.0 * s), first.seconds);
+        assert_eq!(table(&graph, 2, None, Err("none".into())).unwrap().seconds, None);
+    }
+}

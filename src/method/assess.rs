@@ -1,0 +1,384 @@
+//! What of a graph is done already, as its folder says, and what is to be removed before it goes on.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use super::error::{MethodError, nearest};
+use super::inputs::{Change, Inputs, SPEC};
+use super::run::{RESULT, RunResult, RunSpec};
+
+/// Folder that runs are moved to while they are removed, so that none is ever half there.
+const REMOVED: &str = ".removed";
+/// How the name of a file begins that is being written.
+const TEMPORARY: &str = ".wgseg-";
+
+/// A run, and how far it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Job {
+    pub spec: RunSpec,
+    pub inputs: Inputs,
+    /// Of `inputs`.
+    pub hash: String,
+    /// Places of the runs that it needs in the list of all.
+    pub needs: Vec<usize>,
+    /// It is among those asked for.
+    pub wanted: bool,
+    pub state: State,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum State {
+    Complete(Box<RunResult>),
+    New,
+    /// It was begun and goes on where it was.
+    Begun,
+    /// It is of something else than it would be now.
+    Stale(Change),
+}
+
+impl Job {
+    /// As users are told of it.
+    pub fn label(&self) -> String {
+        format!("seed {} {}", self.spec.seed, self.spec.id)
+    }
+
+    pub fn is_complete(&self) -> bool {
+        matches!(self.state, State::Complete(_))
+    }
+}
+
+/// Looks at the folder of each run in `root`. Runs stand after those that they need. `only` are the ids
+/// of the runs wanted, all when it is empty.
+///
+/// # Errors
+/// An unknown id, a run that is wanted and needs one that is neither wanted nor complete, a folder
+/// that is not of a run or cannot be read.
+pub fn assess(
+    root: &Path,
+    runs: &[RunSpec],
+    data: &str,
+    code: &str,
+    only: &[String],
+) -> Result<Vec<Job>, MethodError> {
+    if let Some(id) = only.iter().find(|id| !runs.iter().any(|run| run.id == **id)) {
+        let nearest = nearest(id, runs.iter().map(|run| run.id.as_str()));
+        return Err(MethodError::UnknownRun { id: id.clone(), nearest });
+    }
+    let mut jobs: Vec<Job> = vec![];
+    let mut places: HashMap<(u64, &str), usize> = HashMap::new();
+    for spec in runs {
+        let mut needs = vec![];
+        let mut hashes = BTreeMap::new();
+        for id in &spec.needs {
+            let Some(&place) = places.get(&(spec.seed, id.as_str())) else {
+                let (seed, id) = (spec.seed, spec.id.clone());
+                return Err(MethodError::Missing { id, seed, missing: spec.needs[needs.len()].clone() });
+            };
+            needs.push(place);
+            hashes.insert(id.clone(), jobs[place].hash.clone());
+        }
+        let inputs = Inputs::new(spec, data, code, hashes);
+        let hash = inputs.hash()?;
+        let state = state(&root.join(spec.folder()), &inputs, &hash)?;
+        let wanted = only.is_empty() || only.contains(&spec.id);
+        places.insert((spec.seed, &spec.id), jobs.len());
+        jobs.push(Job { spec: spec.clone(), inputs, hash, needs, wanted, state });
+    }
+    for job in jobs.iter().filter(|job| job.wanted && !job.is_complete()) {
+        if let Some(need) =
+            job.needs.iter().map(|i| &jobs[*i]).find(|need| !need.wanted && !need.is_complete())
+        {
+            let (id, seed, missing) = (job.spec.id.clone(), job.spec.seed, need.spec.id.clone());
+            return Err(MethodError::Missing { id, seed, missing });
+        }
+    }
+    Ok(jobs)
+}
+
+/// How far the run in `folder` is.
+fn state(folder: &Path, inputs: &Inputs, hash: &str) -> Result<State, MethodError> {
+    let Some(spec) = read(&folder.join(SPEC))? else {
+        return match foreign(folder)? {
+            None => Ok(State::New),
+            Some(_) => Err(MethodError::Foreign { path: folder.into() }),
+        };
+    };
+    let Ok(was) = serde_json::from_slice::<Inputs>(&spec) else {
+        return Ok(State::Stale(Change::Unreadable));
+    };
+    if let Some(change) = inputs.change_since(&was) {
+        return Ok(State::Stale(change));
+    }
+    let Some(result) = read(&folder.join(RESULT))? else { return Ok(State::Begun) };
+    match serde_json::from_slice::<RunResult>(&result) {
+        Ok(result) if result.inputs == hash => Ok(State::Complete(Box::new(result))),
+        _ => Ok(State::Stale(Change::Unreadable)),
+    }
+}
+
+/// The first thing in `folder` that was not left by a write that was cut off.
+fn foreign(folder: &Path) -> Result<Option<PathBuf>, MethodError> {
+    let failed = |source| MethodError::Io { path: folder.into(), source };
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        if !entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
+            return Ok(Some(entry.path()));
+        }
+    }
+    Ok(None)
+}
+
+/// The bytes of a file; none when it is not there.
+fn read(path: &Path) -> Result<Option<Vec<u8>>, MethodError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(MethodError::Io { path: path.into(), source }),
+    }
+}
+
+/// Refuses to remove what another config or other images made: days of training may be in it.
+///
+/// # Errors
+/// A run that is wanted is stale for one of these.
+pub fn refuse_other(root: &Path, jobs: &[Job]) -> Result<(), MethodError> {
+    let stale: Vec<(&Job, &Change)> = jobs
+        .iter()
+        .filter(|job| job.wanted)
+        .filter_map(|job| match &job.state {
+            State::Stale(change) => Some((job, change)),
+            _ => None,
+        })
+        .collect();
+    let runs = match &stale[..] {
+        [(one, _)] => format!("{} of {} runs ({})", 1, jobs.len(), one.label()),
+        more => format!("{} of {} runs", more.len(), jobs.len()),
+    };
+    for (_, change) in &stale {
+        let root = root.into();
+        match change {
+            Change::Config { key, was, now } => {
+                let (key, was, now) = (key.clone(), was.clone(), now.clone());
+                return Err(MethodError::OtherConfig { root, key, was, now, runs });
+            }
+            Change::Data => return Err(MethodError::OtherData { root, runs }),
+            Change::Code | Change::Needs(_) | Change::Unreadable => {}
+        }
+    }
+    Ok(())
+}
+
+/// Removes the folders of stale runs that are wanted, and what was left half removed or half written.
+/// Gives a line for the user about each.
+///
+/// # Errors
+/// A folder cannot be removed.
+pub fn clear(root: &Path, jobs: &mut [Job]) -> Result<Vec<String>, MethodError> {
+    let removed = root.join(REMOVED);
+    remove(&removed)?;
+    let mut lines = vec![];
+    for job in jobs.iter_mut().filter(|job| job.wanted) {
+        let folder = root.join(job.spec.folder());
+        if let State::Stale(change) = &job.state {
+            lines.push(format!("{} is done anew: {}", job.label(), why(change)));
+            make(&removed)?;
+            // Renamed first: a run that is half removed would look like one that was begun.
+            let gone = removed.join("run");
+            fs::rename(&folder, &gone).map_err(|source| MethodError::Io { path: folder.clone(), source })?;
+            remove(&removed)?;
+            job.state = State::New;
+        }
+        if !job.is_complete() {
+            sweep(&folder)?;
+        }
+    }
+    Ok(lines)
+}
+
+/// Removes the files below `folder` whose writing was cut off.
+fn sweep(folder: &Path) -> Result<(), MethodError> {
+    let failed = |source| MethodError::Io { path: folder.into(), source };
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(error)),
+    };
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        if entry.file_type().map_err(failed)?.is_dir() {
+            sweep(&entry.path())?;
+        } else if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
+            fs::remove_file(entry.path()).map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
+fn make(folder: &Path) -> Result<(), MethodError> {
+    fs::create_dir_all(folder).map_err(|source| MethodError::Io { path: folder.into(), source })
+}
+
+fn remove(folder: &Path) -> Result<(), MethodError> {
+    match fs::remove_dir_all(folder) {
+        Err(source) if source.kind() != ErrorKind::NotFound => {
+            Err(MethodError::Io { path: folder.into(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn why(change: &Change) -> String {
+    match change {
+        Change::Config { key, was, now } => format!("`{key}` was {was} and is {now}"),
+        Change::Data => "the images are others".into(),
+        Change::Code => "this is another version of wgseg".into(),
+        Change::Needs(id) => format!("`{id}`, which it needs, is another"),
+        Change::Unreadable => "what its folder holds cannot be read".into(),
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::inputs::tests::spec;
+    use super::*;
+    use crate::report::run_folder::write_json;
+
+    /// A teacher, its student, and one that needs nothing.
+    pub fn specs() -> Vec<RunSpec> {
+        vec![spec("teacher", &[]), spec("student", &["teacher"]), spec("other", &[])]
+    }
+
+    pub fn result(job: &Job) -> RunResult {
+        RunResult {
+            id: job.spec.id.clone(),
+            seed: job.spec.seed,
+            inputs: job.hash.clone(),
+            segmentation: None,
+            tasks: BTreeMap::new(),
+            teachers: vec![],
+            steps: 1,
+            train_seconds: 1.0,
+            parameters: 1,
+        }
+    }
+
+    /// Leaves what a complete run leaves.
+    pub fn complete(root: &Path, job: &Job) {
+        let folder = root.join(job.spec.folder());
+        fs::create_dir_all(&folder).unwrap();
+        write_json(&folder.join(SPEC), &job.inputs).unwrap();
+        write_json(&folder.join(RESULT), &result(job)).unwrap();
+    }
+
+    fn all(root: &Path) -> Vec<Job> {
+        assess(root, &specs(), "images", "1", &[]).unwrap()
+    }
+
+    fn kinds(jobs: &[Job]) -> Vec<String> {
+        let kind = |job: &Job| match &job.state {
+            State::Complete(_) => "complete".to_owned(),
+            State::New => "new".to_owned(),
+            State::Begun => "begun".to_owned(),
+            State::Stale(change) => why(change),
+        };
+        jobs.iter().map(kind).collect()
+    }
+
+    #[test]
+    fn the_folder_tells_what_is_complete_and_what_was_begun() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        let jobs = all(root);
+        assert_eq!(kinds(&jobs), ["new", "new", "new"]);
+        complete(root, &jobs[0]);
+        complete(root, &jobs[1]);
+        fs::remove_file(root.join("seed_0/student").join(RESULT)).unwrap();
+        assert_eq!(kinds(&all(root)), ["complete", "begun", "new"]);
+    }
+
+    #[test]
+    fn a_changed_teacher_makes_its_student_stale_and_no_other() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        for job in all(root) {
+            complete(root, &job);
+        }
+        let mut runs = specs();
+        runs[0].config.train.learning_rate = 0.5;
+        let mut jobs = assess(root, &runs, "images", "1", &[]).unwrap();
+        let stale = ["`train.learning_rate` was 0.001 and is 0.5", "`teacher`, which it needs, is another"];
+        assert_eq!(kinds(&jobs), [stale[0], stale[1], "complete"]);
+        let error = refuse_other(root, &jobs).unwrap_err();
+        assert!(matches!(&error, MethodError::OtherConfig { key, .. } if key == "train.learning_rate"));
+        assert!(error.to_string().contains("2 of 3 runs"), "{error}");
+        assert!(error.to_string().contains("--redo-changed"), "{error}");
+
+        let lines = clear(root, &mut jobs).unwrap();
+        assert_eq!(lines[0], format!("seed 0 teacher is done anew: {}", stale[0]));
+        assert_eq!(lines.len(), 2);
+        assert_eq!(kinds(&jobs), ["new", "new", "complete"]);
+        assert!(!root.join("seed_0/teacher").exists() && root.join("seed_0/other").exists());
+        assert!(!root.join(REMOVED).exists());
+    }
+
+    #[test]
+    fn other_images_are_refused_and_another_version_is_not() {
+        let root = tempfile::tempdir().unwrap();
+        for job in all(root.path()) {
+            complete(root.path(), &job);
+        }
+        let jobs = assess(root.path(), &specs(), "others", "1", &[]).unwrap();
+        assert!(matches!(refuse_other(root.path(), &jobs), Err(MethodError::OtherData { .. })));
+        let jobs = assess(root.path(), &specs(), "images", "2", &[]).unwrap();
+        assert!(kinds(&jobs).iter().all(|kind| kind == "this is another version of wgseg"));
+        refuse_other(root.path(), &jobs).unwrap();
+    }
+
+    #[test]
+    fn a_result_that_cannot_be_read_is_done_anew() {
+        let root = tempfile::tempdir().unwrap();
+        complete(root.path(), &all(root.path())[0]);
+        for name in [RESULT, SPEC] {
+            fs::write(root.path().join("seed_0/teacher").join(name), "{").unwrap();
+            assert_eq!(kinds(&all(root.path()))[0], "what its folder holds cannot be read");
+        }
+    }
+
+    #[test]
+    fn a_folder_of_something_else_is_left_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("seed_0/teacher");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(".wgseg-x"), "cut off").unwrap();
+        let mut jobs = all(root.path());
+        clear(root.path(), &mut jobs).unwrap();
+        assert!(!folder.join(".wgseg-x").exists());
+        fs::write(folder.join("notes.txt"), "keep").unwrap();
+        let error = assess(root.path(), &specs(), "images", "1", &[]).unwrap_err();
+        assert!(matches!(&error, MethodError::Foreign { path } if *path == folder), "{error}");
+    }
+
+    #[test]
+    fn a_run_alone_needs_what_it_needs() {
+        let root = tempfile::tempdir().unwrap();
+        let only = |ids: &[&str]| {
+            let ids: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
+            assess(root.path(), &specs(), "images", "1", &ids)
+        };
+        let error = only(&["student"]).unwrap_err();
+        assert!(matches!(&error, MethodError::Missing { missing, .. } if missing == "teacher"), "{error}");
+        only(&["student", "teacher"]).unwrap();
+        let error = only(&["studnt"]).unwrap_err();
+        assert!(matches!(&error, MethodError::UnknownRun { nearest, .. } if nearest == "student"), "{error}");
+        complete(root.path(), &all(root.path())[0]);
+        let wanted: Vec<bool> = only(&["student"]).unwrap().iter().map(|job| job.wanted).collect();
+        assert_eq!(wanted, [false, true, false]);
+    }
+}

@@ -1,0 +1,182 @@
+//! What must hold before any training starts and a value's range alone does not tell.
+
+use std::path::Path;
+
+use super::error::{MethodError, nearest};
+use super::graph::rival_names;
+use crate::config::validate::MAX_SEEDS;
+use crate::config::{BadValue, Config};
+
+/// A task that tells images of a batch apart, so that it needs two.
+const CONTRASTIVE: &str = "contrastive";
+
+/// Checks the names in `[method]` against those there are, and what tasks ask of a batch.
+///
+/// # Errors
+/// An unknown name, a name given twice, no task, a batch too small.
+pub fn check_names(config: &Config, tasks: &[&str], couplings: &[&str]) -> Result<(), MethodError> {
+    let method = &config.method;
+    if method.tasks.is_empty() {
+        return Err(MethodError::NoTasks);
+    }
+    for (i, task) in method.tasks.iter().enumerate() {
+        if !tasks.contains(&task.as_str()) {
+            let nearest = nearest(task, tasks.iter().copied());
+            return Err(MethodError::UnknownTask { task: task.clone(), nearest });
+        }
+        if method.tasks[..i].contains(task) {
+            return Err(MethodError::TaskTwice { task: task.clone() });
+        }
+    }
+    let rivals = rival_names(couplings);
+    for (i, rival) in method.rivals.iter().enumerate() {
+        if !rivals.contains(rival) {
+            let nearest = nearest(rival, rivals.iter().map(String::as_str));
+            return Err(MethodError::UnknownRival { rival: rival.clone(), nearest });
+        }
+        if method.rivals[..i].contains(rival) {
+            return Err(MethodError::RivalTwice { rival: rival.clone() });
+        }
+    }
+    // The seeds of all trainings must have a form in TOML.
+    let above = (MAX_SEEDS * (method.tasks.len() + 1)) as u64;
+    let most = i64::MAX as u64 - above;
+    if config.train.seed > most {
+        let expected = format!("at most {most}: the other trainings have seeds up to {above} above it");
+        let found = config.train.seed.to_string();
+        return Err(BadValue { key: "train.seed".into(), found, expected }.into());
+    }
+    if task_batch(config) < 2 && method.tasks.iter().any(|task| task == CONTRASTIVE) {
+        let key =
+            if method.task_batch_size.is_some() { "method.task_batch_size" } else { "train.batch_size" };
+        let expected =
+            format!("2 or more with the task `{CONTRASTIVE}`, which tells the images of a batch apart");
+        return Err(BadValue { key: key.into(), found: task_batch(config).to_string(), expected }.into());
+    }
+    Ok(())
+}
+
+/// Checks that there are folders of unlabelled images.
+///
+/// # Errors
+/// None was given, or one is not there.
+pub fn check_folders(unlabelled: &[impl AsRef<Path>]) -> Result<(), MethodError> {
+    if unlabelled.is_empty() {
+        return Err(MethodError::NoUnlabelled);
+    }
+    match unlabelled.iter().map(AsRef::as_ref).find(|path| !path.is_dir()) {
+        None => Ok(()),
+        Some(path) => Err(MethodError::UnlabelledFolder { path: path.into() }),
+    }
+}
+
+/// Checks that there are enough images for a batch: `labelled` ones to train on, and `unlabelled` ones
+/// to train tasks on, those held out not counted.
+///
+/// # Errors
+/// Fewer than a batch of one or the other.
+pub fn check_counts(config: &Config, labelled: usize, unlabelled: usize) -> Result<(), MethodError> {
+    let batch = config.train.batch_size;
+    if labelled < batch {
+        return Err(MethodError::FewLabelled { found: labelled, batch });
+    }
+    let batch = task_batch(config);
+    if unlabelled < batch {
+        return Err(MethodError::FewUnlabelled { found: unlabelled, batch });
+    }
+    Ok(())
+}
+
+/// Images in a batch of a task.
+fn task_batch(config: &Config) -> usize {
+    config.method.task_batch_size.unwrap_or(config.train.batch_size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TASKS: [&str; 3] = ["rotation", "jigsaw", "contrastive"];
+
+    fn refused(change: impl Fn(&mut Config)) -> MethodError {
+        let mut config = Config::default();
+        config.method.tasks = vec!["rotation".into(), "jigsaw".into()];
+        check_names(&config, &TASKS, &["equal", "pcgrad"]).unwrap();
+        change(&mut config);
+        check_names(&config, &TASKS, &["equal", "pcgrad"]).unwrap_err()
+    }
+
+    #[test]
+    fn an_unknown_task_is_told_with_the_nearest() {
+        let error = refused(|c| c.method.tasks[0] = "rotaton".into());
+        assert!(
+            matches!(&error, MethodError::UnknownTask { task, nearest } if task == "rotaton" && nearest == "rotation")
+        );
+        assert!(error.to_string().contains("did you mean `rotation`"), "{error}");
+    }
+
+    #[test]
+    fn a_task_named_twice_is_refused() {
+        let error = refused(|c| c.method.tasks.push("rotation".into()));
+        assert!(matches!(error, MethodError::TaskTwice { task } if task == "rotation"));
+    }
+
+    #[test]
+    fn no_tasks_are_zero_elite_models() {
+        let error = refused(|c| c.method.tasks.clear());
+        assert!(matches!(error, MethodError::NoTasks));
+        assert!(error.to_string().contains("zero elite models"), "{error}");
+    }
+
+    #[test]
+    fn an_unknown_rival_is_told_with_the_nearest() {
+        let error = refused(|c| c.method.rivals = vec!["joint_pcgrd".into()]);
+        assert!(matches!(error, MethodError::UnknownRival { nearest, .. } if nearest == "joint_pcgrad"));
+        let error = refused(|c| c.method.rivals = vec!["pretrain_all".into(), "pretrain_all".into()]);
+        assert!(matches!(error, MethodError::RivalTwice { .. }));
+    }
+
+    #[test]
+    fn contrastive_needs_two_images() {
+        let with = |key: &str, change: fn(&mut Config)| {
+            let error = refused(|c| {
+                c.method.tasks.push("contrastive".into());
+                change(c);
+            });
+            assert!(matches!(&error, MethodError::Value(value) if value.key == key), "{error}");
+        };
+        with("method.task_batch_size", |c| c.method.task_batch_size = Some(1));
+        with("train.batch_size", |c| c.train.batch_size = 1);
+    }
+
+    #[test]
+    fn a_seed_must_leave_room_for_the_others() {
+        let error = refused(|c| c.train.seed = i64::MAX as u64);
+        assert!(matches!(&error, MethodError::Value(value) if value.key == "train.seed"), "{error}");
+    }
+
+    #[test]
+    fn folders_of_unlabelled_images_must_be_there() {
+        let none: [&Path; 0] = [];
+        assert!(matches!(check_folders(&none), Err(MethodError::NoUnlabelled)));
+        let folder = tempfile::tempdir().unwrap();
+        check_folders(&[folder.path()]).unwrap();
+        let missing = folder.path().join("missing");
+        let error = check_folders(&[folder.path(), &missing]).unwrap_err();
+        assert!(matches!(&error, MethodError::UnlabelledFolder { path } if *path == missing), "{error}");
+    }
+
+    #[test]
+    fn fewer_images_than_a_batch() {
+        let mut config = Config::default();
+        config.train.batch_size = 4;
+        check_counts(&config, 4, 4).unwrap();
+        let error = check_counts(&config, 3, 100).unwrap_err();
+        assert!(matches!(error, MethodError::FewLabelled { found: 3, batch: 4 }), "{error}");
+        let error = check_counts(&config, 4, 3).unwrap_err();
+        assert!(matches!(error, MethodError::FewUnlabelled { found: 3, batch: 4 }), "{error}");
+        config.method.task_batch_size = Some(8);
+        let error = check_counts(&config, 4, 7).unwrap_err();
+        assert!(matches!(error, MethodError::FewUnlabelled { found: 7, batch: 8 }), "{error}");
+    }
+}

@@ -1,0 +1,79 @@
+//! Why the method cannot be done as it was asked for.
+
+use std::path::PathBuf;
+
+use crate::config::BadValue;
+
+/// Found before any training starts.
+#[derive(Debug, thiserror::Error)]
+pub enum MethodError {
+    #[error(
+        "`method.tasks` names the task `{task}`, which there is not; did you mean `{nearest}`? `wgseg plan --tasks` lists all"
+    )]
+    UnknownTask { task: String, nearest: String },
+    #[error("`method.tasks` names the task `{task}` twice; name each once")]
+    TaskTwice { task: String },
+    #[error(
+        "`method.tasks` is empty: there would be zero elite models to learn from; name one task at least; `wgseg plan --tasks` lists all"
+    )]
+    NoTasks,
+    #[error(
+        "`method.rivals` names `{rival}`, which there is not; did you mean `{nearest}`? `wgseg plan --methods` lists all"
+    )]
+    UnknownRival { rival: String, nearest: String },
+    #[error("`method.rivals` names `{rival}` twice; name each once")]
+    RivalTwice { rival: String },
+    #[error(transparent)]
+    Value(#[from] BadValue),
+    #[error(
+        "no folder of unlabelled images was given, and the tasks learn from them; give one or more: --unlabelled DIR"
+    )]
+    NoUnlabelled,
+    #[error("the folder of unlabelled images {} is not there or is no folder; give another: --unlabelled DIR", .path.display())]
+    UnlabelledFolder { path: PathBuf },
+    #[error(
+        "there are {found} unlabelled images to train on, fewer than a batch of {batch}; give more with --unlabelled, or \
+         set method.task_batch_size = {found} or less, or a smaller method.held_out"
+    )]
+    FewUnlabelled { found: usize, batch: usize },
+    #[error(
+        "there are {found} labelled images to train on, fewer than a batch of {batch}; label more, raise train.labelled \
+         where it is set, or set train.batch_size = {found} or less"
+    )]
+    FewLabelled { found: usize, batch: usize },
+    #[error("{}: the result of a run that is needed cannot be read: {message}; do that run again", .path.display())]
+    NoResult { path: PathBuf, message: String },
+    #[error("`{id}` has no teacher to learn from: none of the runs that it needs trained a segmentation")]
+    NoTeachers { id: String },
+    #[error("there is no run `{id}`; did you mean `{nearest}`? `wgseg plan` lists all")]
+    UnknownRun { id: String, nearest: String },
+    #[error(
+        "`{id}` (seed {seed}) needs `{missing}`, which is not complete; do that first, by --only {missing} or without --only"
+    )]
+    Missing { id: String, seed: u64, missing: String },
+    #[error(
+        "{} was made by another config: `{key}` is {was} there and {now} now, and {runs} would be done anew; choose \
+         another folder, take the config back, or give --redo-changed to remove what is not of this config",
+        .root.display()
+    )]
+    OtherConfig { root: PathBuf, key: String, was: String, now: String, runs: String },
+    #[error(
+        "{} was made from other images than these, and {runs} would be done anew; choose another folder, give the same \
+         --data and --unlabelled, or give --redo-changed to remove what was made from the others",
+        .root.display()
+    )]
+    OtherData { root: PathBuf, runs: String },
+    #[error("{} holds something but no spec.json, so it is not of a run; move it away", .path.display())]
+    Foreign { path: PathBuf },
+    #[error("{}: {source}; see that it can be read and written", .path.display())]
+    Io { path: PathBuf, source: std::io::Error },
+    #[error("cannot write down what `{id}` is made of: {message}")]
+    Encode { id: String, message: String },
+}
+
+/// The name among `known` that is spelt most like `wanted`.
+pub(super) fn nearest<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    let likeness = |name: &str| strsim::normalized_damerau_levenshtein(wanted, name);
+    let best = known.into_iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    best.unwrap_or_default().to_owned()
+}

@@ -1,0 +1,427 @@
+//! Which runs the method and its rivals are made of, and what each needs.
+
+use super::check::check_names;
+use super::coupling;
+use super::error::MethodError;
+use super::plan::{Method, Mode, Role, Which};
+use super::run::{Candidates, CouplingChoice, RunSpec, Work};
+use crate::config::Config;
+use crate::config::schema::{DistillationConfig, Lambda, MethodConfig, PretrainConfig};
+use crate::config::validate::MAX_SEEDS;
+use crate::tasks;
+
+/// All runs, and what they are for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Graph {
+    /// Seed by seed, each run after those that it needs.
+    pub runs: Vec<RunSpec>,
+    pub methods: Vec<Method>,
+    pub stage1: Vec<Mode>,
+}
+
+/// A rival by its name in `method.rivals`.
+pub struct Rival {
+    pub name: String,
+    pub about: String,
+}
+
+/// Every rival there is.
+pub fn rivals() -> Vec<Rival> {
+    let abouts = coupling::all().iter().map(|entry| entry.about.to_owned());
+    let abouts = abouts.chain(OTHERS.iter().map(|(_, about)| (*about).to_owned()));
+    let couplings: Vec<_> = coupling::all().iter().map(|entry| entry.name).collect();
+    rival_names(&couplings).into_iter().zip(abouts).map(|(name, about)| Rival { name, about }).collect()
+}
+
+/// Rivals that are not a coupling.
+const OTHERS: [(&str, &str); 4] = [
+    (PRETRAIN_ALL, "all tasks at once with equal weights, then the target from what they learnt"),
+    (SINGLE_JOINT, "the target and one task at once, for each task"),
+    (SINGLE_PRETRAIN, "one task alone, then the target from what it learnt, for each task"),
+    (SEED_ENSEMBLE, "as many target-only models as there are tasks, distilled like the elite models"),
+];
+const PRETRAIN_ALL: &str = "pretrain_all";
+const SINGLE_JOINT: &str = "single_joint";
+const SINGLE_PRETRAIN: &str = "single_pretrain";
+const SEED_ENSEMBLE: &str = "seed_ensemble_distilled";
+
+/// Names of the rivals, those of `couplings` first.
+pub(super) fn rival_names(couplings: &[&str]) -> Vec<String> {
+    let joint = couplings.iter().map(|name| format!("joint_{name}"));
+    joint.chain(OTHERS.iter().map(|(name, _)| (*name).to_owned())).collect()
+}
+
+impl Graph {
+    /// The graph of `config`, for all its seeds.
+    ///
+    /// # Errors
+    /// Names in `[method]` that there are not, that come twice, or no task.
+    pub fn of(config: &Config, which: Which) -> Result<Graph, MethodError> {
+        let tasks: Vec<_> = tasks::all().iter().map(|task| task.name()).collect();
+        let couplings: Vec<_> = coupling::all().iter().map(|entry| (entry.name, entry.about)).collect();
+        let names: Vec<_> = couplings.iter().map(|(name, _)| *name).collect();
+        check_names(config, &tasks, &names)?;
+        Ok(build(config, which, &couplings))
+    }
+
+    /// The seeds of `config`.
+    pub fn seeds(config: &Config) -> Vec<u64> {
+        (0..config.method.seeds as u64).map(|i| config.train.seed.saturating_add(i)).collect()
+    }
+}
+
+/// The runs of `config`, seed by seed, each after those that it needs.
+///
+/// # Errors
+/// As [`Graph::of`].
+pub fn runs(config: &Config, which: Which) -> Result<Vec<RunSpec>, MethodError> {
+    Ok(Graph::of(config, which)?.runs)
+}
+
+fn build(config: &Config, which: Which, couplings: &[(&str, &str)]) -> Graph {
+    let mut graph = Graph { runs: vec![], methods: vec![], stage1: vec![] };
+    for (i, seed) in Graph::seeds(config).into_iter().enumerate() {
+        let one = Builder { config, seed, runs: vec![], methods: vec![], stage1: vec![] };
+        let one = one.build(which, couplings);
+        graph.runs.extend(one.runs);
+        if i == 0 {
+            (graph.methods, graph.stage1) = (one.methods, one.stage1);
+        }
+    }
+    graph
+}
+
+/// The graph of one seed in the making.
+struct Builder<'a> {
+    config: &'a Config,
+    seed: u64,
+    runs: Vec<RunSpec>,
+    methods: Vec<Method>,
+    stage1: Vec<Mode>,
+}
+
+impl Builder<'_> {
+    fn build(mut self, which: Which, couplings: &[(&str, &str)]) -> Self {
+        self.method(
+            "two_stage",
+            Role::Method,
+            "a student taught by the elite models of all tasks",
+            &["two_stage"],
+        );
+        self.method("target_only", Role::Baseline, "the target alone, from scratch", &["target_only"]);
+        let about = "the mean of the elite models: the student's ceiling, at several times its cost";
+        self.method("teacher_ensemble", Role::Ceiling, about, &["teacher_ensemble"]);
+
+        self.run("target_only", Work::Target { pretrained: None });
+        let mut teachers = vec![];
+        for task in &self.config.method.tasks.clone() {
+            teachers.push(self.elite(task));
+        }
+        self.run("teacher_ensemble", Work::Ensemble { teachers: teachers.clone() });
+        self.run("two_stage", Work::Distil { teachers });
+        if which == Which::Compare {
+            self.rivals(couplings);
+        }
+        self
+    }
+
+    /// Both modes of `task`.
+    fn elite(&mut self, task: &str) -> Candidates {
+        let joint: Vec<String> = self
+            .lambdas(task)
+            .into_iter()
+            .map(|(id, lambda)| {
+                let coupling = CouplingChoice::Fixed(vec![lambda]);
+                self.run(&id, Work::Joint { tasks: vec![task.to_owned()], coupling })
+            })
+            .collect();
+        let pretrain =
+            self.run(&format!("stage1:{task}:pretrain"), Work::Pretrain { tasks: vec![task.to_owned()] });
+        let finetune =
+            self.run(&format!("stage1:{task}:finetune"), Work::Target { pretrained: Some(pretrain) });
+        let mode = |mode: &str, runs| Mode { task: task.to_owned(), mode: mode.to_owned(), runs };
+        self.stage1.push(mode("joint", joint.clone()));
+        self.stage1.push(mode("pretraining", vec![finetune.clone()]));
+        let runs = joint.into_iter().chain([finetune]).collect();
+        Candidates { name: task.to_owned(), runs }
+    }
+
+    /// Id and λ of each joint training with `task`.
+    fn lambdas(&self, task: &str) -> Vec<(String, f64)> {
+        let method = &self.config.method;
+        let id = format!("stage1:{task}:joint");
+        match self.config.lambda.get(task) {
+            Some(Lambda::Search) => {
+                method.lambda_candidates.iter().map(|lambda| (format!("{id}_{lambda}"), *lambda)).collect()
+            }
+            Some(Lambda::Fixed(lambda)) => vec![(id, *lambda)],
+            None => vec![(id, method.lambda)],
+        }
+    }
+
+    fn rivals(&mut self, couplings: &[(&str, &str)]) {
+        let chosen = &self.config.method.rivals;
+        let wanted = |name: &str| chosen.is_empty() || chosen.iter().any(|rival| rival == name);
+        let tasks = &self.config.method.tasks;
+        for (name, about) in couplings {
+            let id = format!("joint_{name}");
+            if wanted(&id) {
+                let coupling = CouplingChoice::Named((*name).to_owned());
+                self.run(&id, Work::Joint { tasks: tasks.clone(), coupling });
+                self.method(&id, Role::Rival, about, &[&id]);
+            }
+        }
+        for (name, about) in OTHERS {
+            if !wanted(name) {
+                continue;
+            }
+            match name {
+                PRETRAIN_ALL => {
+                    let pretrain =
+                        self.run(&format!("{name}:pretrain"), Work::Pretrain { tasks: tasks.clone() });
+                    let finetune =
+                        self.run(&format!("{name}:finetune"), Work::Target { pretrained: Some(pretrain) });
+                    self.method(name, Role::Rival, about, &[&finetune]);
+                }
+                SEED_ENSEMBLE => {
+                    let teachers = (0..tasks.len()).map(|i| self.member(i)).collect();
+                    self.run(name, Work::Distil { teachers });
+                    self.method(name, Role::Rival, about, &[name]);
+                }
+                _ => self.singles(name),
+            }
+        }
+    }
+
+    /// The models of stage one, each as a rival of its own.
+    fn singles(&mut self, name: &str) {
+        let wanted = if name == SINGLE_JOINT { "joint" } else { "pretraining" };
+        for Mode { task, runs, .. } in self.stage1.clone().into_iter().filter(|mode| mode.mode == wanted) {
+            let about = match name {
+                SINGLE_JOINT => format!("the target and {task} at once"),
+                _ => format!("{task} alone, then the target from what it learnt"),
+            };
+            let runs: Vec<&str> = runs.iter().map(String::as_str).collect();
+            self.method(&format!("{name}_{task}"), Role::Rival, &about, &runs);
+        }
+    }
+
+    /// A target-only model of the seed ensemble.
+    fn member(&mut self, i: usize) -> Candidates {
+        let id = self.run(&format!("seed_ensemble:{i}"), Work::Target { pretrained: None });
+        if let Some(run) = self.runs.last_mut() {
+            run.config.train.seed = self.seed.saturating_add(MAX_SEEDS as u64 * (i as u64 + 1));
+        }
+        Candidates { name: format!("seed_ensemble_{i}"), runs: vec![id] }
+    }
+
+    fn run(&mut self, id: &str, work: Work) -> String {
+        let needs = match &work {
+            Work::Target { pretrained } => pretrained.iter().cloned().collect(),
+            Work::Joint { .. } | Work::Pretrain { .. } => vec![],
+            Work::Distil { teachers } | Work::Ensemble { teachers } => {
+                teachers.iter().flat_map(|teacher| teacher.runs.clone()).collect()
+            }
+        };
+        let config = read_by(&work, self.config, self.seed);
+        self.runs.push(RunSpec { id: id.to_owned(), seed: self.seed, needs, work, config });
+        id.to_owned()
+    }
+
+    fn method(&mut self, name: &str, role: Role, about: &str, runs: &[&str]) {
+        let runs = runs.iter().map(|id| (*id).to_owned()).collect();
+        self.methods.push(Method { name: name.to_owned(), role, about: about.to_owned(), runs });
+    }
+}
+
+/// What `work` reads of `config`, the rest as by default: a run is done anew when this changes.
+fn read_by(work: &Work, config: &Config, seed: u64) -> Config {
+    let default = Config::default();
+    let mut read = Config {
+        method: MethodConfig::default(),
+        lambda: default.lambda.clone(),
+        pretrain: PretrainConfig::default(),
+        distillation: DistillationConfig::default(),
+        ..config.clone()
+    };
+    read.train.seed = seed;
+    let unlabelled = |read: &mut Config| {
+        read.method.task_batch_size = config.method.task_batch_size;
+        read.method.held_out = config.method.held_out;
+    };
+    match work {
+        Work::Target { pretrained: None } => {}
+        Work::Target { pretrained: Some(_) } => {
+            read.pretrain.finetune_learning_rate = config.pretrain.finetune_learning_rate;
+            read.pretrain.freeze_steps = config.pretrain.freeze_steps;
+        }
+        Work::Joint { .. } => unlabelled(&mut read),
+        Work::Pretrain { .. } => {
+            unlabelled(&mut read);
+            read.pretrain.steps = config.pretrain.steps;
+            read.pretrain.learning_rate = config.pretrain.learning_rate;
+            read.loss = default.loss;
+        }
+        Work::Distil { .. } => {
+            unlabelled(&mut read);
+            read.distillation = config.distillation.clone();
+        }
+        Work::Ensemble { .. } => {
+            read.distillation.teachers = config.distillation.teachers;
+            read.loss = default.loss;
+            read.augment = default.augment;
+        }
+    }
+    read
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    const COUPLINGS: [(&str, &str); 2] = [("equal", "the sum"), ("pcgrad", "projected")];
+
+    fn config(seeds: usize) -> Config {
+        let mut config = Config::default();
+        config.method.tasks = vec!["rotation".into(), "jigsaw".into()];
+        config.method.seeds = seeds;
+        config
+    }
+
+    fn ids(config: &Config, which: Which) -> Vec<String> {
+        build(config, which, &COUPLINGS).runs.into_iter().map(|run| run.id).collect()
+    }
+
+    fn find<'a>(graph: &'a Graph, id: &str) -> &'a RunSpec {
+        graph.runs.iter().find(|run| run.id == id).unwrap()
+    }
+
+    #[test]
+    fn two_stage_trains_both_modes_of_each_task_and_the_baseline() {
+        let expected = [
+            "target_only",
+            "stage1:rotation:joint",
+            "stage1:rotation:pretrain",
+            "stage1:rotation:finetune",
+            "stage1:jigsaw:joint",
+            "stage1:jigsaw:pretrain",
+            "stage1:jigsaw:finetune",
+            "teacher_ensemble",
+            "two_stage",
+        ];
+        assert_eq!(ids(&config(1), Which::TwoStage), expected);
+        let graph = build(&config(1), Which::TwoStage, &COUPLINGS);
+        let student = find(&graph, "two_stage");
+        let teachers = [
+            "stage1:rotation:joint",
+            "stage1:rotation:finetune",
+            "stage1:jigsaw:joint",
+            "stage1:jigsaw:finetune",
+        ];
+        assert_eq!(student.needs, teachers);
+        assert_eq!(find(&graph, "teacher_ensemble").needs, teachers);
+        assert_eq!(find(&graph, "stage1:rotation:finetune").needs, ["stage1:rotation:pretrain"]);
+        let names: Vec<_> = graph.methods.iter().map(|method| method.name.as_str()).collect();
+        assert_eq!(names, ["two_stage", "target_only", "teacher_ensemble"]);
+    }
+
+    #[test]
+    fn compare_adds_every_rival_or_those_named() {
+        let all = ids(&config(1), Which::Compare);
+        let added = &all[ids(&config(1), Which::TwoStage).len()..];
+        let expected = [
+            "joint_equal",
+            "joint_pcgrad",
+            "pretrain_all:pretrain",
+            "pretrain_all:finetune",
+            "seed_ensemble:0",
+            "seed_ensemble:1",
+            "seed_ensemble_distilled",
+        ];
+        assert_eq!(added, expected);
+
+        let mut few = config(1);
+        few.method.rivals = vec!["joint_pcgrad".into(), "single_joint".into()];
+        let graph = build(&few, Which::Compare, &COUPLINGS);
+        assert_eq!(graph.runs.len(), 9 + 1);
+        let names: Vec<_> = graph.methods[3..].iter().map(|method| method.name.as_str()).collect();
+        assert_eq!(names, ["joint_pcgrad", "single_joint_rotation", "single_joint_jigsaw"]);
+        assert_eq!(graph.methods[4].runs, ["stage1:rotation:joint"]);
+    }
+
+    #[test]
+    fn a_searched_lambda_is_a_run_for_each_candidate() {
+        let mut config = config(1);
+        config.method.lambda_candidates = vec![0.03, 1.0];
+        config.lambda.insert("rotation".into(), Lambda::Search);
+        config.lambda.insert("jigsaw".into(), Lambda::Fixed(0.7));
+        let graph = build(&config, Which::Compare, &COUPLINGS);
+        let joint = ["stage1:rotation:joint_0.03", "stage1:rotation:joint_1"];
+        assert_eq!(graph.stage1[0].runs, joint);
+        let single = graph.methods.iter().find(|m| m.name == "single_joint_rotation").unwrap();
+        assert_eq!(single.runs, joint);
+        assert_eq!(find(&graph, "two_stage").needs[..3], [joint[0], joint[1], "stage1:rotation:finetune"]);
+        let lambda = |id: &str| match &find(&graph, id).work {
+            Work::Joint { coupling: CouplingChoice::Fixed(weights), .. } => weights.clone(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(
+            [lambda(joint[0]), lambda(joint[1]), lambda("stage1:jigsaw:joint")],
+            [[0.03], [1.0], [0.7]]
+        );
+    }
+
+    #[test]
+    fn every_run_comes_after_what_it_needs_and_has_a_folder_of_its_own() {
+        let graph = build(&config(3), Which::Compare, &COUPLINGS);
+        assert_eq!(graph.runs.len(), 3 * 16);
+        let mut seen = HashSet::new();
+        for run in &graph.runs {
+            for need in &run.needs {
+                assert!(seen.contains(&(run.seed, need.clone())), "{need} comes after {}", run.id);
+            }
+            assert!(seen.insert((run.seed, run.id.clone())));
+        }
+        // A folder inside another would go when the other is removed.
+        let folders: Vec<String> = graph.runs.iter().map(|run| run.folder() + "/").collect();
+        for (i, a) in folders.iter().enumerate() {
+            for (j, b) in folders.iter().enumerate() {
+                assert!(i == j || !b.starts_with(a.as_str()), "{b} lies in {a}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_two_target_only_models_have_one_seed() {
+        let mut config = config(1000);
+        config.train.seed = 7;
+        let graph = build(&config, Which::Compare, &COUPLINGS);
+        let scratch = |run: &&RunSpec| run.work == Work::Target { pretrained: None };
+        let seeds: Vec<u64> = graph.runs.iter().filter(scratch).map(|run| run.config.train.seed).collect();
+        assert_eq!(seeds.iter().collect::<HashSet<_>>().len(), 3 * 1000);
+        let member = find(&graph, "seed_ensemble:1");
+        assert_eq!((member.seed, member.config.train.seed), (7, 2007));
+    }
+
+    #[test]
+    fn a_run_keeps_only_what_it_reads() {
+        let before = build(&config(1), Which::Compare, &COUPLINGS);
+        let changed = |change: fn(&mut Config)| {
+            let mut config = config(1);
+            change(&mut config);
+            let after = build(&config, Which::Compare, &COUPLINGS);
+            let pairs = before.runs.iter().zip(&after.runs);
+            pairs.filter(|(a, b)| a != b).map(|(a, _)| a.id.clone()).collect::<Vec<_>>()
+        };
+        let distilled = ["two_stage", "seed_ensemble_distilled"];
+        assert_eq!(changed(|c| c.distillation.alpha = 0.9), distilled);
+        let pretrained = ["stage1:rotation:pretrain", "stage1:jigsaw:pretrain", "pretrain_all:pretrain"];
+        assert_eq!(changed(|c| c.pretrain.steps = Some(9)), pretrained);
+        let finetuned = ["stage1:rotation:finetune", "stage1:jigsaw:finetune", "pretrain_all:finetune"];
+        assert_eq!(changed(|c| c.pretrain.freeze_steps = 9), finetuned);
+        assert_eq!(changed(|c| c.method.lambda = 9.0), ["stage1:rotation:joint", "stage1:jigsaw:joint"]);
+        assert_eq!(changed(|c| c.train.learning_rate = 9.0).len(), before.runs.len());
+    }
+}

@@ -1,0 +1,196 @@
+//! What a run is made of, and whether that is still so.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::error::MethodError;
+use super::run::{CouplingChoice, RunSpec, Work};
+use crate::config::schema::DataConfig;
+
+/// File in a run's folder that says what the run is made of: an [`Inputs`]. It is the first to be made.
+pub const SPEC: &str = "spec.json";
+
+/// Everything that the result of a run depends on, but the adapter.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Inputs {
+    pub spec: RunSpec,
+    /// [`Material::fingerprint`](super::material::Material::fingerprint).
+    pub data: String,
+    /// As [`code`] gives it.
+    pub code: String,
+    /// Hash of the inputs of each run that it needs.
+    pub needs: BTreeMap<String, String>,
+}
+
+/// Why a run is no longer what it was made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A key of the config, with its values then and now.
+    Config {
+        key: String,
+        was: String,
+        now: String,
+    },
+    Data,
+    Code,
+    /// A run that it needs was changed.
+    Needs(String),
+    /// Its folder holds a result that cannot be read.
+    Unreadable,
+}
+
+/// Version of wgseg and of the sources that results depend on.
+pub fn code() -> String {
+    format!("{}+{}", env!("CARGO_PKG_VERSION"), env!("WGSEG_SOURCES"))
+}
+
+impl Inputs {
+    pub fn new(spec: &RunSpec, data: &str, code: &str, needs: BTreeMap<String, String>) -> Inputs {
+        let mut spec = spec.clone();
+        // Threads change how long it takes and nothing else.
+        spec.config.data.workers = DataConfig::default().workers;
+        Inputs { spec, data: data.to_owned(), code: code.to_owned(), needs }
+    }
+
+    /// SHA-256 of all of it, as 64 hexadecimal digits.
+    ///
+    /// # Errors
+    /// A path in the config that is not UTF-8.
+    pub fn hash(&self) -> Result<String, MethodError> {
+        let text = serde_json::to_vec(self)
+            .map_err(|error| MethodError::Encode { id: self.spec.id.clone(), message: error.to_string() })?;
+        Ok(Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// The first thing that is no longer as in `was`, a run of the same id; none when all is.
+    pub fn change_since(&self, was: &Inputs) -> Option<Change> {
+        let config = || {
+            let (key, then, now) = was.spec.config.first_difference(&self.spec.config);
+            if key.is_empty() { work_change(&was.spec.work, &self.spec.work) } else { Some((key, then, now)) }
+        };
+        if self.spec != was.spec
+            && let Some((key, was, now)) = config()
+        {
+            return Some(Change::Config { key, was, now });
+        }
+        if self.data != was.data {
+            return Some(Change::Data);
+        }
+        if self.code != was.code {
+            return Some(Change::Code);
+        }
+        let changed = self.needs.iter().find(|(id, hash)| was.needs.get(*id) != Some(*hash));
+        changed.map(|(id, _)| Change::Needs(id.clone()))
+    }
+}
+
+/// The key of the config by which the work of a run differs, with its values then and now.
+fn work_change(was: &Work, now: &Work) -> Option<(String, String, String)> {
+    let fixed = |work: &Work| match work {
+        Work::Joint { tasks, coupling: CouplingChoice::Fixed(weights) } => {
+            Some((tasks.clone(), weights.clone()))
+        }
+        _ => None,
+    };
+    if let (Some((tasks, was)), Some((same, now))) = (fixed(was), fixed(now))
+        && tasks == same
+    {
+        let mut changed = tasks.iter().zip(was.iter().zip(&now)).filter(|(_, (was, now))| was != now);
+        return changed
+            .next()
+            .map(|(task, (was, now))| (format!("lambda.{task}"), format!("{was:?}"), format!("{now:?}")));
+    }
+    (was != now).then(|| ("method.tasks".to_owned(), names(was), names(now)))
+}
+
+/// The tasks of a run, or its teachers, which are named after them.
+fn names(work: &Work) -> String {
+    let names: Vec<&str> = match work {
+        Work::Target { .. } => vec![],
+        Work::Joint { tasks, .. } | Work::Pretrain { tasks } => tasks.iter().map(String::as_str).collect(),
+        Work::Distil { teachers } | Work::Ensemble { teachers } => {
+            teachers.iter().map(|teacher| teacher.name.as_str()).collect()
+        }
+    };
+    format!("{names:?}")
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::method::run::Candidates;
+
+    pub fn spec(id: &str, needs: &[&str]) -> RunSpec {
+        let needs = needs.iter().map(|id| (*id).to_owned()).collect();
+        let config = Config::default();
+        RunSpec { id: id.to_owned(), seed: 0, needs, work: Work::Target { pretrained: None }, config }
+    }
+
+    fn inputs() -> Inputs {
+        Inputs::new(&spec("student", &["teacher"]), "images", "1", [("teacher".into(), "7".into())].into())
+    }
+
+    #[track_caller]
+    fn changed(change: fn(&mut Inputs), expected: Change) {
+        let mut now = inputs();
+        change(&mut now);
+        assert_ne!(now.hash().unwrap(), inputs().hash().unwrap());
+        assert_eq!(now.change_since(&inputs()), Some(expected));
+    }
+
+    #[test]
+    fn each_part_changes_the_hash_and_is_told() {
+        assert_eq!(inputs().change_since(&inputs()), None);
+        assert_eq!(inputs().hash().unwrap(), inputs().hash().unwrap());
+        let (key, was, now) = ("train.batch_size".into(), "8".into(), "3".into());
+        changed(|i| i.spec.config.train.batch_size = 3, Change::Config { key, was, now });
+        changed(|i| i.data.push('2'), Change::Data);
+        changed(|i| i.code.push('2'), Change::Code);
+        changed(
+            |i| i.needs.insert("teacher".into(), "8".into()).map_or((), drop),
+            Change::Needs("teacher".into()),
+        );
+    }
+
+    #[test]
+    fn what_the_graph_made_of_a_key_is_told_as_the_key() {
+        let joint = |lambda| Work::Joint {
+            tasks: vec!["edges".into()],
+            coupling: CouplingChoice::Fixed(vec![lambda]),
+        };
+        let (mut was, mut now) = (inputs(), inputs());
+        (was.spec.work, now.spec.work) = (joint(0.1), joint(0.3));
+        let (key, a, b) = ("lambda.edges".into(), "0.1".into(), "0.3".into());
+        assert_eq!(now.change_since(&was), Some(Change::Config { key, was: a, now: b }));
+
+        let teachers = |names: &[&str]| Work::Ensemble {
+            teachers: names.iter().map(|n| Candidates { name: (*n).into(), runs: vec![] }).collect(),
+        };
+        (was.spec.work, now.spec.work) = (teachers(&["edges"]), teachers(&["edges", "jigsaw"]));
+        let (key, a, b) = ("method.tasks".into(), "[\"edges\"]".into(), "[\"edges\", \"jigsaw\"]".into());
+        assert_eq!(now.change_since(&was), Some(Change::Config { key, was: a, now: b }));
+    }
+
+    #[test]
+    fn the_number_of_threads_changes_nothing() {
+        let mut spec = spec("student", &[]);
+        let hash = |spec: &RunSpec| Inputs::new(spec, "", "", BTreeMap::new()).hash().unwrap();
+        let before = hash(&spec);
+        spec.config.data.workers += 1;
+        assert_eq!(hash(&spec), before);
+    }
+
+    #[test]
+    fn inputs_read_back_with_the_same_hash() {
+        let mut inputs = inputs();
+        inputs.spec.config.train.learning_rate = 1.0 / 3.0;
+        inputs.spec.config.lambda.insert("edges".into(), crate::config::schema::Lambda::Fixed(1.0));
+        let text = serde_json::to_string(&inputs).unwrap();
+        let read: Inputs = serde_json::from_str(&text).unwrap();
+        assert_eq!(read, inputs);
+        assert_eq!(read.hash().unwrap(), inputs.hash().unwrap());
+    }
+}
