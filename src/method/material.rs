@@ -41,7 +41,9 @@ impl Material {
         let channels = config.model.in_channels;
         let mut files = vec![];
         for folder in unlabelled {
-            files.extend(list_images(&[folder.to_path_buf()])?);
+            // A data folder keeps its images one below.
+            let images = folder.join("images");
+            files.extend(list_images(&[if images.is_dir() { images } else { folder.to_path_buf() }])?);
         }
         // Counted before anything is decoded, which may take long. Held out is what came without masks.
         let held_out = (config.method.held_out * files.len() as f64).round() as usize;

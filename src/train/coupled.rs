@@ -83,3 +83,71 @@ pub fn read_observed(observed: &[f32], branches: usize) -> (Vec<f64>, Vec<Vec<f6
     }
     (losses, gram)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::reference::{Tensor, run};
+
+    /// `a` is shared by both losses, `b` is the first's own, `c` the second's: with x = [5, 7],
+    /// L_0 = Σ a · x + Σ b · b and L_1 = Σ a · a + Σ c · x.
+    fn tape() -> (Tape, HashMap<String, Tensor>, Gradients, [Value; 3]) {
+        let mut tape = Tape::new();
+        let [a, b, c] = ["a", "b", "c"].map(|name| tape.parameter(name, [2]).unwrap());
+        let x = tape.input("x", [2]).unwrap();
+        let mut loss = |pairs: [(Value, Value); 2]| {
+            let [first, second] = pairs.map(|(u, v)| {
+                let product = tape.mul(u, v).unwrap();
+                tape.sum(product).unwrap()
+            });
+            tape.add(first, second).unwrap()
+        };
+        let losses = [("first", loss([(a, x), (b, b)])), ("second", loss([(a, a), (c, x)]))];
+        let gradients = coupled_gradients(&mut tape, &losses).unwrap();
+        let feeds = [
+            ("a", vec![2.0, -3.0]),
+            ("b", vec![1.0, 4.0]),
+            ("c", vec![0.5, 0.0]),
+            ("x", vec![5.0, 7.0]),
+            (WEIGHTS, vec![10.0, 100.0, 3.0, 4.0]),
+        ];
+        let feeds = feeds.map(|(name, data)| (name.to_owned(), Tensor::new([data.len()], data)));
+        (tape, HashMap::from(feeds), gradients, [a, b, c])
+    }
+
+    #[test]
+    fn the_host_sees_losses_and_inner_products_of_shared_gradients() {
+        let (tape, feeds, ..) = tape();
+        let (_, observed) = tape.outputs().iter().find(|(name, _)| name == OBSERVED).unwrap();
+        let observed: Vec<f32> =
+            run(&tape, &feeds).unwrap().value(*observed).data.iter().map(|x| *x as f32).collect();
+        let (losses, gram) = read_observed(&observed, 2);
+        // L_0 = 10 − 21 + 1 + 16, L_1 = 4 + 9 + 2.5.
+        assert_eq!(losses, [6.0, 15.5]);
+        // Over `a` alone: g_0 = x = [5, 7], g_1 = 2a = [4, −6].
+        assert_eq!(gram, [[74.0, -22.0], [-22.0, 52.0]]);
+    }
+
+    #[test]
+    fn shared_and_own_parameters_take_their_own_weights() {
+        let (tape, feeds, gradients, [a, b, c]) = tape();
+        let results = run(&tape, &feeds).unwrap();
+        let gradient = |value| results.value(gradients.of(value).unwrap()).data.clone();
+        // 10 · [5, 7] + 100 · [4, −6]; 3 · 2b; 4 · x.
+        assert_eq!(gradient(a), [450.0, -530.0]);
+        assert_eq!(gradient(b), [6.0, 24.0]);
+        assert_eq!(gradient(c), [20.0, 28.0]);
+    }
+
+    #[test]
+    fn the_second_part_holds_all_that_reads_the_weights() {
+        let (tape, ..) = tape();
+        let [nodes] = tape.pauses() else { panic!("one pause") };
+        let weights = tape.named(WEIGHTS).unwrap();
+        assert!(weights.index() >= *nodes);
+        let (_, observed) = tape.outputs().iter().find(|(name, _)| name == OBSERVED).unwrap();
+        assert!(observed.index() < *nodes);
+    }
+}
