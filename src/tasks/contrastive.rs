@@ -30,8 +30,8 @@ const EPSILON: f32 = 1e-6;
 /// Share of the image's area that a crop has at least.
 const LEAST_AREA: f32 = 0.3;
 
-/// Changes after the crop. They are stronger than those of a training on masks, where colour is all
-/// that two views may not be told by.
+/// Changes after the crop, stronger than when masks are learnt: views of one image must not be found
+/// by their brightness alone.
 const CHANGES: AugmentConfig = AugmentConfig {
     flip: 0.5,
     shift: 0.0,
