@@ -21,7 +21,7 @@ const SOURCES: [&str; 11] = [
 ];
 
 /// Which runs there are and in what order they are done; what comes out of one is in its spec.
-const LEFT_OUT: [&str; 9] = [
+const LEFT_OUT: [&str; 10] = [
     "src/method/assess.rs",
     "src/method/check.rs",
     "src/method/error.rs",
@@ -29,6 +29,7 @@ const LEFT_OUT: [&str; 9] = [
     "src/method/forecast.rs",
     "src/method/graph.rs",
     "src/method/inputs.rs",
+    "src/method/mod.rs",
     "src/method/plan.rs",
     "src/method/view.rs",
 ];

@@ -103,6 +103,25 @@ rejected! {
     negative_gamma: "[augment]\ngamma = -0.1" => "`augment.gamma` is -0.1", "0 to 5";
     gamma_too_large: "[augment]\ngamma = 5.5" => "`augment.gamma` is 5.5", "0 to 5";
     brightness_above_f32: "[augment]\nbrightness = 1e39" => "`augment.brightness` is 1e39", "finite";
+    no_seeds: "[method]\nseeds = 0" => "`method.seeds` is 0", "from 1";
+    no_task_batch: "[method]\ntask_batch_size = 0" => "`method.task_batch_size` is 0", "from 1";
+    nothing_held_out: "[method]\nheld_out = 0" => "`method.held_out` is 0", "above 0 and below 1";
+    all_held_out: "[method]\nheld_out = 1.0" => "`method.held_out` is 1", "above 0 and below 1";
+    negative_lambda: "[method]\nlambda = -0.1" => "`method.lambda` is -0.1", "0 or more";
+    lambda_nan: "[method]\nlambda = nan" => "`method.lambda` is NaN", "finite";
+    negative_candidate: "[method]\nlambda_candidates = [0.1, -1.0]" => "`method.lambda_candidates` is -1", "0 or more";
+    candidate_twice: "[method]\nlambda_candidates = [0.1, 0.1]" => "`method.lambda_candidates`", "each number once";
+    number_for_tasks: "[method]\ntasks = 3" => "`method.tasks`", "a list of texts";
+    no_pretraining_steps: "[pretrain]\nsteps = 0" => "`pretrain.steps` is 0", "from 1";
+    pretraining_rate_zero: "[pretrain]\nlearning_rate = 0.0" => "`pretrain.learning_rate` is 0", "above 0";
+    finetune_rate_zero: "[pretrain]\nfinetune_learning_rate = 0.0" => "`pretrain.finetune_learning_rate` is 0", "above 0";
+    alpha_above_one: "[distillation]\nalpha = 1.1" => "`distillation.alpha` is 1.1", "0 to 1";
+    negative_alpha: "[distillation]\nalpha = -0.1" => "`distillation.alpha` is -0.1", "0 to 1";
+    temperature_zero: "[distillation]\ntemperature = 0.0" => "`distillation.temperature` is 0", "above 0";
+    student_of_no_channels: "[distillation]\nbase_channels = 0" => "`distillation.base_channels` is 0", "from 1";
+    student_does_not_divide: "[model]\nnorm = \"group\"\n[distillation]\nbase_channels = 4" => "`model.groups` is 8", "distillation.base_channels = 4";
+    elite_of_another_size: "[distillation]\nstudent = \"best_elite\"\nbase_channels = 8" => "`distillation.base_channels` is 8", "model.base_channels = 16";
+    unknown_teachers: "[distillation]\nteachers = \"all\"" => "`distillation.teachers`", "\"uniform\", \"weighted\", \"one_per_step\"";
     noise_nan: "[augment]\nnoise = nan" => "`augment.noise` is NaN", "finite";
 }
 
@@ -182,7 +201,7 @@ fn a_missing_file_lists_the_builtin_names() {
     let error = Config::load(Path::new("lung.toml"), &[]).unwrap_err();
     assert!(matches!(error, ConfigError::NotFound { .. }));
     assert!(error.to_string().contains("lung.toml"), "{error}");
-    assert!(error.to_string().contains("default, lungs, lungs_few, phantom"), "{error}");
+    assert!(error.to_string().contains("default, lungs, lungs_few, phantom, two_stage_lungs"), "{error}");
 }
 
 #[test]

@@ -302,3 +302,27 @@ fn not_negative(key: impl Into<Cow<'static, str>>, value: f64) -> Result<(), Bad
 fn finite(value: f64) -> bool {
     (value as f32).is_finite()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of tasks that a file could not name where there are none.
+    #[test]
+    fn lambdas_of_tasks() {
+        let refused = |change: fn(&mut Config)| {
+            let mut config = Config::default();
+            change(&mut config);
+            config.validate().unwrap_err().to_string()
+        };
+        let text = refused(|c| c.lambda = [("edges".into(), Lambda::Fixed(-1.0))].into());
+        assert!(text.contains("`lambda.edges` is -1.0") && text.contains("0 or more"), "{text}");
+        let text = refused(|c| c.lambda = [("edges".into(), Lambda::Fixed(f64::NAN))].into());
+        assert!(text.contains("`lambda.edges` is NaN"), "{text}");
+        let text = refused(|c| {
+            c.lambda = [("edges".into(), Lambda::Search)].into();
+            c.method.lambda_candidates.clear();
+        });
+        assert!(text.contains("`method.lambda_candidates` is []") && text.contains("lambda.edges"), "{text}");
+    }
+}

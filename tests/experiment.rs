@@ -1,0 +1,124 @@
+//! `two-stage`, `compare` and `plan` as a user runs them: what they say before any training starts.
+
+mod common;
+
+use std::path::Path;
+
+use common::wgseg;
+use serde_json::Value;
+
+/// Runs `two-stage` in an empty folder, expects that it fails and trains nothing, and returns stderr.
+fn refused(more: &[&str]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("more")).unwrap();
+    let mut command = wgseg();
+    command.current_dir(folder.path()).args([
+        "two-stage",
+        "two_stage_phantom",
+        "--data",
+        "data",
+        "--out",
+        "run",
+    ]);
+    let output = command.args(more).assert().failure().code(1).stdout("").get_output().clone();
+    assert!(!folder.path().join("run/seed_0").exists());
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[track_caller]
+fn says(message: &str, words: &[&str]) {
+    for word in words {
+        assert!(message.contains(word), "{word:?} is not in: {message}");
+    }
+}
+
+macro_rules! refused {
+    ($($name:ident: $set:expr => $($word:expr),+;)*) => {
+        $(#[test] fn $name() { says(&refused(&["--unlabelled", "more", "--set", $set]), &[$($word),+]); })*
+    };
+}
+
+refused! {
+    unknown_task: "method.tasks=['rotaton']" => "`rotaton`", "did you mean `rotation`", "wgseg plan --tasks";
+    task_twice: "method.tasks=['edges', 'edges']" => "`edges` twice";
+    no_tasks: "method.tasks=[]" => "zero elite models";
+    unknown_rival: "method.rivals=['pretrain_al']" => "`pretrain_al`", "did you mean `pretrain_all`";
+    negative_lambda: "lambda.rotation=-1" => "`lambda.rotation` is -1", "0 or more";
+    misspelt_lambda: "lambda.rotaton=1" => "`lambda.rotaton`", "`lambda.rotation`";
+    alpha_above_one: "distillation.alpha=1.5" => "`distillation.alpha` is 1.5", "0 to 1";
+    cold_teachers: "distillation.temperature=0" => "`distillation.temperature` is 0", "above 0";
+    no_seeds: "method.seeds=0" => "`method.seeds` is 0", "from 1";
+}
+
+#[test]
+fn unlabelled_images_are_asked_for() {
+    says(&refused(&[]), &["no folder of unlabelled images", "--unlabelled DIR"]);
+    says(&refused(&["--unlabelled", "none"]), &["folder of unlabelled images none", "--unlabelled DIR"]);
+}
+
+#[test]
+fn a_folder_of_something_else_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    for name in ["run", "more"] {
+        std::fs::create_dir(folder.path().join(name)).unwrap();
+    }
+    std::fs::write(run.join("notes.txt"), "keep").unwrap();
+    let mut command = wgseg();
+    command.current_dir(folder.path()).args([
+        "compare",
+        "two_stage_phantom",
+        "--data",
+        "data",
+        "--out",
+        "run",
+    ]);
+    let output = command.args(["--unlabelled", "more"]).assert().failure().code(1).get_output().clone();
+    says(&String::from_utf8(output.stderr).unwrap(), &["run is not empty"]);
+    assert_eq!(std::fs::read_dir(&run).unwrap().count(), 1);
+}
+
+fn plan(more: &[&str]) -> Value {
+    let mut command = wgseg();
+    command.args(["plan", "two_stage_phantom", "--no-time", "--json"]).args(more);
+    serde_json::from_slice(&command.assert().success().get_output().stdout).unwrap()
+}
+
+#[test]
+fn plan_tells_every_run() {
+    let table = plan(&[]);
+    let runs = table["runs"].as_array().unwrap();
+    let ids: Vec<_> = runs.iter().map(|run| run["id"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), 1 + 2 * 3 + 2);
+    let student = runs.iter().find(|run| run["id"] == "two_stage").unwrap();
+    assert_eq!(student["needs"].as_array().unwrap().len(), 4);
+    assert_eq!(student["steps"], 6);
+    assert_eq!(table["seconds"], Value::Null);
+    // All rivals: at least the 11 couplings, pre-training on all, and the seed ensemble with its members.
+    assert!(plan(&["--compare"])["runs"].as_array().unwrap().len() >= ids.len() + 11 + 2 + 3);
+}
+
+#[test]
+fn plan_without_a_device_is_a_table() {
+    let output = wgseg().args(["plan", "compare_lungs", "--compare", "--no-time"]).assert().success();
+    let text = String::from_utf8(output.get_output().stdout.clone()).unwrap();
+    says(&text, &["stage1:rotation:finetune", "needs stage1:rotation:pretrain", "× 3 seeds", "not forecast"]);
+}
+
+#[test]
+fn plan_lists_tasks_and_methods() {
+    let list = |what: &str| {
+        let output = wgseg().args(["plan", what]).assert().success();
+        String::from_utf8(output.get_output().stdout.clone()).unwrap()
+    };
+    says(&list("--tasks"), &["rotation", "jigsaw", "inpainting", "restoration", "contrastive"]);
+    says(&list("--methods"), &["joint_", "pretrain_all", "seed_ensemble_distilled"]);
+}
+
+#[test]
+fn every_config_of_the_method_can_be_planned() {
+    for name in ["two_stage_lungs", "compare_lungs", "compare_vessels", "two_stage_phantom"] {
+        assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("configs/{name}.toml")).exists());
+        wgseg().args(["plan", name, "--compare", "--no-time"]).assert().success();
+    }
+}
