@@ -145,7 +145,7 @@ fn epoch_line(row: &EpochRow, epochs: usize) -> String {
 }
 
 /// Seconds in the two largest units that are not zero.
-fn duration(seconds: f64) -> String {
+pub(super) fn duration(seconds: f64) -> String {
     // The cast takes what is not finite to a bound.
     let seconds = seconds.round() as u64;
     match seconds {
