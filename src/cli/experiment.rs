@@ -20,6 +20,7 @@ use crate::method::plan::{PLAN, Plan, PlannedRun, Which};
 use crate::method::run::RunSpec;
 use crate::method::view::View;
 use crate::report::console::tell;
+use crate::report::experiment::{RESULTS, write_on};
 use crate::report::run_folder::{lock, make_folder};
 use crate::report::{ReportError, check_free};
 use crate::train::TrainError;
@@ -94,7 +95,7 @@ pub fn run(args: Args, which: Which) -> Outcome {
         tell(&line);
     }
     let summary = do_all(&jobs, &costs, root, args.jobs.into(), &material, gpu, &args.adapter)?;
-    conclude(&summary, &jobs, root)
+    conclude(&summary, &jobs, root, &args.adapter)
 }
 
 /// Makes and locks the folder of the whole.
@@ -160,7 +161,7 @@ fn another(adapter: &AdapterArg) -> Result<Arc<Gpu>, GpuError> {
 }
 
 /// Tells how it ended.
-fn conclude(summary: &Summary, jobs: &[Job], root: &Path) -> Outcome {
+fn conclude(summary: &Summary, jobs: &[Job], root: &Path, adapter: &AdapterArg) -> Outcome {
     for (label, message) in &summary.failed {
         tell(&format!("{label} FAILED: {message}"));
     }
@@ -172,6 +173,7 @@ fn conclude(summary: &Summary, jobs: &[Job], root: &Path) -> Outcome {
         tell(&format!("interrupted; {done} of {} runs are complete; the same command goes on", jobs.len()));
         return Ok(ExitCode::from(130));
     }
+    report(root, adapter)?;
     if !summary.failed.is_empty() {
         let (failed, not_started) = (summary.failed.len(), summary.not_started.len());
         tell(&format!(
@@ -182,15 +184,20 @@ fn conclude(summary: &Summary, jobs: &[Job], root: &Path) -> Outcome {
     }
     if done < jobs.len() {
         say!("{done} of {} runs are complete; without --only the command does the others", jobs.len());
-        return Ok(ExitCode::SUCCESS);
     }
-    report(root)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Says what the complete runs have come to.
-fn report(root: &Path) -> Result<(), ReportError> {
-    let plan = Plan::read(root)?;
-    say!("all {} runs are complete: {}", plan.runs.len(), root.join(PLAN).display());
+/// Writes results and page of what is complete, and says what came out.
+fn report(root: &Path, adapter: &AdapterArg) -> Result<(), ReportError> {
+    let written = write_on(root, &GpuOptions { adapter: adapter.adapter.clone() })?;
+    for sentence in &written.sentences {
+        say!("{sentence}");
+    }
+    if let Some(note) = &written.note {
+        tell(note);
+    }
+    say!("results: {}", root.join(RESULTS).display());
+    say!("report:  {}", written.page.display());
     Ok(())
 }

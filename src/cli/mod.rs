@@ -10,6 +10,7 @@ mod evaluate;
 mod experiment;
 mod plan;
 mod predict;
+mod report;
 mod train;
 mod two_stage;
 mod verify;
@@ -56,6 +57,8 @@ enum Command {
     Evaluate(evaluate::Args),
     /// Write masks, probability maps and overlays of images.
     Predict(predict::Args),
+    /// Write results, tables and a page of a two-stage or compare folder.
+    Report(report::Args),
     /// Check each kernel against the CPU reference.
     Verify(verify::Args),
     /// Measure the U-Net's training step and inference.
@@ -104,6 +107,7 @@ pub fn main() -> ExitCode {
         Command::Train(args) => train::run(args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Predict(args) => predict::run(args),
+        Command::Report(args) => report::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Config(args) => config::run(args),

@@ -23,6 +23,8 @@ pub enum ReportError {
     Size { what: &'static str, found: usize, expected: usize, width: u32, height: u32 },
     #[error("the probability of pixel {index} is {value}, expected 0 to 1")]
     Probability { index: usize, value: f32 },
+    #[error("{}: there is no plan.json here; expected a folder that `wgseg two-stage` or `wgseg compare` was given as --out", .path.display())]
+    NoExperiment { path: PathBuf },
     #[error("there is nothing to draw")]
     Nothing,
     #[error("cannot draw: {message}")]

@@ -4,6 +4,7 @@ pub mod atomic;
 pub mod console;
 pub mod curves;
 mod error;
+pub mod experiment;
 pub mod images;
 pub mod metrics_log;
 pub mod overlay;

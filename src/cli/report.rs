@@ -1,0 +1,34 @@
+//! `wgseg report`
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::{Outcome, say};
+use crate::gpu::GpuOptions;
+use crate::report::console;
+use crate::report::experiment::{RESULTS, TABLE_CSV, TABLE_MARKDOWN, write_on};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Folder of `wgseg two-stage` or `wgseg compare`, complete or not
+    #[arg(value_name = "RUN")]
+    root: PathBuf,
+    /// Adapter that predicts the overlays: its number or a part of its name; see `wgseg adapters`
+    #[arg(long, value_name = "NAME")]
+    adapter: Option<String>,
+}
+
+pub fn run(args: Args) -> Outcome {
+    let written = write_on(&args.root, &GpuOptions { adapter: args.adapter })?;
+    for sentence in &written.sentences {
+        say!("{sentence}");
+    }
+    if let Some(note) = &written.note {
+        console::tell(note);
+    }
+    say!("{}", written.page.display());
+    for name in [RESULTS, TABLE_CSV, TABLE_MARKDOWN] {
+        say!("{}", args.root.join(name).display());
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,123 @@
+//! Two methods on the same test images.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::bootstrap;
+use super::statistics::mean;
+use super::wilcoxon::signed_rank;
+use crate::train::metrics::ImageScore;
+
+/// Dice of the test images by one method: for each seed, by image.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Scores(BTreeMap<u64, BTreeMap<String, f64>>);
+
+impl Scores {
+    pub fn add(&mut self, seed: u64, images: &[ImageScore]) {
+        self.0.insert(seed, images.iter().map(|image| (image.id.clone(), image.dice)).collect());
+    }
+
+    pub fn has(&self, seed: u64) -> bool {
+        self.0.contains_key(&seed)
+    }
+
+    pub fn seeds(&self) -> impl Iterator<Item = u64> {
+        self.0.keys().copied()
+    }
+
+    /// Mean over all seeds of each image that all of them have, by id.
+    pub fn by_image(&self) -> BTreeMap<&str, f64> {
+        self.means(&self.0.keys().copied().collect::<Vec<_>>())
+    }
+
+    fn means(&self, seeds: &[u64]) -> BTreeMap<&str, f64> {
+        let Some((first, rest)) = seeds.split_first() else { return BTreeMap::new() };
+        let mean_of = |id: &String, dice: f64| -> Option<f64> {
+            let mut sum = dice;
+            for seed in rest {
+                sum += self.0.get(seed)?.get(id)?;
+            }
+            Some(sum / seeds.len() as f64)
+        };
+        let images = self.0.get(first).into_iter().flatten();
+        images.filter_map(|(id, dice)| Some((id.as_str(), mean_of(id, *dice)?))).collect()
+    }
+}
+
+/// A method's Dice less another's, image by image, each the mean over the seeds that both have.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Comparison {
+    pub seeds: usize,
+    pub images: usize,
+    /// Mean over images.
+    pub difference: f64,
+    /// 95 % bootstrap interval of `difference`.
+    pub interval: [f64; 2],
+    /// Sum of the ranks of the images that it does better on, less that of those it does worse on.
+    pub rank_difference: f64,
+    /// Wilcoxon signed-rank test, two-sided; 1 when no image differs.
+    pub p: f64,
+    /// Corrected for the number of comparisons; see `statistics.correction`.
+    pub p_adjusted: f64,
+    /// Images and both means.
+    #[serde(skip)]
+    pub pairs: Vec<(String, f64, f64)>,
+}
+
+/// `one` less `other`; none without a common image. `p_adjusted` is `p` as yet.
+pub fn compare(one: &Scores, other: &Scores) -> Option<Comparison> {
+    let seeds: Vec<u64> = one.seeds().filter(|seed| other.has(*seed)).collect();
+    let (ones, others) = (one.means(&seeds), other.means(&seeds));
+    let pairs: Vec<(String, f64, f64)> =
+        ones.iter().filter_map(|(id, dice)| Some(((*id).to_owned(), *dice, *others.get(id)?))).collect();
+    let differences: Vec<f64> = pairs.iter().map(|(_, one, other)| one - other).collect();
+    let test = signed_rank(&differences);
+    let p = test.map_or(1.0, |test| test.p);
+    Some(Comparison {
+        seeds: seeds.len(),
+        images: pairs.len(),
+        difference: mean(&differences)?,
+        interval: bootstrap::interval(&differences)?,
+        rank_difference: test.map_or(0.0, |test| test.above - test.below),
+        p,
+        p_adjusted: p,
+        pairs,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scores(seeds: &[(u64, &[(&str, f64)])]) -> Scores {
+        let mut scores = Scores::default();
+        for (seed, images) in seeds {
+            scores.0.insert(*seed, images.iter().map(|(id, dice)| ((*id).to_owned(), *dice)).collect());
+        }
+        scores
+    }
+
+    #[test]
+    fn seeds_and_images_that_both_have_are_compared() {
+        let one =
+            scores(&[(0, &[("a", 0.5), ("b", 0.75)]), (1, &[("a", 1.0), ("b", 0.25)]), (2, &[("a", 0.0)])]);
+        let other = scores(&[(0, &[("b", 0.25), ("a", 0.5), ("c", 1.0)]), (1, &[("a", 0.5), ("b", 0.25)])]);
+        let comparison = compare(&one, &other).unwrap();
+        let pairs = vec![("a".to_owned(), 0.75, 0.5), ("b".to_owned(), 0.5, 0.25)];
+        assert_eq!(comparison.pairs, pairs);
+        assert_eq!((comparison.seeds, comparison.images, comparison.difference), (2, 2, 0.25));
+        assert_eq!((comparison.interval, comparison.rank_difference), ([0.25, 0.25], 3.0));
+        // Two images: ++ and −− are as far from the middle, of four.
+        assert_eq!(comparison.p, 0.5);
+        assert_eq!(one.by_image(), BTreeMap::from([("a", 0.5)]));
+    }
+
+    #[test]
+    fn nothing_in_common_or_no_difference() {
+        let one = scores(&[(0, &[("a", 0.5)])]);
+        assert_eq!(compare(&one, &scores(&[(1, &[("a", 0.5)])])), None);
+        assert_eq!(compare(&one, &scores(&[(0, &[("b", 0.5)])])), None);
+        assert_eq!(compare(&one, &one).map(|c| (c.difference, c.p)), Some((0.0, 1.0)));
+    }
+}

@@ -1,0 +1,358 @@
+//! `report.html`: one file that opens without a network.
+
+use std::collections::BTreeSet;
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::cases::Cases;
+use super::charts::{self, Dot, IntervalRow};
+use super::format::{NONE, count, score, seconds};
+use super::headline;
+use super::results::{MethodRow, Results};
+use super::series;
+use super::source::Experiment;
+use super::tables::{COLUMNS, cells};
+use super::{picture, results};
+use crate::method::plan::{Role, Which};
+
+const STYLE: &str = include_str!("style.css");
+
+/// The sections, in order: anchor and title.
+const SECTIONS: [(&str, &str); 10] = [
+    ("method", "The method"),
+    ("results", "All methods"),
+    ("stage1", "Stage one: two modes of each task"),
+    ("curves", "Learning curves"),
+    ("tasks", "Do the tasks learn?"),
+    ("scatter", "Image by image"),
+    ("cases", "Best, median and worst cases"),
+    ("cosines", "Do the tasks pull the same way?"),
+    ("cost", "What it cost"),
+    ("reproduce", "To do it again"),
+];
+
+/// The whole page.
+pub fn page(experiment: &Experiment, results: &Results, cases: &Cases) -> String {
+    let contents = [
+        method(experiment),
+        table(results),
+        stage1(results),
+        curves(experiment),
+        tasks(experiment),
+        scatter(results),
+        overlays(cases),
+        cosines(experiment),
+        cost(experiment, results),
+        reproduce(experiment),
+    ];
+    let sentences = headline::sentences(results);
+    let title = format!("wgseg: {}", experiment.plan.data.file_name().unwrap_or_default().to_string_lossy());
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { (title) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                header {
+                    h1 { "Two-stage training on " (experiment.plan.data.display()) }
+                    p.soft { (setting(experiment, results)) }
+                    div.outcome id="outcome" { @for sentence in &sentences { p { (sentence) } } }
+                    (missing(results))
+                    nav { ul { @for (anchor, title) in SECTIONS { li { a href={ "#" (anchor) } { (title) } } } } }
+                }
+                @for ((anchor, title), content) in SECTIONS.iter().zip(contents) {
+                    section id=(anchor) { h2 { (title) } (content) }
+                }
+            }
+        }
+    };
+    page.into_string()
+}
+
+fn setting(experiment: &Experiment, results: &Results) -> String {
+    let config = &experiment.plan.config;
+    let labelled = config
+        .train
+        .labelled
+        .map_or("all labelled training images".into(), |labelled| count(labelled, "labelled training image"));
+    format!(
+        "{labelled}, {}, {} at {} pixels, U-Net with {} channels and depth {}.",
+        count(results.test_images, "test image"),
+        count(results.seeds.len(), "seed"),
+        config.data.size,
+        config.model.base_channels,
+        config.model.depth
+    )
+}
+
+fn missing(results: &Results) -> Markup {
+    html! {
+        @if !results.missing.is_empty() {
+            details {
+                summary { (results.missing.len()) " of " (results.runs) " runs are not complete" }
+                ul {
+                    @for missing in &results.missing {
+                        li { code { (missing.run) } ": " (missing.state)
+                            @if let Some(message) = &missing.message { " (" (message) ")" } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn absent(what: &str) -> Markup {
+    html! { p.soft { (what) } }
+}
+
+fn method(experiment: &Experiment) -> Markup {
+    html! {
+        p { "Labels are scarce and images are not. Each auxiliary task teaches a network from images without masks, "
+            "beside the target or before it; the better of the two is the task's elite model. The elite models then "
+            "teach one student, which costs what one model costs." }
+        (picture::method(&series::tasks(experiment)))
+    }
+}
+
+fn table(results: &Results) -> Markup {
+    let explained = &results.statistics;
+    html! {
+        (forest(results))
+        div.scroll { table {
+            thead { tr { @for column in COLUMNS { th scope="col" { (column) } } } }
+            tbody { @for method in &results.methods {
+                tr.student[method.role == Role::Method] title=(method.about) {
+                    @for (index, cell) in cells(method, results).into_iter().enumerate() {
+                        @if index == 0 { td.name { (cell) (tag(method, results)) } } @else { td { (cell) } }
+                    }
+                }
+            } }
+        } }
+        div.note {
+            p { b { "Interval. " } (explained.interval) }
+            p { b { "p. " } (explained.test) " In brackets: corrected. " b { "Correction. " } (explained.correction) }
+            p { b { "Student less it. " } "The student's mean Dice less that of the method in the row. "
+                b { "Best rival. " } (explained.best_rival) }
+            p { b { "Images with a mask. " } "An empty mask that is found to be empty has a Dice of 1; these are left out there." }
+        }
+    }
+}
+
+fn tag(method: &MethodRow, results: &Results) -> Markup {
+    let tag = match method.role {
+        Role::Method => Some("the student"),
+        Role::Ceiling => Some("the ceiling, not one model"),
+        _ if Some(&method.name) == results.best_rival.as_ref() => Some("best rival"),
+        Role::Baseline => Some("the baseline"),
+        Role::Rival => None,
+    };
+    html! { @if let Some(tag) = tag { span.tag { (tag) } } }
+}
+
+/// Means with intervals, the best first.
+fn forest(results: &Results) -> Markup {
+    let row = |method: &MethodRow| {
+        Some(IntervalRow {
+            name: method.name.clone(),
+            strong: method.role == Role::Method,
+            mean: method.dice_mean?,
+            bounds: method.dice_interval?,
+            parts: method.seeds.iter().map(|seed| seed.test.dice).collect(),
+        })
+    };
+    let mut rows: Vec<IntervalRow> = results.methods.iter().filter_map(row).collect();
+    rows.sort_by(|a, b| b.mean.total_cmp(&a.mean));
+    let baseline = results.of_role(Role::Baseline).and_then(|method| method.dice_mean);
+    html! {
+        @if rows.is_empty() { (absent("No method is complete yet.")) } @else {
+            div.narrow { (charts::intervals(
+                "Test Dice: mean, its 95 % interval over images, and a tick for each seed; dashed: target-only",
+                "test Dice", &rows, baseline)) }
+        }
+    }
+}
+
+fn stage1(results: &Results) -> Markup {
+    html! {
+        p.soft { "The better one by validation Dice is the task's elite model (marked) and teaches the student." }
+        @if results.stage1.is_empty() { (absent("The plan has no tasks.")) } @else {
+            div.scroll { table {
+                thead { tr {
+                    th.left { "Task" } th { "Seed" } th.left { "Mode" } th { "λ" } th { "Validation Dice" } th { "Test Dice" }
+                    th { "Elite" } th { "Training" }
+                } }
+                tbody { @for row in by_task(results) { tr {
+                    td.name { (row.task) } td { (row.seed) } td.left { (row.mode) }
+                    td { (row.lambda.map_or(String::new(), |lambda| lambda.to_string())) }
+                    td { (score(row.val_dice)) } td { (score(row.test_dice)) }
+                    td.yes { (row.chosen.map_or("?", |chosen| if chosen { "✓" } else { "" })) }
+                    td { (seconds(row.train_seconds)) }
+                } } }
+            } }
+        }
+    }
+}
+
+/// The two modes of one task and seed below each other.
+fn by_task(results: &Results) -> Vec<&results::StageOneRow> {
+    let mut tasks: Vec<&str> = Vec::new();
+    for row in &results.stage1 {
+        if !tasks.contains(&row.task.as_str()) {
+            tasks.push(&row.task);
+        }
+    }
+    tasks.iter().flat_map(|task| results.stage1.iter().filter(move |row| row.task == *task)).collect()
+}
+
+fn curves(experiment: &Experiment) -> Markup {
+    let drawn: Vec<_> = experiment
+        .plan
+        .seeds
+        .iter()
+        .map(|seed| (seed, series::learning(experiment, *seed)))
+        .filter(|(_, lines)| !lines.is_empty())
+        .collect();
+    html! {
+        @if drawn.is_empty() { (absent("No run has been validated yet.")) } @else {
+            p.soft { "Validation Dice over the steps of the last training of each." }
+            div.charts { @for (seed, lines) in &drawn {
+                (charts::lines(&format!("Seed {seed}"), "step", "validation Dice", lines))
+            } }
+        }
+    }
+}
+
+fn tasks(experiment: &Experiment) -> Markup {
+    let tasks = series::task_curves(experiment);
+    html! {
+        @if tasks.is_empty() { (absent("No task has been scored yet.")) } @else {
+            p.soft { "On held-out images that no task was trained on, one line a run; dashed: an answer that takes no skill." }
+            div.charts { @for task in &tasks {
+                (charts::lines(&format!("{}: {:.3} at the end of the best run, no skill {:.3}; {} is better", task.task, task.last,
+                    task.trivial, if task.higher_is_better { "higher" } else { "lower" }), "step", &task.metric, &task.lines))
+            } }
+        }
+    }
+}
+
+fn scatter(results: &Results) -> Markup {
+    let student = results.of_role(Role::Method).and_then(|student| student.against_target_only.as_ref());
+    let Some(comparison) = student.filter(|comparison| !comparison.pairs.is_empty()) else {
+        return absent("Student and target-only are needed for this.");
+    };
+    let dot = |(id, student, baseline): &(String, f64, f64)| Dot {
+        at: (*baseline, *student),
+        title: format!("{id}: target-only {baseline:.4}, student {student:.4}"),
+    };
+    let dots: Vec<Dot> = comparison.pairs.iter().map(dot).collect();
+    let count_where =
+        |better: fn(f64, f64) -> bool| comparison.pairs.iter().filter(|(_, a, b)| better(*a, *b)).count();
+    html! {
+        p { "Of " (count(dots.len(), "test image")) ", the student does better on " (count_where(|a, b| a > b))
+            ", worse on " (count_where(|a, b| a < b)) " and alike on " (count_where(|a, b| a == b)) ". Above the dashed line it does better." }
+        div.narrow { (charts::scatter(&format!("Dice of each test image, mean over {}", count(comparison.seeds, "seed")),
+            "target-only", "student", &dots)) }
+    }
+}
+
+fn overlays(cases: &Cases) -> Markup {
+    html! {
+        @if let Some(note) = &cases.note { p.soft { (note) } }
+        @if !cases.cases.is_empty() {
+            p.soft { "By the student's Dice in seed " (cases.seed) "; an image without a mask is only shown among the worst." }
+            p.note { "Outlines:" span.key-truth {} "truth" span.key-prediction {} "prediction. Areas:"
+                span.key-missed {} "missed" span.key-false {} "wrongly found" }
+            div.cases { @for case in &cases.cases {
+                figure.case {
+                    figcaption { b { (case.kind) } " " (case.id) }
+                    div { @for drawn in &case.drawn {
+                        span { img src=(drawn.uri) alt={ (case.id) " by " (drawn.method) }; (drawn.method) " " (score(Some(drawn.dice))) }
+                    } }
+                }
+            } }
+        }
+    }
+}
+
+fn cosines(experiment: &Experiment) -> Markup {
+    let lines = series::cosines(experiment);
+    html! {
+        @if lines.is_empty() { (absent("No joint training has written its gradients yet.")) } @else {
+            p.soft { "Cosine between the gradient of the target and that of each task over the shared parameters, in joint "
+                "training of the two: above 0 they agree, below 0 they disagree. Mean over seeds and over each fortieth of the steps." }
+            div.narrow { (charts::lines("Gradient cosine with the target", "step", "cosine", &lines)) }
+        }
+    }
+}
+
+fn cost(experiment: &Experiment, results: &Results) -> Markup {
+    let total: f64 = experiment.runs.iter().filter_map(|run| Some(run.result()?.train_seconds)).sum();
+    html! {
+        p { "All complete runs together: " (seconds(Some(total))) " of training. " (results.statistics.train_seconds) }
+        div.scroll { table {
+            thead { tr { th.left { "Method" } th { "All it needs" } th { "Last training" } th { "Steps of that" } th { "Parameters" } } }
+            tbody { @for method in &results.methods { tr.student[method.role == Role::Method] {
+                td.name { (method.name) } td { (seconds(method.train_seconds)) } td { (seconds(method.own_train_seconds)) }
+                td { (number(method.steps)) } td { (number(method.parameters)) }
+            } } }
+        } }
+        details {
+            summary { "Each run" }
+            div.scroll { table {
+                thead { tr { th.left { "Run" } th.left { "State" } th { "Steps" } th { "Training" } th { "Parameters" }
+                    th { "Validation Dice" } th { "Test Dice" } } }
+                tbody { @for run in &experiment.runs {
+                    @let result = run.result();
+                    @let segmentation = result.and_then(|result| result.segmentation.as_ref());
+                    tr {
+                        td.name { (run.folder) } td.left { (run.state()) } td { (number(result.map(|result| result.steps))) }
+                        td { (seconds(result.map(|result| result.train_seconds))) }
+                        td { (number(result.map(|result| result.parameters))) }
+                        td { (score(segmentation.map(|segmentation| segmentation.val_dice))) }
+                        td { (score(segmentation.map(|segmentation| segmentation.test.dice.mean))) }
+                    }
+                } }
+            } }
+        }
+    }
+}
+
+fn number(value: Option<usize>) -> String {
+    value.map_or(NONE.into(), |value| value.to_string())
+}
+
+fn reproduce(experiment: &Experiment) -> Markup {
+    let plan = &experiment.plan;
+    let infos: BTreeSet<(String, String)> = experiment
+        .runs
+        .iter()
+        .filter_map(|run| run.info.as_ref())
+        .map(|info| (info.version.clone(), format!("{} ({}, {})", info.adapter, info.backend, info.driver)))
+        .collect();
+    let seeds: Vec<String> = plan.seeds.iter().map(u64::to_string).collect();
+    let folders: Vec<String> = plan.unlabelled.iter().map(|path| path.display().to_string()).collect();
+    // A config that has no TOML form can still be shown.
+    let config = plan.config.to_toml().unwrap_or_else(|_| format!("{:#?}", plan.config));
+    html! {
+        p { "Same adapter, driver and build give the same bits." }
+        dl {
+            dt { "Command" } dd { code { "wgseg " (plan.arguments.join(" ")) } }
+            dt { "What" } dd { (match plan.command { Which::TwoStage => "the method, its baseline and its ceiling",
+                Which::Compare => "the method and its rivals" }) }
+            dt { "Seeds" } dd { (seeds.join(", ")) }
+            dt { "Data" } dd { (plan.data.display()) }
+            dt { "Unlabelled images" } dd { (folders.join(", ")) }
+            dt { "Fingerprint of the data" } dd { code { (plan.data_fingerprint) } }
+            dt { "wgseg" } dd { (plan.version) ", sources " code { (plan.code) } }
+            dt { "Adapter and driver" } dd {
+                @if infos.is_empty() { "not known: no run has written it" }
+                @for (version, adapter) in &infos { (adapter) " with wgseg " (version) br; }
+            }
+        }
+        details { summary { "The whole config" } pre { (config) } }
+    }
+}

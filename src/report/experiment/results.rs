@@ -1,0 +1,350 @@
+//! `results.json`: every number of an experiment.
+
+use serde::Serialize;
+
+use super::bootstrap;
+use super::compare::{Comparison, Scores, compare};
+use super::source::{Chosen, Experiment, State};
+use super::statistics::{holm, mean, sd};
+use crate::method::plan::{Method, Mode, Role};
+use crate::method::run::{CouplingChoice, RunSpec, Work};
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Results {
+    /// Whether every run is complete.
+    pub complete: bool,
+    pub runs: usize,
+    pub runs_complete: usize,
+    pub seeds: Vec<u64>,
+    /// Images in the test set.
+    pub test_images: usize,
+    /// The single model other than the student with the highest mean test Dice.
+    pub best_rival: Option<String>,
+    pub statistics: Explained,
+    pub methods: Vec<MethodRow>,
+    pub stage1: Vec<StageOneRow>,
+    pub missing: Vec<Missing>,
+}
+
+/// How the numbers were made.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Explained {
+    pub dice_sd: &'static str,
+    pub interval: &'static str,
+    pub test: &'static str,
+    pub correction: &'static str,
+    pub best_rival: &'static str,
+    pub train_seconds: &'static str,
+}
+
+pub const EXPLAINED: Explained = Explained {
+    dice_sd: "Sample standard deviation (n − 1) of the test Dice over seeds.",
+    interval: "95 % percentile bootstrap over test images of the mean Dice, 10,000 resamples; each image's Dice is \
+               its mean over seeds first. It tells how much the choice of test images matters, not that of seeds.",
+    test: "Paired two-sided Wilcoxon signed-rank test over test images, each image's Dice its mean over the seeds \
+           that both methods have. Images without a difference are left out, ties share their mean rank; exact up to \
+           50 images that differ, above that the normal approximation, tie- and continuity-corrected.",
+    correction: "Holm. One family: the student against each rival and target_only. Another: each other method \
+                 against target_only.",
+    best_rival: "Picked by its mean test Dice, which favours it; the correction covers that, as the student's tests \
+                 against all rivals are one family.",
+    train_seconds: "Wall time of the training of a method and of all that it needs, mean over seeds; \
+                    own_train_seconds is that of its last training alone.",
+};
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct MethodRow {
+    pub name: String,
+    pub role: Role,
+    pub about: String,
+    /// Whether every seed is there.
+    pub complete: bool,
+    pub seeds: Vec<SeedRow>,
+    pub dice_mean: Option<f64>,
+    pub dice_sd: Option<f64>,
+    pub dice_interval: Option<[f64; 2]>,
+    pub dice_positives_only_mean: Option<f64>,
+    pub iou_mean: Option<f64>,
+    pub p_vs_target_only: Option<f64>,
+    pub p_vs_target_only_adjusted: Option<f64>,
+    /// Of the student; none for the others.
+    pub p_vs_best_rival: Option<f64>,
+    pub p_vs_best_rival_adjusted: Option<f64>,
+    /// It less `target_only`.
+    pub against_target_only: Option<Comparison>,
+    /// The student less it.
+    pub student_against_it: Option<Comparison>,
+    pub train_seconds: Option<f64>,
+    pub own_train_seconds: Option<f64>,
+    /// Numbers that are trained, and steps of the last training.
+    pub parameters: Option<usize>,
+    pub steps: Option<usize>,
+    #[serde(skip)]
+    pub scores: Scores,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SeedRow {
+    pub seed: u64,
+    /// The run that it is the result of.
+    pub run: String,
+    pub test: TestScores,
+    pub val_dice: f64,
+    pub train_seconds: Option<f64>,
+    pub own_train_seconds: f64,
+    pub steps: usize,
+    pub parameters: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct TestScores {
+    pub dice: f64,
+    pub dice_positives_only: Option<f64>,
+    pub iou: f64,
+}
+
+/// A mode of a task in one seed.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StageOneRow {
+    pub seed: u64,
+    pub task: String,
+    pub mode: String,
+    /// None until its runs are complete; of several λ, the best by validation.
+    pub run: Option<String>,
+    /// Of a joint training.
+    pub lambda: Option<f64>,
+    pub val_dice: Option<f64>,
+    pub test_dice: Option<f64>,
+    /// Whether it is the task's elite model; none until that is known.
+    pub chosen: Option<bool>,
+    pub train_seconds: Option<f64>,
+}
+
+/// A run that is not complete.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Missing {
+    pub run: String,
+    /// `not begun`, `not finished` or `damaged`.
+    pub state: &'static str,
+    /// What is wrong, of a damaged one.
+    pub message: Option<String>,
+}
+
+impl Results {
+    pub fn of(experiment: &Experiment) -> Results {
+        let mut methods: Vec<MethodRow> =
+            experiment.plan.methods.iter().map(|method| method_row(experiment, method)).collect();
+        let best_rival = compare_all(&mut methods);
+        let missing: Vec<Missing> = missing(experiment);
+        let images = methods.iter().map(|method| method.scores.by_image().len()).max();
+        Results {
+            complete: missing.is_empty(),
+            runs: experiment.runs.len(),
+            runs_complete: experiment.runs.len() - missing.len(),
+            seeds: experiment.plan.seeds.clone(),
+            test_images: images.unwrap_or(0),
+            best_rival: best_rival.map(|index| methods[index].name.clone()),
+            statistics: EXPLAINED,
+            stage1: stage1(experiment),
+            methods,
+            missing,
+        }
+    }
+
+    /// The row of the first method of this role.
+    pub fn of_role(&self, role: Role) -> Option<&MethodRow> {
+        self.methods.iter().find(|method| method.role == role)
+    }
+
+    /// The row of the best rival.
+    pub fn rival(&self) -> Option<&MethodRow> {
+        self.methods.iter().find(|method| Some(&method.name) == self.best_rival.as_ref())
+    }
+}
+
+fn method_row(experiment: &Experiment, method: &Method) -> MethodRow {
+    let mut scores = Scores::default();
+    let mut seeds = Vec::new();
+    for &seed in &experiment.plan.seeds {
+        if let Some(chosen) = experiment.chosen(seed, &method.runs) {
+            scores.add(seed, &chosen.segmentation.test.images);
+            seeds.push(seed_row(chosen, experiment.whole_seconds(seed, &method.runs)));
+        }
+    }
+    let mean_of = |value: fn(&SeedRow) -> Option<f64>| -> Option<f64> {
+        mean(&seeds.iter().map(value).collect::<Option<Vec<f64>>>()?)
+    };
+    let dice: Vec<f64> = seeds.iter().map(|seed| seed.test.dice).collect();
+    MethodRow {
+        name: method.name.clone(),
+        role: method.role,
+        about: method.about.clone(),
+        complete: seeds.len() == experiment.plan.seeds.len(),
+        dice_mean: mean(&dice),
+        dice_sd: sd(&dice),
+        dice_interval: bootstrap::interval(&scores.by_image().into_values().collect::<Vec<_>>()),
+        dice_positives_only_mean: mean_of(|seed| seed.test.dice_positives_only),
+        iou_mean: mean_of(|seed| Some(seed.test.iou)),
+        p_vs_target_only: None,
+        p_vs_target_only_adjusted: None,
+        p_vs_best_rival: None,
+        p_vs_best_rival_adjusted: None,
+        against_target_only: None,
+        student_against_it: None,
+        train_seconds: mean_of(|seed| seed.train_seconds),
+        own_train_seconds: mean_of(|seed| Some(seed.own_train_seconds)),
+        parameters: seeds.first().map(|seed| seed.parameters),
+        steps: seeds.first().map(|seed| seed.steps),
+        seeds,
+        scores,
+    }
+}
+
+fn seed_row(chosen: Chosen, train_seconds: Option<f64>) -> SeedRow {
+    let Chosen { result, segmentation, .. } = chosen;
+    let test = &segmentation.test;
+    SeedRow {
+        seed: result.seed,
+        run: result.id.clone(),
+        test: TestScores {
+            dice: test.dice.mean,
+            dice_positives_only: test.dice.positives_only,
+            iou: test.iou.mean,
+        },
+        val_dice: segmentation.val_dice,
+        train_seconds,
+        own_train_seconds: result.train_seconds,
+        steps: result.steps,
+        parameters: result.parameters,
+    }
+}
+
+/// Fills in the comparisons; returns the place of the best rival.
+fn compare_all(methods: &mut [MethodRow]) -> Option<usize> {
+    let place = |role: Role| methods.iter().position(|method| method.role == role);
+    let (student, baseline) = (place(Role::Method), place(Role::Baseline));
+    let scores: Vec<Scores> = methods.iter().map(|method| method.scores.clone()).collect();
+    let is_rival = |method: &MethodRow| matches!(method.role, Role::Rival | Role::Baseline);
+    for (index, method) in methods.iter_mut().enumerate() {
+        if let Some(baseline) = baseline.filter(|baseline| *baseline != index) {
+            method.against_target_only = compare(&scores[index], &scores[baseline]);
+        }
+        if let Some(student) = student.filter(|student| *student != index) {
+            method.student_against_it = compare(&scores[student], &scores[index]);
+        }
+    }
+    adjust(methods, |method| method.student_against_it.as_mut(), &is_rival);
+    adjust(methods, |method| method.against_target_only.as_mut(), &|method| {
+        !matches!(method.role, Role::Method | Role::Baseline)
+    });
+    // That comparison belongs to the student's family.
+    if let (Some(student), Some(baseline)) = (student, baseline)
+        && let Some(p) = methods[baseline].student_against_it.as_ref().map(|comparison| comparison.p_adjusted)
+        && let Some(comparison) = &mut methods[student].against_target_only
+    {
+        comparison.p_adjusted = p;
+    }
+    for method in methods.iter_mut() {
+        method.p_vs_target_only = method.against_target_only.as_ref().map(|comparison| comparison.p);
+        method.p_vs_target_only_adjusted =
+            method.against_target_only.as_ref().map(|comparison| comparison.p_adjusted);
+    }
+    let best = best_rival(methods, student.map(|student| &scores[student]), is_rival)?;
+    let comparison = methods[best].student_against_it.clone();
+    if let (Some(student), Some(comparison)) = (student, comparison) {
+        methods[student].p_vs_best_rival = Some(comparison.p);
+        methods[student].p_vs_best_rival_adjusted = Some(comparison.p_adjusted);
+    }
+    Some(best)
+}
+
+/// Corrects the comparisons of a family.
+fn adjust(
+    methods: &mut [MethodRow],
+    comparison: fn(&mut MethodRow) -> Option<&mut Comparison>,
+    in_family: &dyn Fn(&MethodRow) -> bool,
+) {
+    let mut family: Vec<&mut Comparison> =
+        methods.iter_mut().filter(|method| in_family(method)).filter_map(comparison).collect();
+    let p: Vec<f64> = family.iter().map(|comparison| comparison.p).collect();
+    for (comparison, p) in family.iter_mut().zip(holm(&p)) {
+        comparison.p_adjusted = p;
+    }
+}
+
+/// Among the rivals that have every seed that the student has, so that a lucky seed does not win.
+fn best_rival(
+    methods: &[MethodRow],
+    student: Option<&Scores>,
+    is_rival: impl Fn(&MethodRow) -> bool,
+) -> Option<usize> {
+    let has_all = |method: &MethodRow| {
+        student.is_none_or(|student| student.seeds().all(|seed| method.scores.has(seed)))
+    };
+    let mut best: Option<(usize, f64)> = None;
+    for (index, method) in methods.iter().enumerate() {
+        if let Some(dice) = method.dice_mean.filter(|_| is_rival(method) && has_all(method))
+            && best.is_none_or(|(_, best)| dice > best)
+        {
+            best = Some((index, dice));
+        }
+    }
+    best.map(|(index, _)| index)
+}
+
+fn stage1(experiment: &Experiment) -> Vec<StageOneRow> {
+    let plan = &experiment.plan;
+    let seeds = plan.seeds.iter();
+    seeds.flat_map(|seed| plan.stage1.iter().map(|mode| stage1_row(experiment, *seed, mode))).collect()
+}
+
+fn stage1_row(experiment: &Experiment, seed: u64, mode: &Mode) -> StageOneRow {
+    let best = experiment.chosen(seed, &mode.runs);
+    StageOneRow {
+        seed,
+        task: mode.task.clone(),
+        mode: mode.mode.clone(),
+        run: best.map(|best| best.result.id.clone()),
+        lambda: best.and_then(|best| lambda(&best.run.spec)),
+        val_dice: best.map(|best| best.segmentation.val_dice),
+        test_dice: best.map(|best| best.segmentation.test.dice.mean),
+        chosen: elite(experiment, seed, &mode.task).map(|elite| mode.runs.iter().any(|run| run == elite)),
+        train_seconds: experiment.whole_seconds(seed, &mode.runs),
+    }
+}
+
+/// The run that is the elite model of a task: the one that taught the student, or the better one by
+/// validation Dice as long as there is no student.
+pub fn elite<'a>(experiment: &'a Experiment, seed: u64, task: &str) -> Option<&'a str> {
+    let modes = || experiment.plan.stage1.iter().filter(|mode| mode.task == task);
+    let student = experiment.of_role(Role::Method)?;
+    if let Some(student) = experiment.chosen(seed, &student.runs) {
+        let teachers = &student.result.teachers;
+        let of_task = teachers.iter().find(|teacher| modes().any(|mode| mode.runs.contains(&teacher.run)));
+        return of_task.map(|teacher| teacher.run.as_str());
+    }
+    let runs: Vec<String> = modes().flat_map(|mode| mode.runs.clone()).collect();
+    experiment.chosen(seed, &runs).map(|best| best.result.id.as_str())
+}
+
+/// λ of the task of a joint training of one task.
+pub fn lambda(spec: &RunSpec) -> Option<f64> {
+    match &spec.work {
+        Work::Joint { coupling: CouplingChoice::Fixed(lambda), .. } if lambda.len() == 1 => Some(lambda[0]),
+        _ => None,
+    }
+}
+
+fn missing(experiment: &Experiment) -> Vec<Missing> {
+    let incomplete = experiment.runs.iter().filter(|run| run.result().is_none());
+    incomplete
+        .map(|run| Missing {
+            run: run.folder.clone(),
+            state: run.state(),
+            message: match &run.state {
+                State::Damaged(message) => Some(message.clone()),
+                _ => None,
+            },
+        })
+        .collect()
+}

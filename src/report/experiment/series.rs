@@ -1,0 +1,155 @@
+//! What the charts show, gathered from the metrics of the runs.
+
+use std::collections::BTreeMap;
+
+use super::charts::{Line, Look};
+use super::results;
+use super::source::{Experiment, Run};
+use crate::method::plan::Role;
+use crate::method::run::Work;
+use crate::report::TaskRow;
+
+/// Points of a smoothed curve.
+const BINS: usize = 40;
+
+/// Validation Dice over steps of the baseline, the student and its elite models in one seed.
+pub fn learning(experiment: &Experiment, seed: u64) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for (index, task) in tasks(experiment).iter().enumerate() {
+        let elite = results::elite(experiment, seed, task).and_then(|id| experiment.run(seed, id));
+        if let Some(run) = elite {
+            lines.push(dice_line(format!("elite: {task}"), Look::Plain(index + 2), run));
+        }
+    }
+    for (role, look) in [(Role::Baseline, Look::Strong(0)), (Role::Method, Look::Strong(1))] {
+        let method = experiment.of_role(role);
+        let run = method.and_then(|method| match experiment.chosen(seed, &method.runs) {
+            Some(chosen) => Some(chosen.run),
+            None => experiment.run(seed, method.runs.first()?),
+        });
+        if let (Some(method), Some(run)) = (method, run) {
+            lines.push(dice_line(method.name.clone(), look, run));
+        }
+    }
+    lines.retain(|line| !line.points.is_empty());
+    lines
+}
+
+fn dice_line(name: String, look: Look, run: &Run) -> Line {
+    let epochs = run.history.epochs.iter();
+    Line { name, look, points: epochs.filter_map(|row| Some((row.step as f64, row.val_dice?))).collect() }
+}
+
+/// The tasks of stage one, in the plan's order.
+pub fn tasks(experiment: &Experiment) -> Vec<String> {
+    let mut tasks: Vec<String> = Vec::new();
+    for mode in &experiment.plan.stage1 {
+        if !tasks.contains(&mode.task) {
+            tasks.push(mode.task.clone());
+        }
+    }
+    tasks
+}
+
+/// How well a task was solved on held-out images.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskCurves {
+    pub task: String,
+    pub metric: String,
+    pub higher_is_better: bool,
+    /// The runs, then the trivial answer.
+    pub lines: Vec<Line>,
+    /// Last values of the runs, the best of them, and the trivial answer then.
+    pub last: f64,
+    pub trivial: f64,
+}
+
+/// Of each task, by the runs that train it alone or alone beside the target.
+pub fn task_curves(experiment: &Experiment) -> Vec<TaskCurves> {
+    tasks(experiment).iter().filter_map(|task| curves_of(experiment, task)).collect()
+}
+
+fn curves_of(experiment: &Experiment, task: &str) -> Option<TaskCurves> {
+    let mut lines = Vec::new();
+    let mut trivial = BTreeMap::new();
+    let mut best: Option<&TaskRow> = None;
+    for run in stage_one_runs(experiment, task) {
+        let rows: Vec<&TaskRow> = run.history.tasks.iter().filter(|row| row.task == task).collect();
+        let Some(last) = rows.last() else { continue };
+        let better = |best: &TaskRow| (last.value > best.value) == last.higher_is_better;
+        if best.is_none_or(better) {
+            best = Some(last);
+        }
+        let (name, colour) = match run.spec.work {
+            Work::Pretrain { .. } => ("alone (pre-training)", 0),
+            _ => ("joint with the target", 1),
+        };
+        let points = rows.iter().map(|row| (row.step as f64, row.value)).collect();
+        lines.push(Line { name: name.into(), look: Look::Plain(colour), points });
+        trivial.extend(rows.iter().map(|row| (row.step, row.trivial)));
+    }
+    let best = best?;
+    let points = trivial.iter().map(|(step, value)| (*step as f64, *value)).collect();
+    lines.push(Line { name: "trivial answer".into(), look: Look::Reference, points });
+    Some(TaskCurves {
+        task: task.to_owned(),
+        metric: best.metric.clone(),
+        higher_is_better: best.higher_is_better,
+        lines,
+        last: best.value,
+        trivial: best.trivial,
+    })
+}
+
+/// The runs of stage one that train this task and no other.
+fn stage_one_runs<'a>(experiment: &'a Experiment, task: &str) -> Vec<&'a Run> {
+    let modes = experiment.plan.stage1.iter().filter(|mode| mode.task == task);
+    let ids: Vec<String> = modes.flat_map(|mode| mode.runs.clone()).collect();
+    let of_seed = |seed: &u64| experiment.with_needs(*seed, &ids).into_iter().flatten();
+    let runs = experiment.plan.seeds.iter().flat_map(of_seed);
+    let trains_it = |run: &&Run| match &run.spec.work {
+        Work::Pretrain { tasks } | Work::Joint { tasks, .. } => *tasks == [task],
+        _ => false,
+    };
+    runs.filter(trains_it).collect()
+}
+
+/// Cosine between the gradients of the target and of each task in joint training: the mean over seeds
+/// and over the steps of each of 40 parts of the training.
+pub fn cosines(experiment: &Experiment) -> Vec<Line> {
+    let tasks = tasks(experiment);
+    let line = |(index, task): (usize, &String)| {
+        let runs = stage_one_runs(experiment, task);
+        let rows = runs.iter().flat_map(|run| &run.history.branches).filter(|row| row.branch == *task);
+        let points: Vec<(f64, f64)> = rows.filter_map(|row| Some((row.step as f64, row.cosine?))).collect();
+        Line { name: task.clone(), look: Look::Plain(index + 2), points: smoothed(&points) }
+    };
+    tasks.iter().enumerate().map(line).filter(|line| !line.points.is_empty()).collect()
+}
+
+/// The mean of the points in each of at most [`BINS`] equal parts of the x axis, at the mean x.
+fn smoothed(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let finite = || points.iter().filter(|point| point.1.is_finite());
+    let last = finite().map(|point| point.0).fold(0.0, f64::max);
+    let mut bins = vec![(0.0, 0.0, 0.0); BINS];
+    for (x, y) in finite() {
+        let bin = &mut bins[((x / last * BINS as f64).ceil() as usize).clamp(1, BINS) - 1];
+        *bin = (bin.0 + 1.0, bin.1 + x, bin.2 + y);
+    }
+    bins.into_iter().filter(|bin| bin.0 > 0.0).map(|(n, x, y)| (x / n, y / n)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn smoothing_takes_means_of_equal_parts() {
+        // 80 steps: two a part. y is the step, so the mean is between the two.
+        let points: Vec<(f64, f64)> = (1..=80).map(|step| (f64::from(step), f64::from(step))).collect();
+        let expected: Vec<(f64, f64)> = (0..40).map(|bin| f64::from(2 * bin) + 1.5).map(|x| (x, x)).collect();
+        assert_eq!(smoothed(&points), expected);
+        assert_eq!(smoothed(&[]), []);
+        assert_eq!(smoothed(&[(3.0, 0.5), (3.0, f64::NAN)]), [(3.0, 0.5)]);
+    }
+}

@@ -1,0 +1,168 @@
+//! What lies in the folder of an experiment.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use crate::method::plan::{Method, PLAN, Plan, Role};
+use crate::method::run::{RESULT, RunResult, RunSpec, Segmentation};
+use crate::report::{History, JSONL, ReportError, RunInfo};
+
+/// The plan and what there is of each of its runs.
+#[derive(Debug)]
+pub struct Experiment {
+    pub root: PathBuf,
+    pub plan: Plan,
+    pub runs: Vec<Run>,
+}
+
+#[derive(Debug)]
+pub struct Run {
+    pub spec: RunSpec,
+    /// Below the root.
+    pub folder: String,
+    pub state: State,
+    /// Empty when the run has not begun.
+    pub history: History,
+    pub info: Option<RunInfo>,
+}
+
+#[derive(Debug)]
+pub enum State {
+    Complete(Box<RunResult>),
+    /// It has metrics but no result.
+    Begun,
+    Waiting,
+    /// Something is there that cannot be used, and why.
+    Damaged(String),
+}
+
+/// The run that a method stands for in one seed.
+#[derive(Clone, Copy, Debug)]
+pub struct Chosen<'a> {
+    pub run: &'a Run,
+    pub result: &'a RunResult,
+    pub segmentation: &'a Segmentation,
+}
+
+impl Experiment {
+    /// Reads `plan.json` of `root` and what its runs have left so far. A damaged run does not keep the
+    /// others from being read.
+    ///
+    /// # Errors
+    /// There is no `plan.json`, or it cannot be read.
+    pub fn read(root: &Path) -> Result<Experiment, ReportError> {
+        if !root.join(PLAN).is_file() {
+            return Err(ReportError::NoExperiment { path: root.into() });
+        }
+        let plan = Plan::read(root)?;
+        let runs = plan.runs.iter().map(|run| Run::read(root, &run.folder, &run.spec)).collect();
+        Ok(Experiment { root: root.into(), plan, runs })
+    }
+
+    pub fn run(&self, seed: u64, id: &str) -> Option<&Run> {
+        self.runs.iter().find(|run| run.spec.seed == seed && run.spec.id == id)
+    }
+
+    /// The run of the best validation Dice among `ids`, the first of equals; none until all of them are
+    /// complete.
+    pub fn chosen(&self, seed: u64, ids: &[String]) -> Option<Chosen<'_>> {
+        let mut best: Option<Chosen> = None;
+        for id in ids {
+            let found = self.run(seed, id)?.chosen()?;
+            if best.is_none_or(|best| found.segmentation.val_dice > best.segmentation.val_dice) {
+                best = Some(found);
+            }
+        }
+        best
+    }
+
+    /// Wall time of the training of these runs and of all that they need, each once; none when a
+    /// run among them is not complete.
+    pub fn whole_seconds(&self, seed: u64, ids: &[String]) -> Option<f64> {
+        self.with_needs(seed, ids).into_iter().map(|run| Some(run?.result()?.train_seconds)).sum()
+    }
+
+    /// These runs and all that they need; none for one that the plan lacks.
+    pub fn with_needs(&self, seed: u64, ids: &[String]) -> Vec<Option<&Run>> {
+        let mut seen = BTreeSet::new();
+        let mut open: Vec<&String> = ids.iter().collect();
+        let mut found = Vec::new();
+        while let Some(id) = open.pop() {
+            if seen.insert(id) {
+                let run = self.run(seed, id);
+                open.extend(run.iter().flat_map(|run| &run.spec.needs));
+                found.push(run);
+            }
+        }
+        found
+    }
+
+    /// The first method of this role.
+    pub fn of_role(&self, role: Role) -> Option<&Method> {
+        self.plan.methods.iter().find(|method| method.role == role)
+    }
+}
+
+impl Run {
+    fn read(root: &Path, folder: &str, spec: &RunSpec) -> Run {
+        let path = root.join(folder);
+        let metrics = path.join(JSONL);
+        let (history, damage) = match metrics.is_file().then(|| History::read(&metrics)) {
+            Some(Ok(history)) => (history, None),
+            Some(Err(error)) => (History::default(), Some(error.to_string())),
+            None => (History::default(), None),
+        };
+        let state = match (read_result(&path.join(RESULT), spec), damage) {
+            (Ok(Some(result)), _) => State::Complete(Box::new(result)),
+            (Err(message), _) | (_, Some(message)) => State::Damaged(message),
+            (Ok(None), None) if metrics.is_file() => State::Begun,
+            (Ok(None), None) => State::Waiting,
+        };
+        let info = RunInfo::read(&path);
+        Run { spec: spec.clone(), folder: folder.to_owned(), state, history, info }
+    }
+
+    pub fn result(&self) -> Option<&RunResult> {
+        match &self.state {
+            State::Complete(result) => Some(result),
+            _ => None,
+        }
+    }
+
+    fn chosen(&self) -> Option<Chosen<'_>> {
+        let result = self.result()?;
+        Some(Chosen { run: self, result, segmentation: result.segmentation.as_ref()? })
+    }
+
+    /// In one or two words.
+    pub fn state(&self) -> &'static str {
+        match self.state {
+            State::Complete(_) => "complete",
+            State::Begun => "not finished",
+            State::Waiting => "not begun",
+            State::Damaged(_) => "damaged",
+        }
+    }
+}
+
+/// None when there is none; errors with what is wrong with it.
+fn read_result(path: &Path, spec: &RunSpec) -> Result<Option<RunResult>, String> {
+    let text = match std::fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(format!("{}: {error}", path.display())),
+    };
+    let result: RunResult =
+        serde_json::from_slice(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+    if (result.seed, result.id.as_str()) != (spec.seed, spec.id.as_str()) {
+        return Err(format!(
+            "{} is the result of {} of seed {}, expected {} of seed {}",
+            path.display(),
+            result.id,
+            result.seed,
+            spec.id,
+            spec.seed
+        ));
+    }
+    Ok(Some(result))
+}
