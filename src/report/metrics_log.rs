@@ -316,7 +316,7 @@ fn csv_text(path: &Path, row: &EpochRow, header: bool) -> Result<Vec<u8>, Report
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::report) mod tests {
     use super::*;
 
     pub(in crate::report) fn epoch(epoch: usize, step: usize) -> EpochRow {

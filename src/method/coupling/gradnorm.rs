@@ -148,6 +148,31 @@ mod tests {
     }
 
     #[test]
+    fn the_exponent_decides_what_lags_behind() {
+        // Norms 2 and 1, Ḡ = 1.5. For r = 1.3 the first is to have 1.5 · 1.3^1.5 = 2.22, more than it
+        // has; for r = 1.2 1.5 · 1.2^1.5 = 1.97, less.
+        for (relative, rises) in [(1.3, true), (1.2, false)] {
+            let mut method = new(2);
+            method.weights(&Observed { step: 0, losses: &[1.0, 1.0], gram: &diagonal(&[1.0, 1.0]) });
+            let losses = [relative, 2.0 - relative];
+            method.weights(&Observed { step: 1, losses: &losses, gram: &diagonal(&[2.0, 1.0]) });
+            assert_eq!(method.weights[0] > 1.0, rises, "{:?}", method.weights);
+        }
+    }
+
+    #[test]
+    fn weights_stay_positive_beside_a_far_larger_gradient() {
+        let mut method = new(2);
+        let gram = diagonal(&[1e6, 1.0]);
+        for step in 0..200 {
+            let weights = method.weights(&Observed { step, losses: &[1.0, 1.0], gram: &gram }).shared;
+            assert!(weights.iter().all(|weight| *weight > 0.0), "step {step}: {weights:?}");
+        }
+        // The first is to count 2e-6 of the second.
+        assert!(method.weights[0] < 0.1, "{:?}", method.weights);
+    }
+
+    #[test]
     fn weighted_norms_become_equal_for_constant_losses() {
         let mut method = new(3);
         let gram = diagonal(&[2.0, 1.0, 0.5]);

@@ -112,6 +112,19 @@ mod tests {
     }
 
     #[test]
+    fn nearly_cancelling_gradients_are_bargained_over() {
+        // More gradients than dimensions: β is up to 1e3, and sums cancel.
+        for case in 0..500 {
+            let all = vectors(&mut rng(10, Purpose::Case, case), 8, 1 + case as usize % 7);
+            let cosines = Directions::of(&gram(&all)).regular();
+            let beta = bargain(&cosines);
+            let pull = times(&cosines, &beta);
+            let products: Vec<f64> = pull.iter().zip(&beta).map(|(pull, b)| pull * b).collect();
+            assert_close(&products, &[1.0; 8], 1e-6);
+        }
+    }
+
+    #[test]
     fn weights_solve_the_equation_up_to_their_scale() {
         for case in 0..100 {
             let mut all = vectors(&mut rng(9, Purpose::Case, case), 5, 30);
