@@ -1,0 +1,154 @@
+//! The two-stage method and all its rivals, end to end, on images that the program draws.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::wgseg;
+use serde_json::Value;
+use tempfile::TempDir;
+
+const TASKS: &str = "method.tasks=[\"rotation\", \"jigsaw\", \"inpainting\", \"restoration\", \"contrastive\", \"super_resolution\", \"edges\"]";
+
+fn phantom(folder: &TempDir, name: &str, count: &str, seed: &str) -> PathBuf {
+    let out = folder.path().join(name);
+    let command = ["data", "phantom", "--size", "32", "--count", count, "--seed", seed, "--out"];
+    wgseg().args(command).arg(&out).assert().success();
+    out
+}
+
+/// The arguments of an experiment on phantoms in `folder`.
+fn arguments(folder: &TempDir, command: &str, out: &Path, more: &[&str]) -> Vec<String> {
+    let path = |path: &Path| path.display().to_string();
+    let mut arguments = vec![command.to_owned(), "two_stage_phantom".to_owned()];
+    arguments.extend(["--data".to_owned(), path(&folder.path().join("data"))]);
+    arguments.extend(["--unlabelled".to_owned(), path(&folder.path().join("more").join("images"))]);
+    arguments.extend(["--out".to_owned(), path(out)]);
+    arguments.extend(more.iter().map(|text| (*text).to_owned()));
+    arguments
+}
+
+fn folder() -> TempDir {
+    let folder = TempDir::new().expect("a folder");
+    phantom(&folder, "data", "40", "1");
+    phantom(&folder, "more", "24", "2");
+    folder
+}
+
+fn json(path: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(path).expect("a file")).expect("JSON")
+}
+
+/// All files below `root` that training leaves, without what tells the time.
+fn trained(root: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "safetensors") {
+                let name = path.strip_prefix(root).expect("below").display().to_string();
+                files.insert(name, std::fs::read(&path).expect("a file"));
+            } else if path.ends_with("result.json") {
+                let mut result = json(&path);
+                result["train_seconds"] = Value::Null;
+                let name = path.strip_prefix(root).expect("below").display().to_string();
+                files.insert(name, result.to_string().into_bytes());
+            }
+        }
+    }
+    files
+}
+
+#[test]
+fn every_task_mode_and_rival_trains_and_is_reported() {
+    let folder = folder();
+    let out = folder.path().join("run");
+    let more = ["--seeds", "2", "--jobs", "2", "--set", TASKS, "--set", "lambda.edges=search"];
+    wgseg().args(arguments(&folder, "compare", &out, &more)).assert().success();
+
+    let results = json(&out.join("results.json"));
+    let methods = results["methods"].as_array().expect("methods");
+    let find = |name: &str| methods.iter().find(|m| m["name"] == name).unwrap_or_else(|| panic!("{name}"));
+    let rivals = ["equal", "uncertainty", "dwa", "random", "gradnorm", "pcgrad", "cagrad", "mgda", "imtl_g"];
+    let rivals = rivals.into_iter().chain(["nash_mtl", "cosine_gating"]).map(|name| format!("joint_{name}"));
+    let tasks =
+        ["rotation", "jigsaw", "inpainting", "restoration", "contrastive", "super_resolution", "edges"];
+    let singles = tasks.iter().flat_map(|t| [format!("single_joint_{t}"), format!("single_pretrain_{t}")]);
+    let others = ["two_stage", "target_only", "teacher_ensemble", "pretrain_all", "seed_ensemble_distilled"];
+    for name in rivals.chain(singles).chain(others.map(str::to_owned)) {
+        let method = find(&name);
+        let seeds = method["seeds"].as_array().expect("seeds");
+        assert_eq!(seeds.len(), 2, "{name}");
+        for seed in seeds {
+            let dice = seed["test"]["dice"].as_f64().expect("a Dice");
+            assert!((0.0..=1.0).contains(&dice), "{name}: {dice}");
+            assert!(seed["test"]["iou"].is_number() && !seed["test"]["dice_positives_only"].is_string());
+        }
+        let [a, b] = [0, 1].map(|i| seeds[i]["test"]["dice"].as_f64().expect("a Dice"));
+        assert!((method["dice_mean"].as_f64().expect("a mean") - (a + b) / 2.0).abs() < 1e-12);
+        let sd = (a - b).abs() / 2f64.sqrt();
+        assert!((method["dice_sd"].as_f64().expect("a deviation") - sd).abs() < 1e-12);
+    }
+    // The ceiling trains nothing itself; what it costs is its teachers.
+    assert!(find("teacher_ensemble")["train_seconds"].as_f64().expect("seconds") > 0.0);
+    let stage1 = results["stage1"].as_array().expect("stage one");
+    for task in tasks {
+        let modes: Vec<&Value> = stage1.iter().filter(|row| row["task"] == task).collect();
+        let chosen = modes.iter().filter(|row| row["chosen"] == true).count();
+        assert!(modes.len() >= 4 && chosen == 2, "{task}: one of each seed is chosen of {modes:?}");
+    }
+    let page = std::fs::read_to_string(out.join("report.html")).expect("a page");
+    for word in ["two_stage", "joint_nash_mtl", "contrastive", "<svg", "Wilcoxon"] {
+        assert!(page.contains(word), "{word}");
+    }
+
+    // All is complete: nothing is trained again.
+    let before = trained(&out);
+    let again = wgseg().args(arguments(&folder, "compare", &out, &more)).assert().success();
+    let told = String::from_utf8(again.get_output().stderr.clone()).expect("UTF-8");
+    assert!(told.contains("0 runs to do"), "{told}");
+    assert_eq!(trained(&out), before);
+}
+
+#[test]
+fn an_experiment_that_is_killed_ends_with_the_same_bytes() {
+    let folder = folder();
+    let (whole, cut) = (folder.path().join("whole"), folder.path().join("cut"));
+    // A coupling that remembers, and teachers that are asked at every step.
+    let more = ["--set", "method.rivals=[\"joint_gradnorm\"]", "--set", "train.steps_per_epoch=8"];
+    let more = [&more[..], &["--set", "distillation.teacher_outputs=every_step"]].concat();
+    wgseg().args(arguments(&folder, "compare", &whole, &more)).assert().success();
+    let complete = |root: &Path| trained(root).keys().filter(|name| name.ends_with("result.json")).count();
+    let runs = complete(&whole);
+
+    let mut kills = 0;
+    for target in [1, runs / 3, 2 * runs / 3] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_wgseg"))
+            .args(arguments(&folder, "compare", &cut, &more))
+            .stderr(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("a process");
+        let start = Instant::now();
+        while (!cut.exists() || complete(&cut) < target) && start.elapsed() < Duration::from_secs(120) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        kills += usize::from(child.try_wait().expect("a status").is_none());
+        child.kill().expect("kill");
+        child.wait().expect("an end");
+    }
+    assert_eq!(kills, 3, "it was under way each time");
+    assert!(complete(&cut) < runs);
+    wgseg().args(arguments(&folder, "compare", &cut, &more)).assert().success();
+    let (expected, found) = (trained(&whole), trained(&cut));
+    assert_eq!(found.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
+    for (name, bytes) in &expected {
+        assert!(found[name] == *bytes, "{name} differs");
+    }
+}
