@@ -231,8 +231,8 @@ mod tests {
             let shuffled = layout.shuffled(&image, order, &mut rng(1, Purpose::Task, 0));
             let mut back = [0; TILES];
             order.iter().enumerate().for_each(|(place, tile)| back[*tile] = place);
-            for tile in 0..TILES {
-                let middle = layout.at(back[tile], layout.cell / 2, layout.cell / 2);
+            for (tile, place) in back.into_iter().enumerate() {
+                let middle = layout.at(place, layout.cell / 2, layout.cell / 2);
                 assert_eq!(shuffled[middle], 1.0 + tile as f32);
             }
         }
