@@ -165,13 +165,13 @@ fn conclude(summary: &Summary, jobs: &[Job], root: &Path, adapter: &AdapterArg) 
     for (label, message) in &summary.failed {
         tell(&format!("{label} FAILED: {message}"));
     }
-    for (label, needs) in &summary.not_started {
-        tell(&format!("{label} was not started: needs {needs}"));
-    }
     let done = summary.skipped + summary.complete;
     if summary.interrupted {
         tell(&format!("interrupted; {done} of {} runs are complete; the same command goes on", jobs.len()));
         return Ok(ExitCode::from(130));
+    }
+    for (label, needs) in &summary.not_started {
+        tell(&format!("{label} was not started: needs {needs}"));
     }
     report(root, adapter)?;
     if !summary.failed.is_empty() {
