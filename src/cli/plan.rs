@@ -225,7 +225,7 @@ fn print(table: &Table) {
     let time =
         table.seconds.map_or("unknown time".to_owned(), |seconds| duration(seconds) + " one after the other");
     say!("{runs} runs × {seeds} seeds: {} trainings or scorings, {time}", runs * seeds);
-    say!("operations and memory: the target's step times the branches of a run");
+    say!("operations and memory: of a step as it is trained, without validation and the answers of teachers");
     say!("time: {}", table.time);
     if table.runs.iter().any(|row| row.steps.is_none()) {
         say!("steps are passes through the labelled images: --data DIR --unlabelled DIR tells how many");

@@ -344,7 +344,7 @@ impl<'de> Visitor<'de> for LambdaVisitor {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PretrainConfig {
-    /// Steps of the task alone. Unset: as many as the segmentation training has.
+    /// Steps of the task alone, rounded up to whole epochs. Unset: as many as the segmentation training has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steps: Option<usize>,
     pub learning_rate: f64,

@@ -15,6 +15,7 @@ use crate::data::{Cache, DataError, Sampler, Unlabelled};
 use crate::nn::{Layers, unet};
 use crate::rng::{Purpose, rng, seed_of};
 use crate::tape::{Tape, TapeError, Value};
+use crate::tasks::Dims;
 use crate::train::TrainError;
 use crate::train::branch::{Branch, Feed, IMAGES, MASKS, TARGET, segment};
 use crate::train::model::Model;
@@ -22,7 +23,7 @@ use crate::train::step::segmentation_loss;
 use crate::train::trainer::Teach;
 
 /// Name of the branch of unlabelled images.
-const UNLABELLED: &str = "unlabelled";
+pub(super) const UNLABELLED: &str = "unlabelled";
 /// Names of the inputs that hold the teachers' logits.
 const TEACHER: &str = "teacher";
 
@@ -296,14 +297,8 @@ impl Branch for UnlabelledLesson {
     }
 
     fn build(&self, layers: &mut Layers, tape: &mut Tape) -> Result<Value, TapeError> {
-        layers.set_branch(UNLABELLED);
         let (size, channels) = (self.images.size(), self.images.channels());
-        let images = tape.input(&format!("{UNLABELLED}.{IMAGES}"), [self.batch, size, size, channels])?;
-        let encoded = unet::encode(layers, tape, images)?;
-        let features = unet::decode(layers, tape, encoded)?;
-        let logits = unet::head(layers, tape, features)?;
-        let teacher = tape.input(&format!("{UNLABELLED}.{TEACHER}"), tape.shape(logits).clone())?;
-        tape.kl_distillation_binary(logits, teacher, self.temperature as f32)
+        put_unlabelled(layers, tape, Dims { batch: self.batch, size, channels }, self.temperature)
     }
 
     fn feed(&self, step: u64) -> Result<Feed, DataError> {
@@ -319,4 +314,20 @@ impl Branch for UnlabelledLesson {
         }
         Ok(vec![(format!("{UNLABELLED}.{IMAGES}"), images), (format!("{UNLABELLED}.{TEACHER}"), teacher)])
     }
+}
+
+/// Appends the inputs, the network and the divergence of a batch of unlabelled images.
+pub(super) fn put_unlabelled(
+    layers: &mut Layers,
+    tape: &mut Tape,
+    Dims { batch, size, channels }: Dims,
+    temperature: f64,
+) -> Result<Value, TapeError> {
+    layers.set_branch(UNLABELLED);
+    let images = tape.input(&format!("{UNLABELLED}.{IMAGES}"), [batch, size, size, channels])?;
+    let encoded = unet::encode(layers, tape, images)?;
+    let features = unet::decode(layers, tape, encoded)?;
+    let logits = unet::head(layers, tape, features)?;
+    let teacher = tape.input(&format!("{UNLABELLED}.{TEACHER}"), tape.shape(logits).clone())?;
+    tape.kl_distillation_binary(logits, teacher, temperature as f32)
 }

@@ -83,7 +83,12 @@ fn input_names(task: &dyn Task, dims: Dims) -> Vec<String> {
 }
 
 /// Appends the task's inputs, the shared part of the network and the task's head.
-fn put_on_tape(task: &dyn Task, dims: Dims, layers: &mut Layers, tape: &mut Tape) -> Result<Head, TapeError> {
+pub fn put_on_tape(
+    task: &dyn Task,
+    dims: Dims,
+    layers: &mut Layers,
+    tape: &mut Tape,
+) -> Result<Head, TapeError> {
     layers.set_branch(task.name());
     let mut inputs = vec![];
     for (name, (_, shape)) in input_names(task, dims).iter().zip(task.tensors(dims)) {
