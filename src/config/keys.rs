@@ -167,7 +167,7 @@ impl<'de> Deserializer<'de> for Tracer<'_> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        let fields = fields.to_vec().into_iter();
+        let fields = Vec::from(fields).into_iter();
         visitor.visit_map(Fields { fields, path: self.path.to_vec(), keys: self.keys })
     }
 
