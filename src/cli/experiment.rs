@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use super::train::stop_on_interrupt;
 use super::{AdapterArg, Outcome, say};
@@ -25,6 +26,9 @@ use crate::report::run_folder::{lock, make_folder};
 use crate::report::{ReportError, check_free};
 use crate::train::TrainError;
 use crate::train::watch::Watch;
+
+/// A process that was killed keeps its lock until the system has taken its memory back.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -105,7 +109,13 @@ fn take(root: &Path) -> Result<std::fs::File, ReportError> {
         check_free(root)?;
     }
     make_folder(root)?;
-    lock(root)
+    let patience = Instant::now() + PATIENCE;
+    loop {
+        match lock(root) {
+            Err(ReportError::Busy { .. }) if Instant::now() < patience => std::thread::sleep(PATIENCE / 50),
+            taken => return taken,
+        }
+    }
 }
 
 /// What each run will cost in floating-point operations; nothing for one that is complete.
