@@ -59,7 +59,9 @@ pub fn draw(experiment: &Experiment, adapter: &GpuOptions) -> Cases {
     };
     match draw_models(experiment, &models, adapter) {
         Ok((cases, note)) => Cases { seed, cases, note },
-        Err(error) => none(format!("The overlays could not be drawn: {error}.")),
+        Err(error) => {
+            none(format!("The overlays could not be drawn: {}.", error.to_string().trim_end_matches('.')))
+        }
     }
 }
 

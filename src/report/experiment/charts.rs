@@ -6,7 +6,7 @@ use maud::{Markup, html};
 const WIDTH: f64 = 480.0;
 const HEIGHT: f64 = 300.0;
 const LEFT: f64 = 56.0;
-const RIGHT: f64 = 12.0;
+const RIGHT: f64 = 20.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 44.0;
 /// Colours in the style, after which they start again.
@@ -100,21 +100,36 @@ pub struct Dot {
 
 /// Lines over two axes, with a legend below.
 pub fn lines(title: &str, x: &str, y: &str, lines: &[Line]) -> Markup {
+    draw_lines(title, x, y, lines, 0.0)
+}
+
+/// The same, the y axis over what is after the first quarter of the x axis: a steep start would leave
+/// no room for what comes after it.
+pub fn later_lines(title: &str, x: &str, y: &str, lines: &[Line]) -> Markup {
+    let last = lines.iter().flat_map(|line| &line.points).map(|point| point.0).fold(0.0, f64::max);
+    draw_lines(title, x, y, lines, last / 4.0)
+}
+
+fn draw_lines(title: &str, x: &str, y: &str, lines: &[Line], from: f64) -> Markup {
     let points = || lines.iter().flat_map(|line| line.points.iter());
     let x = Axis::over(x, points().map(|point| point.0).chain([0.0]));
-    let y = Axis::over(y, points().map(|point| point.1));
+    let y = Axis::over(y, points().filter(|point| point.0 >= from).map(|point| point.1));
     let frame = Frame { x, y, height: HEIGHT };
+    let (width, height) = (WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM);
     html! {
         figure.chart {
             figcaption { (title) }
             (frame.draw(title, html! {
-                @for line in lines {
-                    @if line.points.len() > 1 {
-                        polyline class=(line.look.class()) points=(frame.path(&line.points)) {}
-                    } @else {
-                        @for point in &line.points {
-                            @let (cx, cy) = frame.at(*point);
-                            circle class=(line.look.class()) cx=(cx) cy=(cy) r="3" {}
+                // An inner picture, which cuts off what is outside of it.
+                svg x=(LEFT) y=(TOP) width=(width) height=(height) viewBox={ (LEFT) " " (TOP) " " (width) " " (height) } {
+                    @for line in lines {
+                        @if line.points.len() > 1 {
+                            polyline class=(line.look.class()) points=(frame.path(&line.points)) {}
+                        } @else {
+                            @for point in &line.points {
+                                @let (cx, cy) = frame.at(*point);
+                                circle class=(line.look.class()) cx=(cx) cy=(cy) r="3" {}
+                            }
                         }
                     }
                 }
@@ -236,7 +251,7 @@ pub struct IntervalRow {
 /// Means with their intervals, one below the other, with a line through `reference`.
 pub fn intervals(title: &str, label: &str, rows: &[IntervalRow], reference: Option<f64>) -> Markup {
     const ROW: f64 = 24.0;
-    const NAMES: f64 = 176.0;
+    const NAMES: f64 = 196.0;
     let values = rows.iter().flat_map(|row| row.bounds.into_iter().chain(row.parts.iter().copied()));
     let axis = Axis::over(label, values);
     let at = |value: f64| format!("{:.1}", NAMES + axis.place(value) * (WIDTH - NAMES - 2.0 * RIGHT));
@@ -257,7 +272,7 @@ pub fn intervals(title: &str, label: &str, rows: &[IntervalRow], reference: Opti
                 @for (index, row) in rows.iter().enumerate() {
                     @let y = TOP + ROW * (index as f64 + 0.5);
                     @let colour = if row.strong { "line strong c1" } else { "line c0" };
-                    text x=(NAMES - 8.0) y=(y) dy="0.32em" text-anchor="end" { (shortened(&row.name, 26)) title { (row.name) } }
+                    text x=(NAMES - 8.0) y=(y) dy="0.32em" text-anchor="end" { (shortened(&row.name, 24)) title { (row.name) } }
                     line class=(colour) x1=(at(row.bounds[0])) x2=(at(row.bounds[1])) y1=(y) y2=(y) {}
                     @for part in &row.parts {
                         line class=(colour) x1=(at(*part)) x2=(at(*part)) y1=(y - 4.0) y2=(y + 4.0) {}
@@ -296,7 +311,8 @@ mod tests {
         for (low, high) in [(0.5, 0.5), (0.0, 0.0), (f64::NAN, f64::INFINITY), (1e-7, 1.0)] {
             let axis = Axis::over("", [low, high].into_iter());
             assert!(axis.ticks.len() > 1 && axis.ticks.len() < 13, "{axis:?}");
-            assert!(!(axis.place(low) < 0.0 || axis.place(high) > 1.0), "{axis:?}");
+            let outside = |value: f64| value.is_finite() && !(0.0..=1.0).contains(&axis.place(value));
+            assert!(!outside(low) && !outside(high), "{axis:?}");
         }
     }
 
@@ -309,11 +325,22 @@ mod tests {
         };
         let text = lines("T", "steps", "Dice", &[line.clone(), line]).into_string();
         // The corners of the plot: the low values left and below, the high ones right and above.
-        assert!(text.contains("points=\"56.0,256.0 468.0,12.0\""), "{text}");
+        assert!(text.contains("points=\"56.0,256.0 460.0,12.0\""), "{text}");
         assert_eq!(text.matches("a&lt;b").count(), 1, "one entry in the legend: {text}");
         let dot = Dot { at: (0.0, 1.0), title: "x".into() };
         let text = scatter("T", "x", "y", &[dot, Dot { at: (1.0, 0.0), title: "y".into() }]).into_string();
         assert!(text.contains("cx=\"56.0\" cy=\"12.0\""), "{text}");
+    }
+
+    #[test]
+    fn a_steep_start_is_cut_off() {
+        let line = Line {
+            name: "a".into(),
+            look: Look::Plain(0),
+            points: vec![(0.0, 0.0), (5.0, 0.8), (20.0, 0.9)],
+        };
+        let text = later_lines("T", "x", "y", &[line]).into_string();
+        assert!(text.contains(">0.80<") && text.contains(">0.90<") && !text.contains(">0.0<"), "{text}");
     }
 
     #[test]

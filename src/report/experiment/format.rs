@@ -30,7 +30,8 @@ pub fn mean_sd(mean: Option<f64>, sd: Option<f64>) -> String {
 /// Two digits that say something, but nothing below 0.0001.
 pub fn p(value: f64) -> String {
     match value {
-        ..0.0001 => "< 0.0001".into(),
+        // With a space that no line is broken at.
+        ..0.0001 => "<\u{a0}0.0001".into(),
         ..0.01 => format!("{value:.4}"),
         _ => format!("{value:.3}"),
     }
@@ -59,7 +60,7 @@ mod tests {
 
     #[test]
     fn numbers_are_readable() {
-        assert_eq!([0.00004, 0.00234, 0.012345, 1.0].map(p), ["< 0.0001", "0.0023", "0.012", "1.000"]);
+        assert_eq!([0.00004, 0.00234, 0.012345, 1.0].map(p), ["<\u{a0}0.0001", "0.0023", "0.012", "1.000"]);
         assert_eq!([0.01234, -0.00999, -0.00001].map(difference), ["+0.0123", "−0.0100", "+0.0000"]);
         assert_eq!(mean_sd(Some(0.9), Some(0.01)), "0.9000 ± 0.0100");
         assert_eq!((mean_sd(Some(0.9), None), mean_sd(None, None)), ("0.9000".into(), "–".into()));

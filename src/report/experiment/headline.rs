@@ -3,6 +3,7 @@
 use super::compare::Comparison;
 use super::format::{count, difference, interval, p, score};
 use super::results::{MethodRow, Results};
+use super::statistics::mean;
 use crate::method::plan::Role;
 
 /// A corrected p below this is called a difference.
@@ -20,9 +21,9 @@ pub fn sentences(results: &Results) -> Vec<String> {
         ));
     }
     match (student, baseline) {
-        (Some(student), Some(baseline)) => {
+        (Some(student), Some(_)) => {
             if let Some(comparison) = &student.against_target_only {
-                sentences.push(against("the target-only baseline", student, baseline, comparison));
+                sentences.push(against("the target-only baseline", comparison));
             }
         }
         (None, _) => {
@@ -32,11 +33,11 @@ pub fn sentences(results: &Results) -> Vec<String> {
             sentences.push("No target-only model is trained yet to compare the student with.".into())
         }
     }
-    if let (Some(student), Some(rival)) = (student, results.rival())
+    if let Some(rival) = results.rival()
         && rival.role == Role::Rival
         && let Some(comparison) = &rival.student_against_it
     {
-        sentences.push(against(&format!("the best rival, {}", rival.name), student, rival, comparison));
+        sentences.push(against(&format!("the best rival, {}", rival.name), comparison));
     }
     if let (Some(student), Some(baseline), Some(ceiling)) =
         (student, baseline, results.of_role(Role::Ceiling))
@@ -46,7 +47,8 @@ pub fn sentences(results: &Results) -> Vec<String> {
     sentences
 }
 
-fn against(other: &str, student: &MethodRow, row: &MethodRow, comparison: &Comparison) -> String {
+/// The means are those of the seeds that both have, as everything of a comparison is.
+fn against(other: &str, comparison: &Comparison) -> String {
     let significant = comparison.p_adjusted < LEVEL;
     let opposed = comparison.difference * comparison.rank_difference < 0.0;
     let verdict = match (significant, comparison.difference) {
@@ -60,8 +62,8 @@ fn against(other: &str, student: &MethodRow, row: &MethodRow, comparison: &Compa
     format!(
         "The student {verdict} {other}: mean test Dice {} against {}, a difference of {} (95 % interval {} over {}), \
          Wilcoxon p {}, corrected {}, {}.",
-        score(student.dice_mean),
-        score(row.dice_mean),
+        score(mean(&comparison.pairs.iter().map(|pair| pair.1).collect::<Vec<_>>())),
+        score(mean(&comparison.pairs.iter().map(|pair| pair.2).collect::<Vec<_>>())),
         difference(comparison.difference),
         interval(Some(comparison.interval)).replace('-', "−"),
         count(comparison.images, "test image"),
@@ -73,7 +75,7 @@ fn against(other: &str, student: &MethodRow, row: &MethodRow, comparison: &Compa
 
 fn relation(value: f64) -> String {
     let text = p(value);
-    if text.starts_with('<') { text } else { format!("= {text}") }
+    if text.starts_with('<') { text } else { format!("=\u{a0}{text}") }
 }
 
 /// How much of the ensemble's gain the student keeps.
@@ -83,12 +85,55 @@ fn kept(student: &MethodRow, baseline: &MethodRow, ceiling: &MethodRow) -> Optio
     let size = format!("{} ({ceiling:.4})", difference(gain));
     Some(if gain > 0.0 {
         format!(
-            "The teachers together gain {size} over the baseline, and the student, at the cost of one model, keeps \
-             {:.0} % of that gain.",
-            100.0 * (student - baseline) / gain
+            "The teachers together gain {size} over the baseline; the student, at the cost of one model, gains {}, \
+             {} % of that.",
+            difference(student - baseline),
+            format!("{:.0}", 100.0 * (student - baseline) / gain).replace('-', "−")
         )
-        .replace('-', "−")
     } else {
         format!("The teachers together gain nothing over the baseline: {size}.")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sentence(difference: f64, rank_difference: f64, p: f64) -> String {
+        let pairs = vec![("a".into(), 0.5 + difference, 0.5)];
+        let interval = [difference - 0.1, difference + 0.1];
+        against(
+            "X",
+            &Comparison {
+                seeds: 1,
+                images: 1,
+                difference,
+                interval,
+                rank_difference,
+                p,
+                p_adjusted: p,
+                pairs,
+            },
+        )
+    }
+
+    #[test]
+    fn the_verdict_follows_from_the_numbers() {
+        for (difference, rank_difference, p, verdict) in [
+            (0.2, 9.0, 0.01, "is better than X"),
+            (0.2, 9.0, 0.06, "is not significantly better than X"),
+            (-0.2, -9.0, 0.01, "is worse than X"),
+            (-0.2, -9.0, 0.06, "is not better than X"),
+            (0.2, -9.0, 0.01, "differs, but not in one direction, from X"),
+            (0.0, 0.0, 1.0, "is as good as X"),
+        ] {
+            let text = sentence(difference, rank_difference, p);
+            assert!(text.contains(&format!("The student {verdict}:")), "{text}");
+        }
+        assert_eq!(
+            sentence(-0.2, -9.0, 0.0312),
+            "The student is worse than X: mean test Dice 0.3000 against 0.5000, a difference of −0.2000 (95 % interval \
+             −0.3000 to −0.1000 over 1 test image), Wilcoxon p =\u{a0}0.031, corrected =\u{a0}0.031, 1 seed."
+        );
+    }
 }

@@ -160,12 +160,12 @@ mod tests {
         assert!(!page.contains("<b> & |c") && !page.contains("<co>"));
         assert!(page.contains("The student is better than the target-only baseline"), "the outcome");
         assert!(page.contains("is not significantly better than the best rival"));
-        assert!(page.contains("keeps 79 % of that gain"), "0.055 of 0.07");
+        assert!(page.contains("gains +0.0550, 79 % of that"), "of 0.07");
         assert!(
             page.contains("Some GPU (Vulkan, driver 1)") && page.contains("f1e2") && page.contains("c0de")
         );
         // Each chart has its curves: two points of accuracy and cosine, ten images.
-        assert!(page.contains("rotation: 0.900 at the end of the best run, no skill 0.250"));
+        assert!(page.contains("rotation: 0.900, no skill 0.250; higher is better"));
         assert_eq!(page.matches("target-only 0.").count(), IMAGES);
         assert!(page.contains("The overlays could not be drawn"), "there is no data folder");
     }

@@ -144,10 +144,10 @@ fn table(results: &Results) -> Markup {
 
 fn tag(method: &MethodRow, results: &Results) -> Markup {
     let tag = match method.role {
-        Role::Method => Some("the student"),
-        Role::Ceiling => Some("the ceiling, not one model"),
+        Role::Method => Some("student"),
+        Role::Ceiling => Some("several models"),
         _ if Some(&method.name) == results.best_rival.as_ref() => Some("best rival"),
-        Role::Baseline => Some("the baseline"),
+        Role::Baseline => Some("baseline"),
         Role::Rival => None,
     };
     html! { @if let Some(tag) = tag { span.tag { (tag) } } }
@@ -177,35 +177,50 @@ fn forest(results: &Results) -> Markup {
 }
 
 fn stage1(results: &Results) -> Markup {
+    let rows = &results.stage1;
+    let tasks = distinct(rows.iter().map(|row| row.task.as_str()));
+    let modes = distinct(rows.iter().map(|row| row.mode.as_str()));
+    let of = |task: &str, seed: u64, mode: &str| {
+        rows.iter().find(|row| (row.task.as_str(), row.seed, row.mode.as_str()) == (task, seed, mode))
+    };
     html! {
-        p.soft { "The better one by validation Dice is the task's elite model (marked) and teaches the student." }
-        @if results.stage1.is_empty() { (absent("The plan has no tasks.")) } @else {
+        p.soft { "The better one by validation Dice, marked ✓, is the task's elite model and teaches the student." }
+        @if rows.is_empty() { (absent("The plan has no tasks.")) } @else {
             div.scroll { table {
                 thead { tr {
-                    th.left { "Task" } th { "Seed" } th.left { "Mode" } th { "λ" } th { "Validation Dice" } th { "Test Dice" }
-                    th { "Elite" } th { "Training" }
+                    th.left { "Task" } th { "Seed" }
+                    @for mode in &modes { th { (mode) ": validation Dice" } th { "test Dice" } th { "training" } }
                 } }
-                tbody { @for row in by_task(results) { tr {
-                    td.name { (row.task) } td { (row.seed) } td.left { (row.mode) }
-                    td { (row.lambda.map_or(String::new(), |lambda| lambda.to_string())) }
-                    td { (score(row.val_dice)) } td { (score(row.test_dice)) }
-                    td.yes { (row.chosen.map_or("?", |chosen| if chosen { "✓" } else { "" })) }
-                    td { (seconds(row.train_seconds)) }
-                } } }
+                tbody { @for task in &tasks { @for seed in &results.seeds { tr {
+                    td.name { (task) } td { (seed) }
+                    @for mode in &modes { @let row = of(task, *seed, mode); (mode_cells(row)) }
+                } } } }
             } }
         }
     }
 }
 
-/// The two modes of one task and seed below each other.
-fn by_task(results: &Results) -> Vec<&results::StageOneRow> {
-    let mut tasks: Vec<&str> = Vec::new();
-    for row in &results.stage1 {
-        if !tasks.contains(&row.task.as_str()) {
-            tasks.push(&row.task);
+fn mode_cells(row: Option<&results::StageOneRow>) -> Markup {
+    let lambda = row.and_then(|row| row.lambda);
+    html! {
+        td.yes[row.is_some_and(|row| row.chosen == Some(true))] {
+            (score(row.and_then(|row| row.val_dice)))
+            @if let Some(lambda) = lambda { span.soft { " λ " (lambda) } }
+        }
+        td { (score(row.and_then(|row| row.test_dice))) }
+        td { (seconds(row.and_then(|row| row.train_seconds))) }
+    }
+}
+
+/// Each once, in the order of their first.
+fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut seen = Vec::new();
+    for name in names {
+        if !seen.contains(&name) {
+            seen.push(name);
         }
     }
-    tasks.iter().flat_map(|task| results.stage1.iter().filter(move |row| row.task == *task)).collect()
+    seen
 }
 
 fn curves(experiment: &Experiment) -> Markup {
@@ -218,9 +233,9 @@ fn curves(experiment: &Experiment) -> Markup {
         .collect();
     html! {
         @if drawn.is_empty() { (absent("No run has been validated yet.")) } @else {
-            p.soft { "Validation Dice over the steps of the last training of each." }
+            p.soft { "Validation Dice over the steps of the last training of each; a low start is cut off." }
             div.charts { @for (seed, lines) in &drawn {
-                (charts::lines(&format!("Seed {seed}"), "step", "validation Dice", lines))
+                (charts::later_lines(&format!("Seed {seed}"), "step", "validation Dice", lines))
             } }
         }
     }
@@ -230,9 +245,9 @@ fn tasks(experiment: &Experiment) -> Markup {
     let tasks = series::task_curves(experiment);
     html! {
         @if tasks.is_empty() { (absent("No task has been scored yet.")) } @else {
-            p.soft { "On held-out images that no task was trained on, one line a run; dashed: an answer that takes no skill." }
+            p.soft { "On held-out images that no task was trained on, one line a run; the number is that of the best run at its end; dashed: an answer that takes no skill." }
             div.charts { @for task in &tasks {
-                (charts::lines(&format!("{}: {:.3} at the end of the best run, no skill {:.3}; {} is better", task.task, task.last,
+                (charts::lines(&format!("{}: {:.3}, no skill {:.3}; {} is better", task.task, task.last,
                     task.trivial, if task.higher_is_better { "higher" } else { "lower" }), "step", &task.metric, &task.lines))
             } }
         }
@@ -283,7 +298,7 @@ fn cosines(experiment: &Experiment) -> Markup {
     html! {
         @if lines.is_empty() { (absent("No joint training has written its gradients yet.")) } @else {
             p.soft { "Cosine between the gradient of the target and that of each task over the shared parameters, in joint "
-                "training of the two: above 0 they agree, below 0 they disagree. Mean over seeds and over each fortieth of the steps." }
+                "training of the two: above 0 they agree, below 0 they disagree. Mean over seeds and over each twentieth of the steps." }
             div.narrow { (charts::lines("Gradient cosine with the target", "step", "cosine", &lines)) }
         }
     }
@@ -292,7 +307,7 @@ fn cosines(experiment: &Experiment) -> Markup {
 fn cost(experiment: &Experiment, results: &Results) -> Markup {
     let total: f64 = experiment.runs.iter().filter_map(|run| Some(run.result()?.train_seconds)).sum();
     html! {
-        p { "All complete runs together: " (seconds(Some(total))) " of training. " (results.statistics.train_seconds) }
+        p { "All complete runs together: " (seconds(Some(total))) " of training. A method costs the wall time of its own last training and of all that it needs; means over seeds." }
         div.scroll { table {
             thead { tr { th.left { "Method" } th { "All it needs" } th { "Last training" } th { "Steps of that" } th { "Parameters" } } }
             tbody { @for method in &results.methods { tr.student[method.role == Role::Method] {

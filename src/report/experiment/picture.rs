@@ -11,7 +11,7 @@ const ROWS: f64 = 116.0;
 
 /// With a row for each task of this experiment.
 pub fn method(tasks: &[String]) -> Markup {
-    let end = ROWS + ROW * tasks.len() as f64 + 8.0;
+    let end = ROWS + ROW * tasks.len() as f64 - 10.0;
     let (teacher, student) = (end + 28.0, end + 112.0);
     let height = student + 50.0;
     html! {

@@ -10,7 +10,7 @@ use crate::method::run::Work;
 use crate::report::TaskRow;
 
 /// Points of a smoothed curve.
-const BINS: usize = 40;
+const BINS: usize = 20;
 
 /// Validation Dice over steps of the baseline, the student and its elite models in one seed.
 pub fn learning(experiment: &Experiment, seed: u64) -> Vec<Line> {
@@ -115,7 +115,7 @@ fn stage_one_runs<'a>(experiment: &'a Experiment, task: &str) -> Vec<&'a Run> {
 }
 
 /// Cosine between the gradients of the target and of each task in joint training: the mean over seeds
-/// and over the steps of each of 40 parts of the training.
+/// and over the steps of each of 20 parts of the training.
 pub fn cosines(experiment: &Experiment) -> Vec<Line> {
     let tasks = tasks(experiment);
     let line = |(index, task): (usize, &String)| {
@@ -145,9 +145,9 @@ mod tests {
 
     #[test]
     fn smoothing_takes_means_of_equal_parts() {
-        // 80 steps: two a part. y is the step, so the mean is between the two.
-        let points: Vec<(f64, f64)> = (1..=80).map(|step| (f64::from(step), f64::from(step))).collect();
-        let expected: Vec<(f64, f64)> = (0..40).map(|bin| f64::from(2 * bin) + 1.5).map(|x| (x, x)).collect();
+        // 40 steps: two a part. y is the step, so the mean is between the two.
+        let points: Vec<(f64, f64)> = (1..=40).map(|step| (f64::from(step), f64::from(step))).collect();
+        let expected: Vec<(f64, f64)> = (0..20).map(|bin| f64::from(2 * bin) + 1.5).map(|x| (x, x)).collect();
         assert_eq!(smoothed(&points), expected);
         assert_eq!(smoothed(&[]), []);
         assert_eq!(smoothed(&[(3.0, 0.5), (3.0, f64::NAN)]), [(3.0, 0.5)]);
