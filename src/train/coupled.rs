@@ -73,14 +73,11 @@ pub fn coupled_gradients(tape: &mut Tape, losses: &[(&str, Value)]) -> Result<Gr
 pub fn read_observed(observed: &[f32], branches: usize) -> (Vec<f64>, Vec<Vec<f64>>) {
     let mut numbers = observed.iter().map(|x| f64::from(*x));
     let losses = numbers.by_ref().take(branches).collect();
-    let mut gram = vec![vec![0.0; branches]; branches];
-    for i in 0..branches {
-        for j in 0..=i {
-            let product = numbers.next().unwrap_or(f64::NAN);
-            gram[i][j] = product;
-            gram[j][i] = product;
-        }
-    }
+    let triangle: Vec<f64> = numbers.collect();
+    // Row i begins after those of 1, 2, …, i numbers.
+    let product = |i: usize, j: usize| triangle.get(i * (i + 1) / 2 + j).copied().unwrap_or(f64::NAN);
+    let row = |i: usize| (0..branches).map(|j| product(i.max(j), i.min(j))).collect();
+    let gram = (0..branches).map(row).collect();
     (losses, gram)
 }
 
