@@ -52,7 +52,7 @@ pub struct Args {
     /// Runs at a time; on a software driver LP_NUM_THREADS=1 with --jobs 2 is faster than one
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     jobs: u8,
-    /// Remove what was made by another config or from other images, and do it anew
+    /// Remove what was made by another config or version, or from other images, and do it anew
     #[arg(long)]
     redo_changed: bool,
     /// Set a key of the config, as in --set train.epochs=5; may be repeated

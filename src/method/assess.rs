@@ -144,7 +144,8 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, MethodError> {
     }
 }
 
-/// Refuses to remove what another config or other images made: days of training may be in it.
+/// Refuses to remove what another config, other images or another version of the program made: days
+/// of training may be in it.
 ///
 /// # Errors
 /// A run that is wanted is stale for one of these.
@@ -169,7 +170,8 @@ pub fn refuse_other(root: &Path, jobs: &[Job]) -> Result<(), MethodError> {
                 return Err(MethodError::OtherConfig { root, key, was, now, runs });
             }
             Change::Data => return Err(MethodError::OtherData { root, runs }),
-            Change::Code | Change::Needs(_) | Change::Unreadable => {}
+            Change::Code => return Err(MethodError::OtherCode { root, runs }),
+            Change::Needs(_) | Change::Unreadable => {}
         }
     }
     Ok(())
@@ -329,7 +331,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn other_images_are_refused_and_another_version_is_not() {
+    fn other_images_and_another_version_are_refused() {
         let root = tempfile::tempdir().unwrap();
         for job in all(root.path()) {
             complete(root.path(), &job);
@@ -338,7 +340,7 @@ pub(super) mod tests {
         assert!(matches!(refuse_other(root.path(), &jobs), Err(MethodError::OtherData { .. })));
         let jobs = assess(root.path(), &specs(), "images", "2", &[]).unwrap();
         assert!(kinds(&jobs).iter().all(|kind| kind == "this is another version of wgseg"));
-        refuse_other(root.path(), &jobs).unwrap();
+        assert!(matches!(refuse_other(root.path(), &jobs), Err(MethodError::OtherCode { .. })));
     }
 
     #[test]

@@ -63,6 +63,12 @@ pub enum MethodError {
         .root.display()
     )]
     OtherData { root: PathBuf, runs: String },
+    #[error(
+        "{} was made by another version of wgseg, whose results may differ, and {runs} would be done anew; go on with \
+         that version, choose another folder, or give --redo-changed to remove what it made",
+        .root.display()
+    )]
+    OtherCode { root: PathBuf, runs: String },
     #[error("{} holds something but no spec.json, so it is not of a run; move it away", .path.display())]
     Foreign { path: PathBuf },
     #[error("{}: {source}; see that it can be read and written", .path.display())]
