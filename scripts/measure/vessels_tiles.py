@@ -7,7 +7,8 @@ DIR holds training/ and test/, each with images/ and masks/. Vessels are a pixel
 whole images cannot be made small: each is halved, and the middle 256 x 256 pixels of that are cut
 into 16 tiles of 64 x 64. OUT, which must not exist, gets images/, masks/, unlabelled/ and split.csv:
 of the training images, by name, the first 5 are `train`, the next 7 `val`, and the tiles of the other
-7 are in unlabelled/ without their masks; all test images are `test`.
+7 are in unlabelled/ without their masks; all test images are `test`. The column `patient` names the
+image of a tile: tiles of one eye are alike, and the report counts eyes.
     wgseg compare configs/compare_vessels.toml --data OUT --unlabelled OUT/unlabelled --out RUN
 """
 import sys
@@ -43,13 +44,13 @@ def main():
                 name = f"{image.stem}_{place}"
                 tile.save(out / ("images" if labelled else "unlabelled") / f"{name}.png")
                 if labelled:
-                    rows.append(f"{name},{split}")
+                    rows.append(f"{name},{split},{part}_{image.stem}")
             if labelled:
                 mask = source / part / "masks" / image.name
                 for place, tile in tiles(mask, Image.Resampling.BOX):
                     # Half of a pixel's four must be vessel.
                     tile.point(lambda v: 255 if v >= 127 else 0).save(out / "masks" / f"{image.stem}_{place}.png")
-    (out / "split.csv").write_text("\n".join(["id,split", *rows]) + "\n")
+    (out / "split.csv").write_text("\n".join(["id,split,patient", *rows]) + "\n")
     print(f"{len(rows)} tiles in {out}")
 
 

@@ -73,27 +73,46 @@ pub fn run(args: Args, which: Which) -> Outcome {
     let gpu = args.adapter.open()?;
     let unlabelled: Vec<&Path> = args.unlabelled.iter().map(PathBuf::as_path).collect();
     let material = Material::open(&config, &args.data, &unlabelled)?;
+    if let Some(note) = &material.note {
+        tell(note);
+    }
     let code = inputs::code();
     let mut jobs = assess::assess(root, &graph.runs, &material.fingerprint, &code, &args.only)?;
     if !args.redo_changed {
         assess::refuse_other(root, &jobs)?;
     }
     let costs = costs(&jobs, &material, &gpu)?;
-    let planned = |spec: RunSpec| PlannedRun { folder: spec.folder(), spec };
+    let planned = |job: &Job| PlannedRun {
+        folder: job.spec.folder(),
+        inputs: job.hash.clone(),
+        spec: job.spec.clone(),
+    };
+    let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
     let plan = Plan {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         command: which,
         arguments: std::env::args().skip(1).collect(),
         seeds: Graph::seeds(&config),
         config,
-        data: args.data,
-        unlabelled: args.unlabelled,
+        data: absolute(&args.data),
+        unlabelled: args.unlabelled.iter().map(absolute).collect(),
+        images: material.counts(),
+        patients: material.patients.clone(),
         data_fingerprint: material.fingerprint.clone(),
         code,
         methods: graph.methods,
         stage1: graph.stage1,
-        runs: graph.runs.into_iter().map(planned).collect(),
+        runs: jobs.iter().map(planned).collect(),
     };
+    if let Ok(before) = Plan::read(root)
+        && let Some(left) = before.methods.iter().find(|m| !plan.methods.iter().any(|n| n.name == m.name))
+    {
+        tell(&format!(
+            "{} was made with more methods, such as {}: their runs stay, but the report is of this command's alone",
+            root.display(),
+            left.name
+        ));
+    }
     plan.write(root)?;
     for line in assess::clear(root, &mut jobs)? {
         tell(&line);
@@ -104,8 +123,10 @@ pub fn run(args: Args, which: Which) -> Outcome {
 
 /// Makes and locks the folder of the whole.
 fn take(root: &Path) -> Result<std::fs::File, ReportError> {
-    // The lock is the first file to be made, so what has it was made by this command.
-    if !root.join(PLAN).exists() && !root.join(".lock").exists() {
+    // The lock is the first file to be made, so what has it was made by this command, or is a run of
+    // `train`, which has a config.
+    let ours = root.join(PLAN).exists() || root.join(".lock").exists() && !root.join("config.toml").exists();
+    if !ours {
         check_free(root)?;
     }
     make_folder(root)?;

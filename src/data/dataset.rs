@@ -76,6 +76,15 @@ impl Dataset {
         self.split_file.as_deref()
     }
 
+    /// The patient of each image, by id, as the column `patient` of the split's file says; images that it
+    /// says nothing of are not in it.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn patients(&self) -> Result<BTreeMap<String, String>, DataError> {
+        self.split_file.as_deref().map_or_else(|| Ok(BTreeMap::new()), split::patients)
+    }
+
     /// `n` images of the train part drawn by `seed`, ascending. A larger `n` keeps those of a smaller one.
     ///
     /// # Errors

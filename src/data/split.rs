@@ -1,6 +1,6 @@
 //! Which images are for training, validation and testing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::Path;
 
@@ -89,6 +89,25 @@ pub(super) fn read(path: &Path, ids: &[&str]) -> (Vec<Option<Part>>, Vec<DataErr
         }
     }
     (parts, problems)
+}
+
+/// The patient of each image by the column `patient` of a `split.csv`; empty where it has none. Rows
+/// that [`read`] refuses are not looked at.
+pub(super) fn patients(path: &Path) -> Result<BTreeMap<String, String>, DataError> {
+    let bad_csv = |e: csv::Error| DataError::at(path, Problem::SplitCsv { message: e.to_string() });
+    let bytes = std::fs::read(path).map_err(|e| DataError::io(path, &e))?;
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(true).from_reader(&bytes[..]);
+    let columns: Vec<String> = reader.headers().map_err(bad_csv)?.iter().map(str::to_lowercase).collect();
+    let column = |name: &str| columns.iter().position(|c| c == name);
+    let (Some(id), Some(patient)) = (column("id"), column("patient")) else { return Ok(BTreeMap::new()) };
+    let mut patients = BTreeMap::new();
+    for record in reader.records() {
+        let record = record.map_err(bad_csv)?;
+        if let (Some(id), Some(patient)) = (record.get(id), record.get(patient).filter(|p| !p.is_empty())) {
+            patients.insert(id.to_owned(), patient.to_owned());
+        }
+    }
+    Ok(patients)
 }
 
 /// The rows that can be read; those that cannot go to `problems`.

@@ -52,6 +52,15 @@ impl Unlabelled {
         self.images.append(&mut other.images);
     }
 
+    /// Keeps the images for which `keep` holds.
+    pub fn retain(&mut self, keep: impl Fn(&[f32]) -> bool) {
+        let kept: Vec<bool> = self.images.iter().map(|image| keep(image)).collect();
+        let mut of_ids = kept.iter();
+        self.ids.retain(|_| of_ids.next().is_some_and(|kept| *kept));
+        let mut of_images = kept.iter();
+        self.images.retain(|_| of_images.next().is_some_and(|kept| *kept));
+    }
+
     /// Divides the images into those to train on and a share `held_out`, drawn by `seed`, to measure
     /// on. Each keeps the order of the images.
     pub fn hold_out(self, held_out: f64, seed: u64) -> (Unlabelled, Unlabelled) {
@@ -122,6 +131,15 @@ mod tests {
         assert_eq!(held_out.image(1), all.image(position));
         assert_ne!(all.clone().hold_out(0.3, 6).1.ids(), held_out.ids());
         assert_eq!(all.hold_out(0.0, 5).1.len(), 0);
+    }
+
+    #[test]
+    fn images_are_kept_with_their_ids() {
+        let mut some = images(4);
+        let unwanted = some.image(1).to_vec();
+        some.retain(|image| image != unwanted);
+        assert_eq!(some.ids(), ["a00", "a02", "a03"]);
+        assert!((0..3).all(|i| some.image(i) != unwanted));
     }
 
     #[test]

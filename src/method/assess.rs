@@ -148,11 +148,10 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, MethodError> {
 /// of training may be in it.
 ///
 /// # Errors
-/// A run that is wanted is stale for one of these.
+/// A run is stale for one of these, wanted or not: one table must not mix them.
 pub fn refuse_other(root: &Path, jobs: &[Job]) -> Result<(), MethodError> {
     let stale: Vec<(&Job, &Change)> = jobs
         .iter()
-        .filter(|job| job.wanted)
         .filter_map(|job| match &job.state {
             State::Stale(change) => Some((job, change)),
             _ => None,

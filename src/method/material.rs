@@ -1,11 +1,13 @@
 //! The images that all runs of an experiment share.
 
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
 use super::check::check_counts;
+use super::plan::ImageCounts;
 use crate::config::Config;
 use crate::data::{Cache, Dataset, Part, Unlabelled, list_images};
 use crate::train::TrainError;
@@ -22,8 +24,12 @@ pub struct Material {
     pub unlabelled: Arc<Unlabelled>,
     /// Unlabelled images that nothing is trained on.
     pub held_out: Arc<Unlabelled>,
+    /// The patient of each test image that the split's file names.
+    pub patients: BTreeMap<String, String>,
     /// Hash of all pixels, masks and ids and of who is in which part.
     pub fingerprint: String,
+    /// What was left out, for the user.
+    pub note: Option<String>,
 }
 
 impl Material {
@@ -56,11 +62,23 @@ impl Material {
         let train = cache(&labelled)?;
         require_foreground(&train, config)?;
         let (val, test) = (cache(&dataset.part(Part::Val))?, cache(&dataset.part(Part::Test))?);
-        let (others, held_out) = Unlabelled::of_files(&files, channels, &config.data)?
-            .hold_out(config.method.held_out, config.data.seed);
+        let mut others = Unlabelled::of_files(&files, channels, &config.data)?;
+        // A task that has seen a test image would have an unfair start on it.
+        let labelled: HashSet<Vec<u8>> =
+            [&train, &val, &test].iter().flat_map(|c| (0..c.len()).map(|i| digest(c.image(i)))).collect();
+        let given = others.len();
+        others.retain(|image| !labelled.contains(&digest(image)));
+        let dropped = given - others.len();
+        let note = (dropped > 0).then(|| {
+            format!("{dropped} of {given} unlabelled images are labelled ones as well and are left out")
+        });
+        let (others, held_out) = others.hold_out(config.method.held_out, config.data.seed);
+        check_counts(config, train.len(), train.len() + others.len())?;
         let mut unlabelled = Unlabelled::of_cache(&train);
         unlabelled.append(others);
 
+        let mut patients = dataset.patients()?;
+        patients.retain(|id, _| test.ids().contains(id));
         let mut hash = Sha256::new();
         for (part, images) in [("train", &train), ("val", &val), ("test", &test)] {
             hash.update(part);
@@ -83,7 +101,24 @@ impl Material {
             test: Arc::new(test),
             unlabelled: Arc::new(unlabelled),
             held_out: Arc::new(held_out),
+            patients,
+            note,
             fingerprint: hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
         })
     }
+
+    pub fn counts(&self) -> ImageCounts {
+        ImageCounts {
+            train: self.train.len(),
+            val: self.val.len(),
+            test: self.test.len(),
+            unlabelled: self.unlabelled.len(),
+            held_out: self.held_out.len(),
+        }
+    }
+}
+
+/// Hash of an image's pixels.
+fn digest(image: &[f32]) -> Vec<u8> {
+    Sha256::digest(bytemuck::cast_slice(image)).to_vec()
 }

@@ -13,13 +13,16 @@
 //!   "seeds": [0, 1, 2],
 //!   "methods": [{"name": "two_stage", "role": "method", "about": "…", "runs": ["two_stage"]}],
 //!   "stage1": [{"task": "rotation", "mode": "joint", "runs": ["stage1:rotation:joint"]}],
-//!   "runs": [{"folder": "seed_0/two_stage", "spec": {"id": "two_stage", "…": {}}}]
+//!   "images": {"train": 20, "val": 141, "test": 141, "unlabelled": 1034, "held_out": 113},
+//!   "patients": {},
+//!   "runs": [{"folder": "seed_0/two_stage", "inputs": "77ab…", "spec": {"id": "two_stage", "…": {}}}]
 //! }
 //! ```
 //!
 //! The folder of a run holds `result.json` (a [`RunResult`](super::run::RunResult)) once it is
 //! complete, and `metrics.jsonl` from its first step on.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -57,6 +60,11 @@ pub struct Plan {
     pub unlabelled: Vec<PathBuf>,
     /// [`Material::fingerprint`](super::material::Material::fingerprint).
     pub data_fingerprint: String,
+    /// How many images there are for what.
+    pub images: ImageCounts,
+    /// The patient of each test image that the `patient` column of `split.csv` names. Images of one
+    /// patient are alike, so tests count patients where there are any.
+    pub patients: BTreeMap<String, String>,
     /// Hash of the sources that the results depend on.
     pub code: String,
     /// Each run is done once for each of these.
@@ -67,6 +75,20 @@ pub struct Plan {
     pub stage1: Vec<Mode>,
     /// All runs of all seeds, each after those that it needs.
     pub runs: Vec<PlannedRun>,
+}
+
+/// Images of an experiment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageCounts {
+    /// Labelled, to train on.
+    pub train: usize,
+    /// Labelled, by which epochs, thresholds and elite models are chosen.
+    pub val: usize,
+    pub test: usize,
+    /// Without masks, to train on; those of `train` are among them.
+    pub unlabelled: usize,
+    /// Without masks, to measure the tasks on.
+    pub held_out: usize,
 }
 
 /// A row of the table of results.
@@ -109,6 +131,8 @@ pub struct Mode {
 pub struct PlannedRun {
     /// Below the folder of the whole, as [`RunSpec::folder`] gives it.
     pub folder: String,
+    /// Hash of what it is made of; a result with another is of another experiment.
+    pub inputs: String,
     pub spec: RunSpec,
 }
 
