@@ -19,8 +19,6 @@ pub enum Purpose {
     Case = 7,
     /// What a task makes of its images.
     Task = 8,
-    /// Order of unlabelled images.
-    Unlabelled = 9,
     /// Which unlabelled images are held out.
     HeldOut = 10,
     /// Random choices of a method that couples tasks.

@@ -2,26 +2,25 @@
 
 use std::path::Path;
 
+use super::distil::task_batch;
 use super::error::{MethodError, nearest};
 use super::graph::rival_names;
 use crate::config::validate::MAX_SEEDS;
 use crate::config::{BadValue, Config};
-
-/// A task that tells images of a batch apart, so that it needs two.
-const CONTRASTIVE: &str = "contrastive";
+use crate::tasks;
 
 /// Checks the names in `[method]` against those there are, and what tasks ask of a batch.
 ///
 /// # Errors
 /// An unknown name, a name given twice, no task, a batch too small.
-pub fn check_names(config: &Config, tasks: &[&str], couplings: &[&str]) -> Result<(), MethodError> {
+pub fn check_names(config: &Config, known: &[&str], couplings: &[&str]) -> Result<(), MethodError> {
     let method = &config.method;
     if method.tasks.is_empty() {
         return Err(MethodError::NoTasks);
     }
     for (i, task) in method.tasks.iter().enumerate() {
-        if !tasks.contains(&task.as_str()) {
-            let nearest = nearest(task, tasks.iter().copied());
+        if !known.contains(&task.as_str()) {
+            let nearest = nearest(task, known.iter().copied());
             return Err(MethodError::UnknownTask { task: task.clone(), nearest });
         }
         if method.tasks[..i].contains(task) {
@@ -39,19 +38,21 @@ pub fn check_names(config: &Config, tasks: &[&str], couplings: &[&str]) -> Resul
         }
     }
     // The seeds of all trainings must have a form in TOML.
-    let above = (MAX_SEEDS * (method.tasks.len() + 1)) as u64;
+    let most_modes = 1 + method.lambda_candidates.len().max(1);
+    let above = (MAX_SEEDS * (method.tasks.len() * most_modes + 1)) as u64;
     let most = i64::MAX as u64 - above;
     if config.train.seed > most {
         let expected = format!("at most {most}: the other trainings have seeds up to {above} above it");
         let found = config.train.seed.to_string();
         return Err(BadValue { key: "train.seed".into(), found, expected }.into());
     }
-    if task_batch(config) < 2 && method.tasks.iter().any(|task| task == CONTRASTIVE) {
+    let batch = task_batch(config);
+    let named = method.tasks.iter().filter_map(|name| tasks::by_name(name));
+    if let Some(task) = named.into_iter().find(|task| batch < task.least_batch()) {
         let key =
             if method.task_batch_size.is_some() { "method.task_batch_size" } else { "train.batch_size" };
-        let expected =
-            format!("2 or more with the task `{CONTRASTIVE}`, which tells the images of a batch apart");
-        return Err(BadValue { key: key.into(), found: task_batch(config).to_string(), expected }.into());
+        let expected = format!("{} or more with the task `{}`", task.least_batch(), task.name());
+        return Err(BadValue { key: key.into(), found: batch.to_string(), expected }.into());
     }
     Ok(())
 }
@@ -85,11 +86,6 @@ pub fn check_counts(config: &Config, labelled: usize, unlabelled: usize) -> Resu
         return Err(MethodError::FewUnlabelled { found: unlabelled, batch });
     }
     Ok(())
-}
-
-/// Images in a batch of a task.
-fn task_batch(config: &Config) -> usize {
-    config.method.task_batch_size.unwrap_or(config.train.batch_size)
 }
 
 #[cfg(test)]

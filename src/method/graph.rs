@@ -34,12 +34,22 @@ pub fn rivals() -> Vec<Rival> {
 }
 
 /// Rivals that are not a coupling.
-const OTHERS: [(&str, &str); 4] = [
+const OTHERS: [(&str, &str); 6] = [
+    (
+        TARGET_LONGER,
+        "the target alone, trained again and again from what it learnt: as many steps as an elite model and the student have",
+    ),
+    (JOINT_LAMBDA, "the target and all tasks at once, each with the weight that it has in stage one"),
     (PRETRAIN_ALL, "all tasks at once with equal weights, then the target from what they learnt"),
     (SINGLE_JOINT, "the target and one task at once, for each task"),
     (SINGLE_PRETRAIN, "one task alone, then the target from what it learnt, for each task"),
-    (SEED_ENSEMBLE, "as many target-only models as there are tasks, distilled like the elite models"),
+    (
+        SEED_ENSEMBLE,
+        "target-only models of other seeds, as many as there are elite models to choose from, chosen and distilled alike",
+    ),
 ];
+const TARGET_LONGER: &str = "target_only_longer";
+const JOINT_LAMBDA: &str = "joint_lambda";
 const PRETRAIN_ALL: &str = "pretrain_all";
 const SINGLE_JOINT: &str = "single_joint";
 const SINGLE_PRETRAIN: &str = "single_pretrain";
@@ -68,14 +78,6 @@ impl Graph {
     pub fn seeds(config: &Config) -> Vec<u64> {
         (0..config.method.seeds as u64).map(|i| config.train.seed.saturating_add(i)).collect()
     }
-}
-
-/// The runs of `config`, seed by seed, each after those that it needs.
-///
-/// # Errors
-/// As [`Graph::of`].
-pub fn runs(config: &Config, which: Which) -> Result<Vec<RunSpec>, MethodError> {
-    Ok(Graph::of(config, which)?.runs)
 }
 
 fn build(config: &Config, which: Which, couplings: &[(&str, &str)]) -> Graph {
@@ -176,6 +178,21 @@ impl Builder<'_> {
                 continue;
             }
             match name {
+                TARGET_LONGER => {
+                    let again = |pretrained: &str| Work::Target { pretrained: Some(pretrained.to_owned()) };
+                    let second = self.run(&format!("{name}:2"), again("target_only"));
+                    let third = self.run(&format!("{name}:3"), again(&second));
+                    self.method(name, Role::Rival, about, &[&third]);
+                }
+                JOINT_LAMBDA => {
+                    let of = |task: &String| match self.config.lambda.get(task) {
+                        Some(Lambda::Fixed(lambda)) => *lambda,
+                        Some(Lambda::Search) | None => self.config.method.lambda,
+                    };
+                    let coupling = CouplingChoice::Fixed(tasks.iter().map(of).collect());
+                    self.run(name, Work::Joint { tasks: tasks.clone(), coupling });
+                    self.method(name, Role::Rival, about, &[name]);
+                }
                 PRETRAIN_ALL => {
                     let pretrain =
                         self.run(&format!("{name}:pretrain"), Work::Pretrain { tasks: tasks.clone() });
@@ -184,7 +201,16 @@ impl Builder<'_> {
                     self.method(name, Role::Rival, about, &[&finetune]);
                 }
                 SEED_ENSEMBLE => {
-                    let teachers = (0..tasks.len()).map(|i| self.member(i)).collect();
+                    // As many to choose from as there are for each task, or the choice alone would favour
+                    // the elite models.
+                    let mut members = 0;
+                    let mut teachers = vec![];
+                    for task in tasks {
+                        let of_task = self.stage1.iter().filter(|mode| mode.task == *task);
+                        let count = of_task.map(|mode| mode.runs.len()).sum();
+                        teachers.push(self.members(members, count));
+                        members += count;
+                    }
                     self.run(name, Work::Distil { teachers });
                     self.method(name, Role::Rival, about, &[name]);
                 }
@@ -206,13 +232,19 @@ impl Builder<'_> {
         }
     }
 
-    /// A target-only model of the seed ensemble.
-    fn member(&mut self, i: usize) -> Candidates {
-        let id = self.run(&format!("seed_ensemble:{i}"), Work::Target { pretrained: None });
-        if let Some(run) = self.runs.last_mut() {
-            run.config.train.seed = self.seed.saturating_add(MAX_SEEDS as u64 * (i as u64 + 1));
+    /// Target-only models of the seed ensemble, of which the best teaches.
+    fn members(&mut self, first: usize, count: usize) -> Candidates {
+        let member = |i: usize| {
+            let id = self.run(&format!("seed_ensemble:{i}"), Work::Target { pretrained: None });
+            if let Some(run) = self.runs.last_mut() {
+                run.config.train.seed = self.seed.saturating_add(MAX_SEEDS as u64 * (i as u64 + 1));
+            }
+            id
+        };
+        Candidates {
+            name: format!("seed_ensemble_{first}"),
+            runs: (first..first + count).map(member).collect(),
         }
-        Candidates { name: format!("seed_ensemble_{i}"), runs: vec![id] }
     }
 
     fn run(&mut self, id: &str, work: Work) -> String {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
 use super::coupling::{self, Coupling, Setting, fixed};
 use super::distil::{Faculty, Lesson, lesson, shares, task_batch};
@@ -107,8 +108,11 @@ fn train(
     result: RunResult,
     watch: &mut dyn Watch,
 ) -> Result<Option<RunResult>, TrainError> {
+    let began = Instant::now();
     let Parts { config, branches, mixing, segments, tasks, start, teach, teachers } =
         parts(place, spec, watch)?;
+    // What the teachers are asked before is part of what a student costs.
+    let prepared = began.elapsed().as_secs_f64();
     let resume = folder.join(STATE).is_file();
     if !resume {
         clear(folder)?;
@@ -169,7 +173,7 @@ fn train(
         tasks: of_tasks.collect(),
         teachers,
         steps: summary.steps,
-        train_seconds: history.epochs.iter().map(|row| row.seconds).sum(),
+        train_seconds: prepared + history.epochs.iter().map(|row| row.seconds).sum::<f64>(),
         parameters: summary.parameters,
         ..result
     }))

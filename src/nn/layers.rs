@@ -24,33 +24,25 @@ pub enum Mode {
 }
 
 /// Makes layers on one tape and keeps what they are made of.
-pub struct Layers<'a> {
+pub struct Layers {
     config: ModelConfig,
     mode: Mode,
     /// Before the names of running statistics: each branch has its own, because a task's images
     /// (turned, masked, shuffled) are of another distribution than those of the target.
     statistics: String,
-    /// Parameters that take no gradient.
-    frozen: &'a dyn Fn(&str) -> bool,
     known: BTreeMap<String, Value>,
     inits: Vec<(String, Shape, Init)>,
 }
 
-impl<'a> Layers<'a> {
-    pub fn new(config: &ModelConfig, mode: Mode) -> Layers<'a> {
+impl Layers {
+    pub fn new(config: &ModelConfig, mode: Mode) -> Layers {
         Layers {
             config: config.clone(),
             mode,
             statistics: String::new(),
-            frozen: &|_| false,
             known: BTreeMap::new(),
             inits: vec![],
         }
-    }
-
-    /// The same layers, of which the parameters whose names `frozen` holds for take no gradient.
-    pub fn freeze(self, frozen: &'a dyn Fn(&str) -> bool) -> Layers<'a> {
-        Layers { frozen, ..self }
     }
 
     pub fn config(&self) -> &ModelConfig {
@@ -128,8 +120,7 @@ impl<'a> Layers<'a> {
         shape: impl Into<Shape>,
         init: Init,
     ) -> Result<Value, TapeError> {
-        let trained = self.mode == Mode::Train && !(self.frozen)(name);
-        self.state(tape, name.to_owned(), shape.into(), init, trained)
+        self.state(tape, name.to_owned(), shape.into(), init, self.mode == Mode::Train)
     }
 
     fn statistic(&mut self, tape: &mut Tape, name: &str, len: usize, value: f32) -> Result<Value, TapeError> {

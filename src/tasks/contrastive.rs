@@ -76,6 +76,11 @@ impl Task for Contrastive {
         Shares::Encoder
     }
 
+    /// It tells the images of a batch apart.
+    fn least_batch(&self) -> usize {
+        2
+    }
+
     /// Views `i` and `batch + i` are of one image.
     fn tensors(&self, dims: Dims) -> Vec<(&'static str, Shape)> {
         let views = 2 * dims.batch;

@@ -75,6 +75,11 @@ pub trait Task: Debug + Send + Sync {
 
     fn shares(&self) -> Shares;
 
+    /// Fewest images that a batch can be made of.
+    fn least_batch(&self) -> usize {
+        1
+    }
+
     /// Name and shape of each tensor of a batch. The first is what the network sees,
     /// `[n, size, size, channels]`; `n` may differ from `dims.batch`.
     fn tensors(&self, dims: Dims) -> Vec<(&'static str, Shape)>;
@@ -117,12 +122,6 @@ pub fn by_name(name: &str) -> Option<&'static dyn Task> {
     all().into_iter().find(|task| task.name() == name)
 }
 
-/// The task whose name is most like `name`, for messages.
-pub fn nearest(name: &str) -> &'static str {
-    let names = all().into_iter().map(|task| task.name());
-    names.min_by_key(|known| strsim::levenshtein(known, name)).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -145,15 +144,6 @@ mod tests {
         let names: Vec<&str> = all().iter().map(|task| task.name()).collect();
         let default = MethodConfig::default().tasks;
         assert_eq!(names[..default.len()], default);
-    }
-
-    #[test]
-    fn a_slip_of_the_pen_finds_its_task() {
-        for (typed, meant) in
-            [("rotaton", "rotation"), ("jig-saw", "jigsaw"), ("superresolution", "super_resolution")]
-        {
-            assert_eq!(nearest(typed), meant);
-        }
     }
 
     #[test]

@@ -6,6 +6,9 @@
 //! gradients by how they lie to each other is a few lines on the host.
 
 use std::collections::BTreeSet;
+use std::fmt::Debug;
+
+use serde_json::Value as Json;
 
 use crate::tape::{Gradients, Tape, TapeError, Value};
 
@@ -14,6 +17,66 @@ pub const OBSERVED: &str = "observed";
 /// Input `[2 · k]` of the second part: the weight of each branch in the gradient of the shared
 /// parameters, then in that of its own.
 pub const WEIGHTS: &str = "weights";
+
+/// What one step has computed, before its update.
+#[derive(Clone, Debug)]
+pub struct Observed<'a> {
+    /// From 0.
+    pub step: usize,
+    /// Loss of each branch.
+    pub losses: &'a [f64],
+    /// `gram[i][j] = ⟨g_i, g_j⟩` over the shared parameters. A branch that does not reach a parameter
+    /// has the gradient 0 there.
+    pub gram: &'a [Vec<f64>],
+}
+
+/// Weights of one step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Weights {
+    /// Of each branch's gradient in that of the shared parameters.
+    pub shared: Vec<f64>,
+    /// Of each branch's gradient in that of its own parameters.
+    pub own: Vec<f64>,
+}
+
+impl Weights {
+    /// Of a weighted sum of losses.
+    pub fn of_losses(weights: Vec<f64>) -> Weights {
+        Weights { own: weights.clone(), shared: weights }
+    }
+
+    /// Of a combination of the shared gradients.
+    pub fn of_gradients(shared: Vec<f64>) -> Weights {
+        Weights { own: vec![1.0; shared.len()], shared }
+    }
+}
+
+/// Decides the weights of each step. The methods are in [`crate::method::coupling`].
+pub trait Coupling: Debug + Send {
+    /// As in the config.
+    fn name(&self) -> &'static str;
+
+    /// The weights of this step. Called once a step, in order.
+    fn weights(&mut self, observed: &Observed) -> Weights;
+
+    /// All that [`Coupling::restore`] needs to go on with the same bits. Null if a step depends on
+    /// none before it.
+    fn save(&self) -> Json {
+        Json::Null
+    }
+
+    /// Goes on from what [`Coupling::save`] gave. Errors with what is wrong with it, and leaves the
+    /// method as it was.
+    fn restore(&mut self, saved: &Json) -> Result<(), String> {
+        match saved {
+            Json::Null => Ok(()),
+            found => Err(format!(
+                "state of the method {}: found {found}, expected null, as it keeps none",
+                self.name()
+            )),
+        }
+    }
+}
 
 /// Appends the backward of each loss, what the host looks at, a pause, and the weighted sums.
 ///

@@ -6,13 +6,16 @@ use super::coupled::coupled_gradients;
 use crate::config::schema::{Config, DiceOver, LossConfig, OptimizerKind, TrainConfig};
 use crate::nn::unet::{Network, unet};
 use crate::nn::{Layers, Mode};
+use crate::ops::Hyper;
 use crate::ops::adam::Adam;
 use crate::ops::sgd::Sgd;
 use crate::ops::soft_dice::{Per, SoftDice};
 use crate::tape::{Gradients, Shape, Tape, TapeError, Value};
 
-/// The optimiser's numbers of this step, an input; see [`crate::ops::Hyper`].
+/// The optimiser's numbers of this step, an input; see [`Hyper`].
 pub const HYPER: &str = "hyper";
+/// The same for parameters that are held, an input; its learning rate is 0 while they are.
+pub const HELD_HYPER: &str = "held_hyper";
 /// Sum of the weighted losses, an output.
 pub const LOSS: &str = "loss";
 /// Global norm of the gradient, before clipping; only with `train.clip_norm`.
@@ -58,20 +61,20 @@ pub fn train_step(config: &Config, batch: usize, size: usize) -> Result<TrainSte
     step_of_branches(config, &[("", &target)], Mix::Sum(&[1.0]), &|_| false)
 }
 
-/// Builds a step of several branches, each with its name. Parameters for which `frozen` holds stay as
-/// they are.
+/// Builds a step of several branches, each with its name. The parameters whose names `held` holds for
+/// take the optimiser's numbers from an input of their own, `held_hyper`.
 ///
-/// Inputs: those of the branches and `hyper`. Outputs: of a sum `loss [1]`, and with several branches
+/// Inputs: those of the branches, `hyper`, and `held_hyper` where a parameter is held. Outputs: of a sum `loss [1]`, and with several branches
 /// `loss.NAME [1]`; of coupled branches those of [`super::coupled`]; `grad_norm [1]` where gradients
 /// are clipped.
 pub fn step_of_branches(
     config: &Config,
     branches: &[(&str, Build)],
     mix: Mix,
-    frozen: &dyn Fn(&str) -> bool,
+    held: &dyn Fn(&str) -> bool,
 ) -> Result<TrainStep, TapeError> {
     let mut tape = Tape::new();
-    let mut layers = Layers::new(&config.model, Mode::Train).freeze(frozen);
+    let mut layers = Layers::new(&config.model, Mode::Train);
     let mut losses = vec![];
     for (name, build) in branches {
         let loss = match branches.len() {
@@ -96,7 +99,7 @@ pub fn step_of_branches(
         }
         Mix::Coupled => coupled_gradients(&mut tape, &losses)?,
     };
-    let moments = update(&mut tape, &gradients, &config.train)?;
+    let moments = update(&mut tape, &gradients, &config.train, held)?;
     Ok(TrainStep { tape, loss, gradients, inits, moments })
 }
 
@@ -150,13 +153,18 @@ fn update(
     tape: &mut Tape,
     gradients: &Gradients,
     config: &TrainConfig,
+    held: &dyn Fn(&str) -> bool,
 ) -> Result<Vec<(String, Shape)>, TapeError> {
-    let hyper = tape.input(HYPER, [crate::ops::Hyper::LEN])?;
     let trained: Vec<(String, Value, Value)> = tape
         .parameters()
         .into_iter()
         .filter_map(|(name, parameter)| Some((name, parameter, gradients.of(parameter)?)))
         .collect();
+    let free_hyper = tape.input(HYPER, [Hyper::LEN])?;
+    let held_hyper = match trained.iter().any(|(name, ..)| held(name)) {
+        true => Some(tape.input(HELD_HYPER, [Hyper::LEN])?),
+        false => None,
+    };
     let mut grad_scale = None;
     if config.clip_norm > 0.0 {
         let all: Vec<Value> = trained.iter().map(|(_, _, gradient)| *gradient).collect();
@@ -173,6 +181,7 @@ fn update(
             moments.push((name, shape.clone()));
             Ok::<Value, TapeError>(value)
         };
+        let hyper = held_hyper.filter(|_| held(&name)).unwrap_or(free_hyper);
         match config.optimizer {
             OptimizerKind::Sgd => {
                 let velocity = moment(tape, "velocity")?;

@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 use super::TrainError;
 use super::branch::{Branch, Feed, TARGET};
 use super::checkpoint::{self, Checkpoint, CheckpointInfo, Tensors};
-use super::coupled::{OBSERVED, WEIGHTS, read_observed};
+use super::coupled::{Coupling, OBSERVED, Observed, WEIGHTS, read_observed};
 use super::predictor::{Predictor, load_weights};
 use super::schedule::learning_rate;
-use super::step::{Build, HYPER, LOSS, Mix, TrainStep, loss_of, step_of_branches};
+use super::step::{Build, HELD_HYPER, HYPER, LOSS, Mix, TrainStep, loss_of, step_of_branches};
 use super::task_branch::Probe;
 use super::threshold::Threshold;
 use super::validation::{Validation, validate};
@@ -22,7 +22,6 @@ use super::watch::Watch;
 use crate::config::Config;
 use crate::data::{Cache, Loader};
 use crate::gpu::{Gpu, Session, States};
-use crate::method::coupling::{Coupling, Observed};
 use crate::nn::init::Init;
 use crate::ops::Hyper;
 use crate::program::{Program, compile};
@@ -124,8 +123,8 @@ pub struct Trainer<'a> {
     setup: Setup<'a>,
     folder: RunFolder,
     session: Session,
-    /// Replaces `session` for the first steps: the same with parameters that stay as they are.
-    frozen: Option<(usize, Session)>,
+    /// Steps in which the parameters taken from a checkpoint stay as they are.
+    held_steps: usize,
     predictor: Option<Predictor>,
     probes: Vec<Probe>,
     states: States,
@@ -150,20 +149,15 @@ impl<'a> Trainer<'a> {
             Start::From { checkpoint, frozen_steps } => Some((Checkpoint::open(checkpoint)?, *frozen_steps)),
         };
 
-        let step = build_step(&setup, &|_| false)?;
-        let TrainStep { tape, inits, moments, .. } = step;
+        let held_steps = given.as_ref().map_or(0, |(_, steps)| *steps);
+        let held = |name: &str| {
+            held_steps > 0 && given.as_ref().is_some_and(|(given, _)| given.contains(name).unwrap_or(false))
+        };
+        let TrainStep { tape, inits, moments, .. } = build_step(&setup, &held)?;
         let program = compile(&tape, gpu.caps())?;
         let parameters = tape.parameters().iter().map(|(_, v)| tape.shape(*v).len()).sum();
         let mut states = States::new();
         let session = Session::new(gpu, program, &mut states)?;
-        let frozen = match &given {
-            Some((checkpoint, steps)) if *steps > 0 => {
-                let frozen = |name: &str| checkpoint.contains(name).unwrap_or(false);
-                let step = build_step(&setup, &frozen)?;
-                Some((*steps, Session::new(gpu, compile(&step.tape, gpu.caps())?, &mut states)?))
-            }
-            _ => None,
-        };
         let predictor = match &setup.val {
             None => None,
             Some(val) => {
@@ -206,7 +200,7 @@ impl<'a> Trainer<'a> {
             setup,
             folder,
             session,
-            frozen,
+            held_steps,
             predictor,
             probes,
             states,
@@ -239,6 +233,9 @@ impl<'a> Trainer<'a> {
     pub fn run(&mut self) -> Result<TrainSummary, TrainError> {
         if !self.setup.resume {
             // From here on a run that is killed can be resumed.
+            if let Mixing::Coupled(coupling) = &self.setup.mixing {
+                self.progressed.coupling = coupling.save();
+            }
             self.save_state()?;
         }
         let total = self.total_steps();
@@ -297,15 +294,16 @@ impl<'a> Trainer<'a> {
         if let Some(teach) = &mut self.setup.teach {
             teach(step as u64, &mut feed)?;
         }
-        if self.frozen.as_ref().is_some_and(|(steps, _)| step >= *steps) {
-            self.drain()?;
-            self.frozen = None;
-        }
-        let session = self.frozen.as_mut().map_or(&mut self.session, |(_, session)| session);
+        let session = &mut self.session;
         for (name, data) in &feed {
             session.write(name, data)?;
         }
-        session.write(HYPER, &Hyper::adam_defaults(rate, step + 1).to_array())?;
+        let hyper = |rate| Hyper::adam_defaults(rate, step + 1).to_array();
+        session.write(HYPER, &hyper(rate))?;
+        if self.held_steps > 0 {
+            // Their moments are gathered from the start, so that they do not leap when they are let go.
+            session.write(HELD_HYPER, &hyper(if step < self.held_steps { 0.0 } else { rate }))?;
+        }
         match &mut self.setup.mixing {
             Mixing::Sum(_) => {
                 self.unread.push_back((step + 1, rate));
@@ -342,8 +340,7 @@ impl<'a> Trainer<'a> {
 
     /// Waits for the losses still under way.
     fn drain(&mut self) -> Result<(), TrainError> {
-        let session = self.frozen.as_mut().map_or(&mut self.session, |(_, session)| session);
-        let read = session.finish_steps()?;
+        let read = self.session.finish_steps()?;
         self.note(read)
     }
 
@@ -490,7 +487,7 @@ impl<'a> Trainer<'a> {
 }
 
 /// The step of all branches.
-fn build_step(setup: &Setup, frozen: &dyn Fn(&str) -> bool) -> Result<TrainStep, TrainError> {
+fn build_step(setup: &Setup, held: &dyn Fn(&str) -> bool) -> Result<TrainStep, TrainError> {
     let builds: Vec<_> = setup
         .branches
         .iter()
@@ -504,7 +501,7 @@ fn build_step(setup: &Setup, frozen: &dyn Fn(&str) -> bool) -> Result<TrainStep,
         Mixing::Sum(weights) => Mix::Sum(weights),
         Mixing::Coupled(_) => Mix::Coupled,
     };
-    Ok(step_of_branches(setup.config, &branches, mix, frozen)?)
+    Ok(step_of_branches(setup.config, &branches, mix, held)?)
 }
 
 /// Whether a state belongs to the segmentation network: those of other branches carry their names.
@@ -545,7 +542,9 @@ pub fn check_resumable(out: &Path, config: &Config) -> Result<PathBuf, TrainErro
         return Err(TrainError::NothingToResume { path });
     }
     let config_path = out.join("config.toml");
-    let found = Config::load(&config_path, &[])?;
+    let mut found = Config::load(&config_path, &[])?;
+    // Threads change how long it takes and nothing else.
+    found.data.workers = config.data.workers;
     if found != *config {
         let (key, found, wanted) = found.first_difference(config);
         return Err(TrainError::ResumeConfig { path: config_path, key, found, wanted });

@@ -40,42 +40,7 @@ mod saved;
 mod testing;
 pub mod uncertainty;
 
-use std::fmt::Debug;
-
-use serde_json::Value as Json;
-
-/// What one step has computed, before its update.
-#[derive(Clone, Debug)]
-pub struct Observed<'a> {
-    /// From 0.
-    pub step: usize,
-    /// Loss of each branch.
-    pub losses: &'a [f64],
-    /// `gram[i][j] = ⟨g_i, g_j⟩` over the shared parameters. A branch that does not reach a parameter
-    /// has the gradient 0 there.
-    pub gram: &'a [Vec<f64>],
-}
-
-/// Weights of one step.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Weights {
-    /// Of each branch's gradient in that of the shared parameters.
-    pub shared: Vec<f64>,
-    /// Of each branch's gradient in that of its own parameters.
-    pub own: Vec<f64>,
-}
-
-impl Weights {
-    /// Of a weighted sum of losses.
-    fn of_losses(weights: Vec<f64>) -> Weights {
-        Weights { own: weights.clone(), shared: weights }
-    }
-
-    /// Of a combination of the shared gradients.
-    fn of_gradients(shared: Vec<f64>) -> Weights {
-        Weights { own: vec![1.0; shared.len()], shared }
-    }
-}
+pub use crate::train::coupled::{Coupling, Observed, Weights};
 
 /// What a method is told before it starts.
 #[derive(Clone, Copy, Debug)]
@@ -84,26 +49,6 @@ pub struct Setting {
     pub branches: usize,
     pub steps_per_epoch: usize,
     pub seed: u64,
-}
-
-pub trait Coupling: Debug + Send {
-    /// As in [`Entry::name`].
-    fn name(&self) -> &'static str;
-
-    /// The weights of this step. Called once a step, in order.
-    fn weights(&mut self, observed: &Observed) -> Weights;
-
-    /// All that [`Coupling::restore`] needs to go on with the same bits. Null if a step depends on
-    /// none before it.
-    fn save(&self) -> Json {
-        Json::Null
-    }
-
-    /// Goes on from what [`Coupling::save`] gave. Errors with what is wrong with it, and leaves the
-    /// method as it was.
-    fn restore(&mut self, saved: &Json) -> Result<(), String> {
-        saved::nothing(self.name(), saved)
-    }
 }
 
 /// A method that can be named in a config.
@@ -143,6 +88,8 @@ mod tests {
     use rand::RngExt;
 
     use super::testing::{gram, vectors};
+    use serde_json::Value as Json;
+
     use super::*;
     use crate::rng::{Purpose, rng};
 
