@@ -415,7 +415,7 @@ impl Default for DistillationConfig {
             alpha: 0.5,
             temperature: 1.0,
             teachers: Teachers::Uniform,
-            student: StudentStart::Scratch,
+            student: StudentStart::BestElite,
             base_channels: None,
             teacher_outputs: TeacherOutputs::Auto,
         }
