@@ -173,8 +173,8 @@ impl Config {
         within("distillation.base_channels", channels, 1..=MAX_CHANNELS)?;
         if distillation.student == StudentStart::BestElite && channels != self.model.base_channels {
             let expected = format!(
-                "model.base_channels = {}, or unset, with distillation.student = \"best_elite\": the student starts \
-                 with a teacher's weights",
+                "model.base_channels = {}, or unset, with distillation.student = \"best_elite\", as the student starts \
+                 with a teacher's weights; or distillation.student = \"scratch\"",
                 self.model.base_channels
             );
             return bad("distillation.base_channels", channels, expected);

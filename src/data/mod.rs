@@ -24,7 +24,7 @@ pub mod standardise;
 pub mod unlabelled;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use cache::{Batch, Cache};
 pub use check::{CheckReport, check};

@@ -331,3 +331,130 @@ pub(super) fn put_unlabelled(
     let teacher = tape.input(&format!("{UNLABELLED}.{TEACHER}"), tape.shape(logits).clone())?;
     tape.kl_distillation_binary(logits, teacher, temperature as f32)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::data::testing::folder;
+    use crate::data::{Dataset, Part};
+    use crate::nn::Mode;
+    use crate::reference::{Tensor, run};
+
+    const SIZE: usize = 8;
+
+    fn config() -> Config {
+        let mut config = Config::default();
+        (config.data.size, config.model.base_channels, config.model.depth) = (SIZE, 2, 1);
+        (config.train.batch_size, config.distillation.alpha, config.distillation.temperature) = (2, 0.3, 2.5);
+        config
+    }
+
+    fn images(config: &Config) -> Arc<Cache> {
+        let folder = folder(9);
+        let dataset = Dataset::open(folder.path(), &config.data).unwrap();
+        let items = dataset.part(Part::Train);
+        let items = items.iter().map(|i| &dataset.items()[*i]);
+        Arc::new(Cache::of_items(items, 1, &config.data).unwrap())
+    }
+
+    fn lesson_of(config: &Config, answers: Option<Answers>) -> LabelledLesson {
+        let images = images(config);
+        LabelledLesson {
+            sampler: Sampler::new(&images.positives(), 2, None, 0).unwrap(),
+            images,
+            batch: 2,
+            loss: config.loss.clone(),
+            distillation: config.distillation.clone(),
+            augment: config.augment.clone(),
+            seed: 0,
+            answers,
+        }
+    }
+
+    #[test]
+    fn shares_are_equal_or_by_validation_dice() {
+        let mut config = DistillationConfig::default();
+        assert_eq!(shares(&config, &[0.9, 0.3]), [0.5, 0.5]);
+        config.teachers = Teachers::Weighted;
+        let [first, second] = shares(&config, &[0.9, 0.3])[..] else { panic!("two shares") };
+        assert!((first - 0.75).abs() < 1e-12 && (second - 0.25).abs() < 1e-12);
+        assert_eq!(shares(&config, &[0.0, 0.0]), [0.5, 0.5]);
+    }
+
+    #[test]
+    fn teachers_are_drawn_by_their_shares() {
+        let mut counts = [0; 3];
+        (0..4_000).for_each(|step| counts[draw(&[0.5, 0.2, 0.3], 7, step)] += 1);
+        for (count, expected) in counts.into_iter().zip([2_000, 800, 1_200]) {
+            assert!((count - expected as i32).abs() < 150, "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn the_loss_is_that_of_hinton_et_al() {
+        let config = config();
+        let lesson = lesson_of(&config, None);
+        let mut tape = Tape::new();
+        let mut layers = Layers::new(&config.model, Mode::Train);
+        let loss = lesson.build(&mut layers, &mut tape).unwrap();
+        let mut plain = Tape::new();
+        let (logits, _) = segment(&mut Layers::new(&config.model, Mode::Train), &mut plain, 2, SIZE).unwrap();
+
+        let mut feeds = HashMap::new();
+        for (name, shape, init) in layers.into_inits() {
+            feeds.insert(name.clone(), Tensor::from_f32(shape.clone(), &init.numbers(shape.len(), 3, &name)));
+        }
+        let count = 2 * SIZE * SIZE;
+        let shape = [2, SIZE, SIZE, 1];
+        let wave = |i: usize| ((i * 37 % 101) as f64 / 50.0 - 1.0) * 2.0;
+        let masks: Vec<f64> = (0..count).map(|i| f64::from(u8::from(i % 3 == 0))).collect();
+        let teacher: Vec<f64> = (0..count).map(|i| wave(i + 11)).collect();
+        feeds.insert(IMAGES.to_owned(), Tensor::new(shape, (0..count).map(wave).collect()));
+        feeds.insert(MASKS.to_owned(), Tensor::new(shape, masks.clone()));
+        feeds.insert(TEACHER.to_owned(), Tensor::new(shape, teacher.clone()));
+        let found = run(&tape, &feeds).unwrap().value(loss).data[0];
+        let student = run(&plain, &feeds).unwrap().value(logits).data.clone();
+
+        let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+        let mean = |f: &dyn Fn(usize) -> f64| (0..count).map(f).sum::<f64>() / count as f64;
+        let bce = mean(&|i| {
+            let p = sigmoid(student[i]);
+            -(masks[i] * p.ln() + (1.0 - masks[i]) * (1.0 - p).ln())
+        });
+        let dice = |range: std::ops::Range<usize>| {
+            let sum = |f: &dyn Fn(usize) -> f64| range.clone().map(f).sum::<f64>();
+            let both = sum(&|i| sigmoid(student[i]) * masks[i]);
+            1.0 - (2.0 * both + 1.0) / (sum(&|i| sigmoid(student[i])) + sum(&|i| masks[i]) + 1.0)
+        };
+        let segmentation = bce + (dice(0..count / 2) + dice(count / 2..count)) / 2.0;
+        let (alpha, t) = (config.distillation.alpha, config.distillation.temperature);
+        let divergence = mean(&|i| {
+            let (q, p) = (sigmoid(teacher[i] / t), sigmoid(student[i] / t));
+            q * (q / p).ln() + (1.0 - q) * ((1.0 - q) / (1.0 - p)).ln()
+        });
+        let expected = (1.0 - alpha) * segmentation + alpha * t * t * divergence;
+        assert!((found - expected).abs() < 1e-6 * expected, "{found} {expected}");
+    }
+
+    #[test]
+    fn a_kept_answer_moves_with_its_image() {
+        let mut config = config();
+        config.augment = AugmentConfig { flip: 1.0, shift: 0.0, scale: 0.0, rotate: 0.0, ..config.augment };
+        let count = images(&config).len();
+        let answer = |i: usize| (0..SIZE * SIZE).map(|k| (k + i + 1) as f32 / 100.0).collect::<Vec<f32>>();
+        let sets = Arc::new(vec![(0..count).map(answer).collect()]);
+        let lesson = lesson_of(&config, Some(Answers { sets, weights: vec![1.0], seed: 0 }));
+        let feed = lesson.feed(0).unwrap();
+        let (name, teacher) = &feed[2];
+        assert_eq!(name, TEACHER);
+        for (place, index) in lesson.sampler.batch(0).into_iter().enumerate() {
+            let expected = logits(&answer(index));
+            for k in 0..SIZE * SIZE {
+                let mirror = k / SIZE * SIZE + SIZE - 1 - k % SIZE;
+                assert_eq!(teacher[place * SIZE * SIZE + k], expected[mirror]);
+            }
+        }
+    }
+}

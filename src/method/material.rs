@@ -122,3 +122,41 @@ impl Material {
 fn digest(image: &[f32]) -> Vec<u8> {
     Sha256::digest(bytemuck::cast_slice(image)).to_vec()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::testing::folder;
+
+    #[test]
+    fn what_is_labelled_is_never_taken_for_unlabelled() {
+        // The first nine images of the second folder are those of the first.
+        let (data, more) = (folder(9), folder(12));
+        let rows = (0..9).map(|i| format!("a{i:02},{},p{}", ["train", "val", "test"][i % 3], i / 2));
+        let split = rows.fold("id,split,patient".to_owned(), |text, row| text + "\n" + &row);
+        std::fs::write(data.path().join("split.csv"), split).unwrap();
+        let mut config = Config::default();
+        (config.data.size, config.train.batch_size, config.method.held_out) = (8, 2, 0.34);
+
+        let material = Material::open(&config, data.path(), &[more.path()]).unwrap();
+        let expected = ImageCounts { train: 3, val: 3, test: 3, unlabelled: 3 + 2, held_out: 1 };
+        assert_eq!(material.counts(), expected);
+        assert!(
+            material.note.as_ref().is_some_and(|note| note.starts_with("9 of 12 ")),
+            "{:?}",
+            material.note
+        );
+        let mut ids = [&material.unlabelled.ids()[3..], material.held_out.ids()].concat();
+        ids.sort();
+        assert_eq!(ids, ["a09", "a10", "a11"]);
+        let patients: Vec<(&str, &str)> =
+            material.patients.iter().map(|(id, patient)| (id.as_str(), patient.as_str())).collect();
+        assert_eq!(patients, [("a02", "p1"), ("a05", "p2"), ("a08", "p4")]);
+
+        // Other masks are other data.
+        let mask = data.path().join("masks");
+        std::fs::copy(mask.join("a00.png"), mask.join("a03.png")).unwrap();
+        let other = Material::open(&config, data.path(), &[more.path()]).unwrap();
+        assert_ne!(other.fingerprint, material.fingerprint);
+    }
+}
