@@ -15,14 +15,13 @@ use crate::method::plan::Role;
 use crate::report::{Overlay, ReportError, picture, select};
 use crate::train::TrainError;
 use crate::train::model::ModelFile;
+use crate::train::trainer::BEST;
 use crate::train::validation::Predicted;
 
 /// Images of each kind.
 const COUNT: usize = 3;
 /// Side of a drawn image in pixels.
 const SIDE: u32 = 288;
-/// The checkpoint of a run that its result was made of.
-const BEST: &str = "best.safetensors";
 
 /// A test image as two models see it.
 #[derive(Clone, Debug, PartialEq)]

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::bootstrap;
 use super::statistics::mean;
+use super::units::{self, Patients, Units};
 use super::wilcoxon::signed_rank;
 use crate::train::metrics::ImageScore;
 
@@ -45,18 +46,21 @@ impl Scores {
     }
 }
 
-/// A method's Dice less another's, image by image, each the mean over the seeds that both have.
+/// A method's Dice less another's, unit by unit; each image's is the mean over the seeds that both have.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Comparison {
     pub seeds: usize,
-    pub images: usize,
-    /// Mean over images.
+    #[serde(flatten)]
+    pub units: Units,
+    /// Mean Dice of both over units.
+    pub means: [f64; 2],
+    /// Mean over units.
     pub difference: f64,
     /// 95 % bootstrap interval of `difference`.
     pub interval: [f64; 2],
-    /// Sum of the ranks of the images that it does better on, less that of those it does worse on.
+    /// Sum of the ranks of the units that it does better on, less that of those it does worse on.
     pub rank_difference: f64,
-    /// Wilcoxon signed-rank test, two-sided; 1 when no image differs.
+    /// Wilcoxon signed-rank test, two-sided; 1 when no unit differs.
     pub p: f64,
     /// Corrected for the number of comparisons; see `statistics.correction`.
     pub p_adjusted: f64,
@@ -66,17 +70,22 @@ pub struct Comparison {
 }
 
 /// `one` less `other`; none without a common image. `p_adjusted` is `p` as yet.
-pub fn compare(one: &Scores, other: &Scores) -> Option<Comparison> {
+pub fn compare(one: &Scores, other: &Scores, patients: &Patients) -> Option<Comparison> {
     let seeds: Vec<u64> = one.seeds().filter(|seed| other.has(*seed)).collect();
     let (ones, others) = (one.means(&seeds), other.means(&seeds));
     let pairs: Vec<(String, f64, f64)> =
         ones.iter().filter_map(|(id, dice)| Some(((*id).to_owned(), *dice, *others.get(id)?))).collect();
-    let differences: Vec<f64> = pairs.iter().map(|(_, one, other)| one - other).collect();
+    let by_unit = |value: fn(f64, f64) -> f64| {
+        let images = pairs.iter().map(|(id, one, other)| (id.as_str(), value(*one, *other)));
+        units::means(&images.collect::<Vec<_>>(), patients)
+    };
+    let differences = by_unit(|one, other| one - other);
     let test = signed_rank(&differences);
     let p = test.map_or(1.0, |test| test.p);
     Some(Comparison {
         seeds: seeds.len(),
-        images: pairs.len(),
+        units: Units::of(pairs.iter().map(|(id, ..)| id.as_str()), patients),
+        means: [mean(&by_unit(|one, _| one))?, mean(&by_unit(|_, other| other))?],
         difference: mean(&differences)?,
         interval: bootstrap::interval(&differences)?,
         rank_difference: test.map_or(0.0, |test| test.above - test.below),
@@ -103,21 +112,40 @@ mod tests {
         let one =
             scores(&[(0, &[("a", 0.5), ("b", 0.75)]), (1, &[("a", 1.0), ("b", 0.25)]), (2, &[("a", 0.0)])]);
         let other = scores(&[(0, &[("b", 0.25), ("a", 0.5), ("c", 1.0)]), (1, &[("a", 0.5), ("b", 0.25)])]);
-        let comparison = compare(&one, &other).unwrap();
+        let comparison = compare(&one, &other, &Patients::new()).unwrap();
         let pairs = vec![("a".to_owned(), 0.75, 0.5), ("b".to_owned(), 0.5, 0.25)];
         assert_eq!(comparison.pairs, pairs);
-        assert_eq!((comparison.seeds, comparison.images, comparison.difference), (2, 2, 0.25));
+        assert_eq!((comparison.seeds, comparison.units.images, comparison.difference), (2, 2, 0.25));
+        assert_eq!(comparison.means, [0.625, 0.375]);
         assert_eq!((comparison.interval, comparison.rank_difference), ([0.25, 0.25], 3.0));
         // Two images: ++ and −− are as far from the middle, of four.
         assert_eq!(comparison.p, 0.5);
         assert_eq!(one.by_image(), BTreeMap::from([("a", 0.5)]));
     }
 
+    /// Patient x gains by 0.5 in two images, y loses 0.25 in one: by image it is two against one.
+    #[test]
+    fn patients_are_compared_where_they_are_named() {
+        let one = scores(&[(0, &[("a", 0.75), ("b", 1.0), ("c", 0.25)])]);
+        let other = scores(&[(0, &[("a", 0.25), ("b", 0.5), ("c", 0.5)])]);
+        let patients =
+            [("a", "x"), ("b", "x"), ("c", "y")].map(|(id, patient)| (id.to_owned(), patient.to_owned()));
+        let comparison = compare(&one, &other, &patients.into()).unwrap();
+        assert_eq!(comparison.units.text(), "2 patients of 3 images");
+        assert_eq!((comparison.difference, comparison.means), (0.125, [0.5625, 0.4375]));
+        // Ranks 2 for and 1 against.
+        assert_eq!((comparison.rank_difference, comparison.p), (1.0, 1.0));
+        assert_eq!((comparison.interval, comparison.pairs.len()), ([-0.25, 0.5], 3));
+        let by_image = compare(&one, &other, &Patients::new()).unwrap();
+        assert_eq!((by_image.difference, by_image.rank_difference), (0.25, 4.0));
+    }
+
     #[test]
     fn nothing_in_common_or_no_difference() {
         let one = scores(&[(0, &[("a", 0.5)])]);
-        assert_eq!(compare(&one, &scores(&[(1, &[("a", 0.5)])])), None);
-        assert_eq!(compare(&one, &scores(&[(0, &[("b", 0.5)])])), None);
-        assert_eq!(compare(&one, &one).map(|c| (c.difference, c.p)), Some((0.0, 1.0)));
+        let compare = |other: &Scores| compare(&one, other, &Patients::new());
+        assert_eq!(compare(&scores(&[(1, &[("a", 0.5)])])), None);
+        assert_eq!(compare(&scores(&[(0, &[("b", 0.5)])])), None);
+        assert_eq!(compare(&one).map(|c| (c.difference, c.p)), Some((0.0, 1.0)));
     }
 }

@@ -3,7 +3,6 @@
 use super::compare::Comparison;
 use super::format::{count, difference, interval, p, score};
 use super::results::{MethodRow, Results};
-use super::statistics::mean;
 use crate::method::plan::Role;
 
 /// A corrected p below this is called a difference.
@@ -47,7 +46,7 @@ pub fn sentences(results: &Results) -> Vec<String> {
     sentences
 }
 
-/// The means are those of the seeds that both have, as everything of a comparison is.
+/// The means are those over units and over the seeds that both have, as everything of a comparison is.
 fn against(other: &str, comparison: &Comparison) -> String {
     let significant = comparison.p_adjusted < LEVEL;
     let opposed = comparison.difference * comparison.rank_difference < 0.0;
@@ -62,11 +61,11 @@ fn against(other: &str, comparison: &Comparison) -> String {
     format!(
         "The student {verdict} {other}: mean test Dice {} against {}, a difference of {} (95 % interval {} over {}), \
          Wilcoxon p {}, corrected {}, {}.",
-        score(mean(&comparison.pairs.iter().map(|pair| pair.1).collect::<Vec<_>>())),
-        score(mean(&comparison.pairs.iter().map(|pair| pair.2).collect::<Vec<_>>())),
+        score(Some(comparison.means[0])),
+        score(Some(comparison.means[1])),
         difference(comparison.difference),
         interval(Some(comparison.interval)).replace('-', "−"),
-        count(comparison.images, "test image"),
+        comparison.units.text(),
         relation(comparison.p),
         relation(comparison.p_adjusted),
         count(comparison.seeds, "seed"),
@@ -78,41 +77,50 @@ fn relation(value: f64) -> String {
     if text.starts_with('<') { text } else { format!("=\u{a0}{text}") }
 }
 
-/// How much of the ensemble's gain the student keeps.
+/// How much of the ensemble's gain the student keeps, over the seeds that all three have.
 fn kept(student: &MethodRow, baseline: &MethodRow, ceiling: &MethodRow) -> Option<String> {
-    let (student, baseline, ceiling) = (student.dice_mean?, baseline.dice_mean?, ceiling.dice_mean?);
+    let has = |method: &MethodRow, seed| method.seeds.iter().any(|row| row.seed == seed);
+    let seeds: Vec<u64> = student.seeds.iter().map(|row| row.seed).collect();
+    let seeds: Vec<u64> =
+        seeds.into_iter().filter(|seed| has(baseline, *seed) && has(ceiling, *seed)).collect();
+    let [student, baseline, ceiling] = [student, baseline, ceiling].map(|method| method.dice_over(&seeds));
+    let (student, baseline, ceiling) = (student?, baseline?, ceiling?);
+    let of_seeds = count(seeds.len(), "seed");
     let gain = ceiling - baseline;
     let size = format!("{} ({ceiling:.4})", difference(gain));
     Some(if gain > 0.0 {
         format!(
             "The teachers together gain {size} over the baseline; the student, at the cost of one model, gains {}, \
-             {} % of that.",
+             {} % of that ({of_seeds} that all three have).",
             difference(student - baseline),
             format!("{:.0}", 100.0 * (student - baseline) / gain).replace('-', "−")
         )
     } else {
-        format!("The teachers together gain nothing over the baseline: {size}.")
+        format!(
+            "The teachers together gain nothing over the baseline: {size} ({of_seeds} that all three have)."
+        )
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::units::Units;
     use super::*;
 
     fn sentence(difference: f64, rank_difference: f64, p: f64) -> String {
-        let pairs = vec![("a".into(), 0.5 + difference, 0.5)];
         let interval = [difference - 0.1, difference + 0.1];
         against(
             "X",
             &Comparison {
                 seeds: 1,
-                images: 1,
+                units: Units { images: 4, patients: 2, images_without_patient: 1 },
+                means: [0.5 + difference, 0.5],
                 difference,
                 interval,
                 rank_difference,
                 p,
                 p_adjusted: p,
-                pairs,
+                pairs: vec![],
             },
         )
     }
@@ -133,7 +141,7 @@ mod tests {
         assert_eq!(
             sentence(-0.2, -9.0, 0.0312),
             "The student is worse than X: mean test Dice 0.3000 against 0.5000, a difference of −0.2000 (95 % interval \
-             −0.3000 to −0.1000 over 1 test image), Wilcoxon p =\u{a0}0.031, corrected =\u{a0}0.031, 1 seed."
+             −0.3000 to −0.1000 over 2 patients of 3 images and 1 image without a patient), Wilcoxon p =\u{a0}0.031, corrected =\u{a0}0.031, 1 seed."
         );
     }
 }

@@ -11,11 +11,13 @@ mod page;
 mod picture;
 pub mod results;
 mod series;
+mod setting;
 mod source;
 mod statistics;
 mod tables;
 #[cfg(test)]
 mod testing;
+mod units;
 mod wilcoxon;
 
 use std::path::{Path, PathBuf};
@@ -123,6 +125,7 @@ mod tests {
         // Itself, both modes, and what one of them was pre-trained by.
         near(&student["train_seconds"], 16.0 + 8.0 + 4.0 + 2.0);
         near(&student["own_train_seconds"], 16.0);
+        near(&student["steps_in_line"], 20.0);
 
         let baseline = method(&results, "target_only");
         near(&baseline["dice_mean"], 0.68);
@@ -134,6 +137,8 @@ mod tests {
         let ensemble = method(&results, "teacher_ensemble");
         near(&ensemble["against_target_only"]["interval"][0], 0.07);
         near(&ensemble["against_target_only"]["interval"][1], 0.07);
+
+        assert_eq!(ensemble["steps_in_line"], Value::Null);
 
         let stage1 = results["stage1"].as_array().unwrap();
         assert_eq!(stage1.len(), 6);
@@ -160,12 +165,19 @@ mod tests {
         assert!(!page.contains("<b> & |c") && !page.contains("<co>"));
         assert!(page.contains("The student is better than the target-only baseline"), "the outcome");
         assert!(page.contains("is not significantly better than the best rival"));
-        assert!(page.contains("gains +0.0550, 79 % of that"), "of 0.07");
+        assert!(page.contains("gains +0.0550, 79 % of that (3 seeds that all three have)"), "of 0.07");
         assert!(
             page.contains("Some GPU (Vulkan, driver 1)") && page.contains("f1e2") && page.contains("c0de")
         );
         // Each chart has its curves: two points of accuracy and cosine, ten images.
-        assert!(page.contains("rotation: 0.900, no skill 0.250; higher is better"));
+        // Means over the seeds, whose best have 0.01 more.
+        assert!(page.contains(
+            "rotation: alone (pre-training) 0.900, no skill 0.250 (3 seeds); joint with the target 0.600, no skill 0.250 \
+             (3 seeds); higher is better"
+        ));
+        assert!(page.contains("20 labelled training images and 141 labelled validation images, by which"));
+        assert!(page.contains("the draw of the labelled images are the same for all seeds"));
+        assert!(page.contains("10 test images, each a unit"));
         assert_eq!(page.matches("target-only 0.").count(), IMAGES);
         assert!(page.contains("The overlays could not be drawn"), "there is no data folder");
     }
@@ -226,6 +238,58 @@ mod tests {
         let stage1 = results["stage1"].as_array().unwrap();
         assert_eq!((&stage1[2]["chosen"], &stage1[3]["chosen"]), (&true.into(), &false.into()));
         assert_eq!((&stage1[4]["val_dice"], &stage1[4]["chosen"]), (&Value::Null, &true.into()));
+    }
+
+    #[test]
+    fn a_result_of_something_else_is_not_complete() {
+        let root = tempfile::tempdir().unwrap();
+        experiment(root.path());
+        let path = root.path().join("seed_1/two_stage/result.json");
+        let mut result: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        result["inputs"] = "hash of something else".into();
+        std::fs::write(&path, result.to_string()).unwrap();
+        write(root.path()).unwrap();
+        let results = results(root.path());
+        assert_eq!((&results["complete"], &results["runs_complete"]), (&false.into(), &23.into()));
+        assert_eq!(results["missing"][0]["run"], "seed_1/two_stage");
+        assert_eq!(results["missing"][0]["state"], "stale");
+        let seeds = method(&results, "two_stage")["seeds"].as_array().unwrap();
+        assert_eq!(seeds.iter().map(|seed| &seed["seed"]).collect::<Vec<_>>(), [0, 2]);
+        let why = "is of another config, other images or another version";
+        assert!(read(root.path(), PAGE).contains(why) && read(root.path(), TABLE_MARKDOWN).contains(why));
+    }
+
+    #[test]
+    fn patients_are_counted_where_they_are_named() {
+        let root = tempfile::tempdir().unwrap();
+        let mut plan = experiment(root.path());
+        plan.patients = (0..5).map(|i| (format!("i{i}"), "x".to_owned())).collect();
+        plan.write(root.path()).unwrap();
+        write(root.path()).unwrap();
+        let results = results(root.path());
+        let student = method(&results, "two_stage");
+        // The gains are 0.01 … 0.10: 0.03 of patient x, and those of the others. All six are above 0.
+        near(&student["against_target_only"]["difference"], (0.03 + 0.06 + 0.07 + 0.08 + 0.09 + 0.1) / 6.0);
+        near(&student["p_vs_target_only"], 2.0 / 64.0);
+        near(&student["dice_mean"], 0.735);
+        // Every resample of six lies between the units' bounds, the patient's mean Dice and the last image's.
+        assert!(student["dice_interval"][0].as_f64().unwrap() > 0.61);
+        let units = "1 patient of 5 images and 5 images without a patient";
+        assert!(results["statistics"]["unit"].as_str().unwrap().starts_with(units));
+        assert!(read(root.path(), PAGE).contains(&format!("over {units})")));
+        assert_eq!(read(root.path(), PAGE).matches("target-only 0.").count(), IMAGES, "dots are images");
+    }
+
+    #[test]
+    fn what_the_student_keeps_is_of_the_seeds_that_all_have() {
+        let root = tempfile::tempdir().unwrap();
+        experiment(root.path());
+        std::fs::remove_file(root.path().join("seed_2/teacher_ensemble/result.json")).unwrap();
+        let sentences = write_on(root.path(), &GpuOptions::default()).unwrap().sentences;
+        // The third seed is better by 0.01, but the ensemble is 0.07 better than the baseline in each.
+        let expected = "The teachers together gain +0.0700 (0.7450) over the baseline; the student, at the cost of one \
+                        model, gains +0.0550, 79 % of that (2 seeds that all three have).";
+        assert_eq!(sentences.last().unwrap(), expected);
     }
 
     #[test]

@@ -6,10 +6,10 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::cases::Cases;
 use super::charts::{self, Dot, IntervalRow};
-use super::format::{NONE, count, score, seconds};
+use super::format::{NONE, count, rounded, score, seconds};
 use super::headline;
 use super::results::{MethodRow, Results};
-use super::series;
+use super::series::{self, TaskCurves, TaskEnd, distinct};
 use super::source::Experiment;
 use super::tables::{COLUMNS, cells};
 use super::{picture, results};
@@ -59,7 +59,7 @@ pub fn page(experiment: &Experiment, results: &Results, cases: &Cases) -> String
             body {
                 header {
                     h1 { "Two-stage training on " (experiment.plan.data.display()) }
-                    p.soft { (setting(experiment, results)) }
+                    p.soft { (results.setting) }
                     div.outcome id="outcome" { @for sentence in &sentences { p { (sentence) } } }
                     (missing(results))
                     nav { ul { @for (anchor, title) in SECTIONS { li { a href={ "#" (anchor) } { (title) } } } } }
@@ -71,22 +71,6 @@ pub fn page(experiment: &Experiment, results: &Results, cases: &Cases) -> String
         }
     };
     page.into_string()
-}
-
-fn setting(experiment: &Experiment, results: &Results) -> String {
-    let config = &experiment.plan.config;
-    let labelled = config
-        .train
-        .labelled
-        .map_or("all labelled training images".into(), |labelled| count(labelled, "labelled training image"));
-    format!(
-        "{labelled}, {}, {} at {} pixels, U-Net with {} channels and depth {}.",
-        count(results.test_images, "test image"),
-        count(results.seeds.len(), "seed"),
-        config.data.size,
-        config.model.base_channels,
-        config.model.depth
-    )
 }
 
 fn missing(results: &Results) -> Markup {
@@ -133,10 +117,13 @@ fn table(results: &Results) -> Markup {
             } }
         } }
         div.note {
+            p { b { "sd. " } (explained.dice_sd) }
+            p { b { "Units. " } (explained.unit) }
             p { b { "Interval. " } (explained.interval) }
             p { b { "p. " } (explained.test) " In brackets: corrected. " b { "Correction. " } (explained.correction) }
-            p { b { "Student less it. " } "The student's mean Dice less that of the method in the row. "
+            p { b { "Student less it. " } "The student's mean Dice less that of the method in the row, over units. "
                 b { "Best rival. " } (explained.best_rival) }
+            p { b { "Steps in line. " } (explained.steps_in_line) " " b { "Training. " } (explained.train_seconds) }
             p { b { "Images with a mask. " } "An empty mask that is found to be empty has a Dice of 1; these are left out there." }
         }
     }
@@ -146,7 +133,7 @@ fn tag(method: &MethodRow, results: &Results) -> Markup {
     let tag = match method.role {
         Role::Method => Some("student"),
         Role::Ceiling => Some("several models"),
-        _ if Some(&method.name) == results.best_rival.as_ref() => Some("best rival"),
+        _ if results.is_best_rival(method) => Some("best rival"),
         Role::Baseline => Some("baseline"),
         Role::Rival => None,
     };
@@ -170,7 +157,7 @@ fn forest(results: &Results) -> Markup {
     html! {
         @if rows.is_empty() { (absent("No method is complete yet.")) } @else {
             div.narrow { (charts::intervals(
-                "Test Dice: mean, its 95 % interval over images, and a tick for each seed; dashed: target-only",
+                "Test Dice: mean, its 95 % interval, and a tick for each seed; dashed: target-only",
                 "test Dice", &rows, baseline)) }
         }
     }
@@ -212,17 +199,6 @@ fn mode_cells(row: Option<&results::StageOneRow>) -> Markup {
     }
 }
 
-/// Each once, in the order of their first.
-fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
-    let mut seen = Vec::new();
-    for name in names {
-        if !seen.contains(&name) {
-            seen.push(name);
-        }
-    }
-    seen
-}
-
 fn curves(experiment: &Experiment) -> Markup {
     let drawn: Vec<_> = experiment
         .plan
@@ -245,13 +221,21 @@ fn tasks(experiment: &Experiment) -> Markup {
     let tasks = series::task_curves(experiment);
     html! {
         @if tasks.is_empty() { (absent("No task has been scored yet.")) } @else {
-            p.soft { "On held-out images that no task was trained on, one line a run; the number is that of the best run at its end; dashed: an answer that takes no skill." }
+            p.soft { "On held-out images that no task was trained on, one line a run; the numbers are those at the end of the complete runs, mean over seeds (and over λ where several are tried); dashed: an answer that takes no skill." }
             div.charts { @for task in &tasks {
-                (charts::lines(&format!("{}: {:.3}, no skill {:.3}; {} is better", task.task, task.last,
-                    task.trivial, if task.higher_is_better { "higher" } else { "lower" }), "step", &task.metric, &task.lines))
+                (charts::lines(&task_title(task), "step", &task.metric, &task.lines))
             } }
         }
     }
+}
+
+fn task_title(task: &TaskCurves) -> String {
+    let end = |end: &TaskEnd| {
+        format!("{} {:.3}, no skill {:.3} ({})", end.name, end.value, end.trivial, count(end.seeds, "seed"))
+    };
+    let ends: Vec<String> = task.ends.iter().map(end).collect();
+    let ends = if ends.is_empty() { "no run is complete yet".into() } else { ends.join("; ") };
+    format!("{}: {ends}; {} is better", task.task, if task.higher_is_better { "higher" } else { "lower" })
 }
 
 fn scatter(results: &Results) -> Markup {
@@ -307,12 +291,12 @@ fn cosines(experiment: &Experiment) -> Markup {
 fn cost(experiment: &Experiment, results: &Results) -> Markup {
     let total: f64 = experiment.runs.iter().filter_map(|run| Some(run.result()?.train_seconds)).sum();
     html! {
-        p { "All complete runs together: " (seconds(Some(total))) " of training. A method costs the wall time of its own last training and of all that it needs; means over seeds." }
+        p { "All complete runs together: " (seconds(Some(total))) " of training. " (results.statistics.train_seconds) }
         div.scroll { table {
-            thead { tr { th.left { "Method" } th { "All it needs" } th { "Last training" } th { "Steps of that" } th { "Parameters" } } }
+            thead { tr { th.left { "Method" } th { "All it needs" } th { "Last training" } th { "Steps of that" } th { "Steps in line" } th { "Parameters" } } }
             tbody { @for method in &results.methods { tr.student[method.role == Role::Method] {
                 td.name { (method.name) } td { (seconds(method.train_seconds)) } td { (seconds(method.own_train_seconds)) }
-                td { (number(method.steps)) } td { (number(method.parameters)) }
+                td { (rounded(method.steps)) } td { (rounded(method.steps_in_line)) } td { (number(method.parameters)) }
             } } }
         } }
         details {

@@ -1,12 +1,16 @@
 //! `results.json`: every number of an experiment.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::bootstrap;
 use super::compare::{Comparison, Scores, compare};
-use super::source::{Chosen, Experiment, State};
+use super::setting;
+use super::source::{Chosen, Experiment};
 use super::statistics::{holm, mean, sd};
-use crate::method::plan::{Method, Mode, Role};
+use super::units::{self, Patients, Units};
+use crate::method::plan::{Method, Mode, Plan, Role};
 use crate::method::run::{CouplingChoice, RunSpec, Work};
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -16,6 +20,8 @@ pub struct Results {
     pub runs: usize,
     pub runs_complete: usize,
     pub seeds: Vec<u64>,
+    /// What it was done with, in a sentence.
+    pub setting: String,
     /// Images in the test set.
     pub test_images: usize,
     /// The single model other than the student with the highest mean test Dice.
@@ -27,29 +33,59 @@ pub struct Results {
 }
 
 /// How the numbers were made.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Explained {
+    /// What intervals and tests count, and how many.
+    pub unit: String,
     pub dice_sd: &'static str,
     pub interval: &'static str,
     pub test: &'static str,
     pub correction: &'static str,
     pub best_rival: &'static str,
     pub train_seconds: &'static str,
+    pub steps_in_line: &'static str,
 }
 
-pub const EXPLAINED: Explained = Explained {
-    dice_sd: "Sample standard deviation (n − 1) of the test Dice over seeds.",
-    interval: "95 % percentile bootstrap over test images of the mean Dice, 10,000 resamples; each image's Dice is \
-               its mean over seeds first. It tells how much the choice of test images matters, not that of seeds.",
-    test: "Paired two-sided Wilcoxon signed-rank test over test images, each image's Dice its mean over the seeds \
-           that both methods have. Images without a difference are left out, ties share their mean rank; exact up to \
-           50 images that differ, above that the normal approximation, tie- and continuity-corrected.",
+impl Explained {
+    fn of(plan: &Plan) -> Explained {
+        let named = plan.patients.values().collect::<BTreeSet<_>>().len();
+        let units = Units {
+            images: plan.images.test,
+            patients: named,
+            images_without_patient: plan.images.test.saturating_sub(plan.patients.len()),
+        };
+        let unit = match named {
+            0 => format!("{}, each a unit: the data name no patients.", units.text()),
+            _ => format!(
+                "{}, each a unit: images of one patient are alike, so their Dice is averaged first. The mean Dice of \
+                 a method is that over images all the same, so its interval need not lie evenly around it.",
+                units.text()
+            ),
+        };
+        Explained { unit, ..EXPLAINED }
+    }
+}
+
+const EXPLAINED: Explained = Explained {
+    unit: String::new(),
+    dice_sd: "Sample standard deviation (n − 1) of the test Dice over seeds. The split and the draw of the labelled \
+              images are the same for all seeds, so it does not tell how much these matter.",
+    interval: "95 % percentile bootstrap over units of the mean Dice, 10,000 resamples; each image's Dice is its mean \
+               over seeds first. It tells how much the choice of test images matters, not that of seeds.",
+    test: "Paired two-sided Wilcoxon signed-rank test over units, each image's Dice its mean over the seeds that both \
+           methods have; differences are means over units too. Units without a difference are left out, ties share \
+           their mean rank; exact up to 50 units that differ, above that the normal approximation, tie- and \
+           continuity-corrected.",
     correction: "Holm. One family: the student against each rival and target_only. Another: each other method \
                  against target_only.",
     best_rival: "Picked by its mean test Dice, which favours it; the correction covers that, as the student's tests \
                  against all rivals are one family.",
     train_seconds: "Wall time of the training of a method and of all that it needs, mean over seeds; \
-                    own_train_seconds is that of its last training alone.",
+                    own_train_seconds is that of its last training alone. Runs that are done at the same time share \
+                    the machine, so each takes longer than it would alone.",
+    steps_in_line: "Training steps that the weights of a method's model have behind them, mean over seeds: those of \
+                    its last training and those of the runs that its weights start from. None for an ensemble, whose \
+                    models have a line each.",
 };
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -76,9 +112,11 @@ pub struct MethodRow {
     pub student_against_it: Option<Comparison>,
     pub train_seconds: Option<f64>,
     pub own_train_seconds: Option<f64>,
-    /// Numbers that are trained, and steps of the last training.
+    /// Numbers that are trained.
     pub parameters: Option<usize>,
-    pub steps: Option<usize>,
+    /// Steps of the last training, and of all that its weights come from; means over seeds.
+    pub steps: Option<f64>,
+    pub steps_in_line: Option<f64>,
     #[serde(skip)]
     pub scores: Scores,
 }
@@ -93,6 +131,7 @@ pub struct SeedRow {
     pub train_seconds: Option<f64>,
     pub own_train_seconds: f64,
     pub steps: usize,
+    pub steps_in_line: Option<usize>,
     pub parameters: usize,
 }
 
@@ -124,9 +163,9 @@ pub struct StageOneRow {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Missing {
     pub run: String,
-    /// `not begun`, `not finished` or `damaged`.
+    /// `not begun`, `not finished`, `stale` or `damaged`.
     pub state: &'static str,
-    /// What is wrong, of a damaged one.
+    /// What is wrong, of a stale or a damaged one.
     pub message: Option<String>,
 }
 
@@ -134,17 +173,17 @@ impl Results {
     pub fn of(experiment: &Experiment) -> Results {
         let mut methods: Vec<MethodRow> =
             experiment.plan.methods.iter().map(|method| method_row(experiment, method)).collect();
-        let best_rival = compare_all(&mut methods);
+        let best_rival = compare_all(&mut methods, &experiment.plan.patients);
         let missing: Vec<Missing> = missing(experiment);
-        let images = methods.iter().map(|method| method.scores.by_image().len()).max();
         Results {
             complete: missing.is_empty(),
             runs: experiment.runs.len(),
             runs_complete: experiment.runs.len() - missing.len(),
             seeds: experiment.plan.seeds.clone(),
-            test_images: images.unwrap_or(0),
+            setting: setting::sentence(&experiment.plan),
+            test_images: experiment.plan.images.test,
             best_rival: best_rival.map(|index| methods[index].name.clone()),
-            statistics: EXPLAINED,
+            statistics: Explained::of(&experiment.plan),
             stage1: stage1(experiment),
             methods,
             missing,
@@ -158,7 +197,19 @@ impl Results {
 
     /// The row of the best rival.
     pub fn rival(&self) -> Option<&MethodRow> {
-        self.methods.iter().find(|method| Some(&method.name) == self.best_rival.as_ref())
+        self.methods.iter().find(|method| self.is_best_rival(method))
+    }
+
+    pub fn is_best_rival(&self, method: &MethodRow) -> bool {
+        Some(&method.name) == self.best_rival.as_ref()
+    }
+}
+
+impl MethodRow {
+    /// Mean test Dice over these seeds; none when one is missing or there are none.
+    pub fn dice_over(&self, seeds: &[u64]) -> Option<f64> {
+        let dice = |seed: &u64| Some(self.seeds.iter().find(|row| row.seed == *seed)?.test.dice);
+        mean(&seeds.iter().map(dice).collect::<Option<Vec<f64>>>()?)
     }
 }
 
@@ -168,12 +219,14 @@ fn method_row(experiment: &Experiment, method: &Method) -> MethodRow {
     for &seed in &experiment.plan.seeds {
         if let Some(chosen) = experiment.chosen(seed, &method.runs) {
             scores.add(seed, &chosen.segmentation.test.images);
-            seeds.push(seed_row(chosen, experiment.whole_seconds(seed, &method.runs)));
+            seeds.push(seed_row(experiment, chosen, experiment.whole_seconds(seed, &method.runs)));
         }
     }
     let mean_of = |value: fn(&SeedRow) -> Option<f64>| -> Option<f64> {
         mean(&seeds.iter().map(value).collect::<Option<Vec<f64>>>()?)
     };
+    let by_image: Vec<(&str, f64)> = scores.by_image().into_iter().collect();
+    let by_unit = units::means(&by_image, &experiment.plan.patients);
     let dice: Vec<f64> = seeds.iter().map(|seed| seed.test.dice).collect();
     MethodRow {
         name: method.name.clone(),
@@ -182,7 +235,7 @@ fn method_row(experiment: &Experiment, method: &Method) -> MethodRow {
         complete: seeds.len() == experiment.plan.seeds.len(),
         dice_mean: mean(&dice),
         dice_sd: sd(&dice),
-        dice_interval: bootstrap::interval(&scores.by_image().into_values().collect::<Vec<_>>()),
+        dice_interval: bootstrap::interval(&by_unit),
         dice_positives_only_mean: mean_of(|seed| seed.test.dice_positives_only),
         iou_mean: mean_of(|seed| Some(seed.test.iou)),
         p_vs_target_only: None,
@@ -194,14 +247,15 @@ fn method_row(experiment: &Experiment, method: &Method) -> MethodRow {
         train_seconds: mean_of(|seed| seed.train_seconds),
         own_train_seconds: mean_of(|seed| Some(seed.own_train_seconds)),
         parameters: seeds.first().map(|seed| seed.parameters),
-        steps: seeds.first().map(|seed| seed.steps),
+        steps: mean_of(|seed| Some(seed.steps as f64)),
+        steps_in_line: mean_of(|seed| Some(seed.steps_in_line? as f64)),
         seeds,
         scores,
     }
 }
 
-fn seed_row(chosen: Chosen, train_seconds: Option<f64>) -> SeedRow {
-    let Chosen { result, segmentation, .. } = chosen;
+fn seed_row(experiment: &Experiment, chosen: Chosen, train_seconds: Option<f64>) -> SeedRow {
+    let Chosen { run, result, segmentation } = chosen;
     let test = &segmentation.test;
     SeedRow {
         seed: result.seed,
@@ -215,22 +269,23 @@ fn seed_row(chosen: Chosen, train_seconds: Option<f64>) -> SeedRow {
         train_seconds,
         own_train_seconds: result.train_seconds,
         steps: result.steps,
+        steps_in_line: experiment.steps_in_line(run),
         parameters: result.parameters,
     }
 }
 
 /// Fills in the comparisons; returns the place of the best rival.
-fn compare_all(methods: &mut [MethodRow]) -> Option<usize> {
+fn compare_all(methods: &mut [MethodRow], patients: &Patients) -> Option<usize> {
     let place = |role: Role| methods.iter().position(|method| method.role == role);
     let (student, baseline) = (place(Role::Method), place(Role::Baseline));
     let scores: Vec<Scores> = methods.iter().map(|method| method.scores.clone()).collect();
     let is_rival = |method: &MethodRow| matches!(method.role, Role::Rival | Role::Baseline);
     for (index, method) in methods.iter_mut().enumerate() {
         if let Some(baseline) = baseline.filter(|baseline| *baseline != index) {
-            method.against_target_only = compare(&scores[index], &scores[baseline]);
+            method.against_target_only = compare(&scores[index], &scores[baseline], patients);
         }
         if let Some(student) = student.filter(|student| *student != index) {
-            method.student_against_it = compare(&scores[student], &scores[index]);
+            method.student_against_it = compare(&scores[student], &scores[index], patients);
         }
     }
     adjust(methods, |method| method.student_against_it.as_mut(), &is_rival);
@@ -341,10 +396,7 @@ fn missing(experiment: &Experiment) -> Vec<Missing> {
         .map(|run| Missing {
             run: run.folder.clone(),
             state: run.state(),
-            message: match &run.state {
-                State::Damaged(message) => Some(message.clone()),
-                _ => None,
-            },
+            message: run.trouble().map(str::to_owned),
         })
         .collect()
 }

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use super::charts::{Line, Look};
 use super::results;
 use super::source::{Experiment, Run};
+use super::statistics::mean;
 use crate::method::plan::Role;
-use crate::method::run::Work;
+use crate::method::run::{TaskScore, Work};
 use crate::report::TaskRow;
 
 /// Points of a smoothed curve.
@@ -42,13 +43,19 @@ fn dice_line(name: String, look: Look, run: &Run) -> Line {
 
 /// The tasks of stage one, in the plan's order.
 pub fn tasks(experiment: &Experiment) -> Vec<String> {
-    let mut tasks: Vec<String> = Vec::new();
-    for mode in &experiment.plan.stage1 {
-        if !tasks.contains(&mode.task) {
-            tasks.push(mode.task.clone());
+    let tasks = distinct(experiment.plan.stage1.iter().map(|mode| mode.task.as_str()));
+    tasks.into_iter().map(str::to_owned).collect()
+}
+
+/// Each once, in the order of their first.
+pub fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut seen = Vec::new();
+    for name in names {
+        if !seen.contains(&name) {
+            seen.push(name);
         }
     }
-    tasks
+    seen
 }
 
 /// How well a task was solved on held-out images.
@@ -59,8 +66,17 @@ pub struct TaskCurves {
     pub higher_is_better: bool,
     /// The runs, then the trivial answer.
     pub lines: Vec<Line>,
-    /// Last values of the runs, the best of them, and the trivial answer then.
-    pub last: f64,
+    /// Of each way of training that has a complete run.
+    pub ends: Vec<TaskEnd>,
+}
+
+/// Where the complete runs of one way of training ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskEnd {
+    pub name: &'static str,
+    pub seeds: usize,
+    /// Means over seeds; of several λ in a seed, over these first.
+    pub value: f64,
     pub trivial: f64,
 }
 
@@ -70,35 +86,53 @@ pub fn task_curves(experiment: &Experiment) -> Vec<TaskCurves> {
 }
 
 fn curves_of(experiment: &Experiment, task: &str) -> Option<TaskCurves> {
-    let mut lines = Vec::new();
-    let mut trivial = BTreeMap::new();
-    let mut best: Option<&TaskRow> = None;
-    for run in stage_one_runs(experiment, task) {
-        let rows: Vec<&TaskRow> = run.history.tasks.iter().filter(|row| row.task == task).collect();
-        let Some(last) = rows.last() else { continue };
-        let better = |best: &TaskRow| (last.value > best.value) == last.higher_is_better;
-        if best.is_none_or(better) {
-            best = Some(last);
-        }
-        let (name, colour) = match run.spec.work {
-            Work::Pretrain { .. } => ("alone (pre-training)", 0),
-            _ => ("joint with the target", 1),
-        };
+    let runs = stage_one_runs(experiment, task);
+    let rows = |run: &&Run| -> Vec<TaskRow> {
+        run.history.tasks.iter().filter(|row| row.task == task).cloned().collect()
+    };
+    let (mut lines, mut trivial, mut first) = (Vec::new(), BTreeMap::new(), None);
+    for run in &runs {
+        let rows = rows(run);
         let points = rows.iter().map(|row| (row.step as f64, row.value)).collect();
-        lines.push(Line { name: name.into(), look: Look::Plain(colour), points });
+        let colour = usize::from(way(run) == JOINT);
         trivial.extend(rows.iter().map(|row| (row.step, row.trivial)));
+        if let Some(row) = rows.into_iter().next() {
+            lines.push(Line { name: way(run).into(), look: Look::Plain(colour), points });
+            first.get_or_insert(row);
+        }
     }
-    let best = best?;
+    let TaskRow { metric, higher_is_better, .. } = first?;
     let points = trivial.iter().map(|(step, value)| (*step as f64, *value)).collect();
     lines.push(Line { name: "trivial answer".into(), look: Look::Reference, points });
-    Some(TaskCurves {
-        task: task.to_owned(),
-        metric: best.metric.clone(),
-        higher_is_better: best.higher_is_better,
-        lines,
-        last: best.value,
-        trivial: best.trivial,
-    })
+    let ends = [ALONE, JOINT].into_iter().filter_map(|name| end(&runs, name, task)).collect();
+    Some(TaskCurves { task: task.to_owned(), metric, higher_is_better, lines, ends })
+}
+
+const ALONE: &str = "alone (pre-training)";
+const JOINT: &str = "joint with the target";
+
+/// How a run of stage one trains its task.
+fn way(run: &Run) -> &'static str {
+    match run.spec.work {
+        Work::Pretrain { .. } => ALONE,
+        _ => JOINT,
+    }
+}
+
+fn end(runs: &[&Run], name: &'static str, task: &str) -> Option<TaskEnd> {
+    let mut by_seed: BTreeMap<u64, Vec<&TaskScore>> = BTreeMap::new();
+    for run in runs.iter().filter(|run| way(run) == name) {
+        if let Some(score) = run.result().and_then(|result| result.tasks.get(task)) {
+            by_seed.entry(run.spec.seed).or_default().push(score);
+        }
+    }
+    let mean_of = |value: fn(&TaskScore) -> f64| {
+        let of_seed =
+            |scores: &Vec<&TaskScore>| mean(&scores.iter().map(|score| value(score)).collect::<Vec<_>>());
+        mean(&by_seed.values().filter_map(of_seed).collect::<Vec<_>>())
+    };
+    let (value, trivial) = (mean_of(|score| score.value)?, mean_of(|score| score.trivial)?);
+    Some(TaskEnd { name, seeds: by_seed.len(), value, trivial })
 }
 
 /// The runs of stage one that train this task and no other.

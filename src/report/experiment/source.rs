@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::method::plan::{Method, PLAN, Plan, Role};
-use crate::method::run::{RESULT, RunResult, RunSpec, Segmentation};
+use crate::config::schema::StudentStart;
+use crate::method::plan::{Method, PLAN, Plan, PlannedRun, Role};
+use crate::method::run::{RESULT, RunResult, RunSpec, Segmentation, Work};
 use crate::report::{History, JSONL, ReportError, RunInfo};
 
 /// The plan and what there is of each of its runs.
@@ -21,7 +22,7 @@ pub struct Run {
     /// Below the root.
     pub folder: String,
     pub state: State,
-    /// Empty when the run has not begun.
+    /// Empty when the run has not begun, or is of something else than the plan.
     pub history: History,
     pub info: Option<RunInfo>,
 }
@@ -32,6 +33,8 @@ pub enum State {
     /// It has metrics but no result.
     Begun,
     Waiting,
+    /// It has a result, but not of what the plan says that the run is made of.
+    Stale,
     /// Something is there that cannot be used, and why.
     Damaged(String),
 }
@@ -55,7 +58,7 @@ impl Experiment {
             return Err(ReportError::NoExperiment { path: root.into() });
         }
         let plan = Plan::read(root)?;
-        let runs = plan.runs.iter().map(|run| Run::read(root, &run.folder, &run.spec)).collect();
+        let runs = plan.runs.iter().map(|run| Run::read(root, run)).collect();
         Ok(Experiment { root: root.into(), plan, runs })
     }
 
@@ -82,6 +85,27 @@ impl Experiment {
         self.with_needs(seed, ids).into_iter().map(|run| Some(run?.result()?.train_seconds)).sum()
     }
 
+    /// Steps that the weights of `run` have behind them: its own, and those of the runs that it starts
+    /// from. None for an ensemble, whose models have a line each, and when a run of the line is not
+    /// complete.
+    pub fn steps_in_line(&self, run: &Run) -> Option<usize> {
+        let result = run.result()?;
+        let start = match &run.spec.work {
+            Work::Ensemble { .. } => return None,
+            Work::Target { pretrained } => pretrained.as_ref(),
+            Work::Distil { .. } if run.spec.config.distillation.student == StudentStart::BestElite => {
+                // The last of equals, as the student's training has it.
+                let teachers = result.teachers.iter();
+                teachers.max_by(|a, b| a.val_dice.total_cmp(&b.val_dice)).map(|best| &best.run)
+            }
+            Work::Distil { .. } | Work::Joint { .. } | Work::Pretrain { .. } => None,
+        };
+        match start {
+            None => Some(result.steps),
+            Some(id) => Some(result.steps + self.steps_in_line(self.run(run.spec.seed, id)?)?),
+        }
+    }
+
     /// These runs and all that they need; none for one that the plan lacks.
     pub fn with_needs(&self, seed: u64, ids: &[String]) -> Vec<Option<&Run>> {
         let mut seen = BTreeSet::new();
@@ -104,22 +128,27 @@ impl Experiment {
 }
 
 impl Run {
-    fn read(root: &Path, folder: &str, spec: &RunSpec) -> Run {
+    fn read(root: &Path, planned: &PlannedRun) -> Run {
+        let PlannedRun { folder, spec, inputs } = planned;
         let path = root.join(folder);
         let metrics = path.join(JSONL);
-        let (history, damage) = match metrics.is_file().then(|| History::read(&metrics)) {
+        let (mut history, damage) = match metrics.is_file().then(|| History::read(&metrics)) {
             Some(Ok(history)) => (history, None),
             Some(Err(error)) => (History::default(), Some(error.to_string())),
             None => (History::default(), None),
         };
         let state = match (read_result(&path.join(RESULT), spec), damage) {
+            (Ok(Some(result)), _) if result.inputs != *inputs => State::Stale,
             (Ok(Some(result)), _) => State::Complete(Box::new(result)),
             (Err(message), _) | (_, Some(message)) => State::Damaged(message),
             (Ok(None), None) if metrics.is_file() => State::Begun,
             (Ok(None), None) => State::Waiting,
         };
-        let info = RunInfo::read(&path);
-        Run { spec: spec.clone(), folder: folder.to_owned(), state, history, info }
+        let mut info = RunInfo::read(&path);
+        if matches!(state, State::Stale) {
+            (history, info) = (History::default(), None);
+        }
+        Run { spec: spec.clone(), folder: folder.clone(), state, history, info }
     }
 
     pub fn result(&self) -> Option<&RunResult> {
@@ -140,7 +169,17 @@ impl Run {
             State::Complete(_) => "complete",
             State::Begun => "not finished",
             State::Waiting => "not begun",
+            State::Stale => "stale",
             State::Damaged(_) => "damaged",
+        }
+    }
+
+    /// What is wrong with it.
+    pub fn trouble(&self) -> Option<&str> {
+        match &self.state {
+            State::Stale => Some("it is of another config, other images or another version"),
+            State::Damaged(message) => Some(message),
+            State::Complete(_) | State::Begun | State::Waiting => None,
         }
     }
 }
@@ -165,4 +204,36 @@ fn read_result(path: &Path, spec: &RunSpec) -> Result<Option<RunResult>, String>
         ));
     }
     Ok(Some(result))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::experiment;
+    use super::*;
+    use crate::method::run::Teacher;
+
+    /// Every run of the experiment has 20 steps.
+    #[test]
+    fn a_line_is_what_the_weights_come_from() {
+        let root = tempfile::tempdir().unwrap();
+        experiment(root.path());
+        let mut found = Experiment::read(root.path()).unwrap();
+        let steps = |found: &Experiment, id: &str| found.run(0, id).and_then(|run| found.steps_in_line(run));
+        let finetuned = "stage1:rotation:pretraining";
+        assert_eq!(steps(&found, "target_only"), Some(20));
+        assert_eq!(steps(&found, finetuned), Some(40));
+        assert_eq!(steps(&found, "two_stage"), Some(20), "from scratch");
+        assert_eq!(steps(&found, "teacher_ensemble"), None);
+
+        let student = found.runs.iter_mut().find(|run| run.spec.id == "two_stage").unwrap();
+        student.spec.config.distillation.student = StudentStart::BestElite;
+        let State::Complete(result) = &mut student.state else { panic!("{:?}", student.state) };
+        let best = Teacher { run: finetuned.into(), val_dice: 0.85, ..result.teachers[0].clone() };
+        result.teachers.insert(0, best);
+        assert_eq!(steps(&found, "two_stage"), Some(60));
+
+        let pretrained = found.runs.iter_mut().find(|run| run.spec.id == "pretrain:rotation").unwrap();
+        pretrained.state = State::Begun;
+        assert_eq!([steps(&found, finetuned), steps(&found, "two_stage")], [None, None]);
+    }
 }

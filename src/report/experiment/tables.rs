@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use super::format::{interval, mean_sd, p, p_pair, score, seconds};
+use super::format::{NONE, difference, interval, mean_sd, p, p_pair, rounded, score, seconds};
 use super::headline;
 use super::results::{MethodRow, Results};
+use crate::method::plan::Role;
 use crate::report::ReportError;
 
 /// One row a method; empty where there is no number.
@@ -29,6 +30,7 @@ pub fn csv(path: &Path, results: &Results) -> Result<Vec<u8>, ReportError> {
         "parameters",
         "train_seconds",
         "own_train_seconds",
+        "steps_in_line",
     ];
     writer.write_record(header).map_err(failed)?;
     for method in &results.methods {
@@ -37,7 +39,7 @@ pub fn csv(path: &Path, results: &Results) -> Result<Vec<u8>, ReportError> {
     writer.into_inner().map_err(|error| ReportError::encode(path, error))
 }
 
-fn csv_row(method: &MethodRow, results: &Results) -> [String; 17] {
+fn csv_row(method: &MethodRow, results: &Results) -> [String; 18] {
     let number = |value: Option<f64>| value.map_or(String::new(), |value| value.to_string());
     let student = method.student_against_it.as_ref();
     [
@@ -54,31 +56,33 @@ fn csv_row(method: &MethodRow, results: &Results) -> [String; 17] {
         number(student.map(|comparison| comparison.difference)),
         number(student.map(|comparison| comparison.p)),
         number(student.map(|comparison| comparison.p_adjusted)),
-        (Some(&method.name) == results.best_rival.as_ref()).to_string(),
+        results.is_best_rival(method).to_string(),
         method.parameters.map_or(String::new(), |value| value.to_string()),
         number(method.train_seconds),
         number(method.own_train_seconds),
+        number(method.steps_in_line),
     ]
 }
 
-pub const COLUMNS: [&str; 10] = [
+pub const COLUMNS: [&str; 11] = [
     "Method",
     "Test Dice, mean ± sd over seeds",
-    "95 % interval over images",
+    "95 % interval",
     "Dice, images with a mask",
     "IoU",
     "p against target-only (corrected)",
     "Student less it",
     "p of that (corrected)",
+    "Steps in line",
     "Training, all it needs",
     "Seeds",
 ];
 
 /// The cells of a method's row, in the order of [`COLUMNS`].
-pub fn cells(method: &MethodRow, results: &Results) -> [String; 10] {
+pub fn cells(method: &MethodRow, results: &Results) -> [String; 11] {
     let student = method.student_against_it.as_ref();
     // The ceiling is no rival, so its comparison is in no family.
-    let corrected = student.filter(|_| method.role != crate::method::plan::Role::Ceiling);
+    let corrected = student.filter(|_| method.role != Role::Ceiling);
     [
         method.name.clone(),
         mean_sd(method.dice_mean, method.dice_sd),
@@ -86,20 +90,19 @@ pub fn cells(method: &MethodRow, results: &Results) -> [String; 10] {
         score(method.dice_positives_only_mean),
         score(method.iou_mean),
         p_pair(method.p_vs_target_only, method.p_vs_target_only_adjusted),
-        student.map_or(super::format::NONE.into(), |comparison| {
-            super::format::difference(comparison.difference)
-        }),
+        student.map_or(NONE.into(), |comparison| difference(comparison.difference)),
         match corrected {
             Some(comparison) => p_pair(Some(comparison.p), Some(comparison.p_adjusted)),
-            None => student.map_or(super::format::NONE.into(), |comparison| p(comparison.p)),
+            None => student.map_or(NONE.into(), |comparison| p(comparison.p)),
         },
+        rounded(method.steps_in_line),
         seconds(method.train_seconds),
         format!("{} of {}", method.seeds.len(), results.seeds.len()),
     ]
 }
 
 pub fn markdown(results: &Results) -> String {
-    let mut text = String::new();
+    let mut text = format!("{}\n\n", escape(&results.setting));
     for sentence in headline::sentences(results) {
         text += &format!("{}\n\n", escape(&sentence));
     }
@@ -116,9 +119,15 @@ pub fn markdown(results: &Results) -> String {
         text += &format!("\nBest rival: {}. {}\n", escape(rival), results.statistics.best_rival);
     }
     let explained = &results.statistics;
-    for (what, how) in
-        [("Interval", explained.interval), ("p", explained.test), ("Correction", explained.correction)]
-    {
+    for (what, how) in [
+        ("sd", explained.dice_sd),
+        ("Units", explained.unit.as_str()),
+        ("Interval", explained.interval),
+        ("p", explained.test),
+        ("Correction", explained.correction),
+        ("Steps in line", explained.steps_in_line),
+        ("Training", explained.train_seconds),
+    ] {
         text += &format!("\n{what}: {how}\n");
     }
     text += "\n| Task | Mode | Seed | λ | Validation Dice | Test Dice | Elite |\n|---|---|---:|---:|---:|---:|---|\n";

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::config::Config;
-use crate::method::plan::{Method, Mode, Plan, PlannedRun, Role, Which};
+use crate::method::plan::{ImageCounts, Method, Mode, Plan, PlannedRun, Role, Which};
 use crate::method::run::{
     Candidates, CouplingChoice, RESULT, RunResult, RunSpec, Segmentation, TaskScore, Teacher, Work,
 };
@@ -78,6 +78,8 @@ pub fn plan() -> Plan {
         data: "lungs & <co>".into(),
         unlabelled: vec!["more".into()],
         data_fingerprint: "f1e2".into(),
+        images: ImageCounts { train: 20, val: 141, test: IMAGES, unlabelled: 1034, held_out: 113 },
+        patients: BTreeMap::new(),
         code: "c0de".into(),
         seeds: SEEDS.to_vec(),
         methods: vec![
@@ -91,7 +93,11 @@ pub fn plan() -> Plan {
         runs: SEEDS
             .into_iter()
             .flat_map(of_seed)
-            .map(|spec| PlannedRun { folder: spec.folder(), spec })
+            .map(|spec| PlannedRun {
+                folder: spec.folder(),
+                inputs: format!("hash of {}", spec.folder()),
+                spec,
+            })
             .collect(),
     }
 }
@@ -116,17 +122,18 @@ fn write_run(root: &Path, run: &PlannedRun) {
     let shift = if id == "pretrain_all" { 0.0 } else { 0.01 * (seed as f64 - 1.0) };
     let images: Vec<f64> = (0..IMAGES).map(|i| i as f64).map(|i| dice(i, base(i)) + shift).collect();
     let teacher = Teacher { name: "rotation".into(), run: JOINT.into(), val_dice: 0.8, weight: 1.0 };
-    let task = TaskScore { metric: "accuracy".into(), higher_is_better: true, value: 0.9, trivial: 0.25 };
+    let value = match id {
+        "pretrain:rotation" => Some(0.9 + shift),
+        JOINT => Some(0.6 + shift),
+        _ => None,
+    };
+    let task = |value| TaskScore { metric: "accuracy".into(), higher_is_better: true, value, trivial: 0.25 };
     let result = RunResult {
         id: id.into(),
         seed,
-        inputs: String::new(),
+        inputs: run.inputs.clone(),
         segmentation: (id != "pretrain:rotation").then(|| segmentation(val_dice, &images)),
-        tasks: if id == "pretrain:rotation" {
-            BTreeMap::from([("rotation".into(), task)])
-        } else {
-            BTreeMap::new()
-        },
+        tasks: value.map(|value| ("rotation".to_owned(), task(value))).into_iter().collect(),
         teachers: if id == "two_stage" { vec![teacher] } else { vec![] },
         steps: 20,
         train_seconds: seconds,
