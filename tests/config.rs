@@ -119,7 +119,7 @@ rejected! {
     negative_alpha: "[distillation]\nalpha = -0.1" => "`distillation.alpha` is -0.1", "0 to 1";
     temperature_zero: "[distillation]\ntemperature = 0.0" => "`distillation.temperature` is 0", "above 0";
     student_of_no_channels: "[distillation]\nbase_channels = 0" => "`distillation.base_channels` is 0", "from 1";
-    student_does_not_divide: "[model]\nnorm = \"group\"\n[distillation]\nbase_channels = 4" => "`model.groups` is 8", "distillation.base_channels = 4";
+    student_does_not_divide: "[model]\nnorm = \"group\"\n[distillation]\nstudent = \"scratch\"\nbase_channels = 4" => "`model.groups` is 8", "distillation.base_channels = 4";
     elite_of_another_size: "[distillation]\nstudent = \"best_elite\"\nbase_channels = 8" => "`distillation.base_channels` is 8", "model.base_channels = 16";
     unknown_teachers: "[distillation]\nteachers = \"all\"" => "`distillation.teachers`", "\"uniform\", \"weighted\", \"one_per_step\"";
     noise_nan: "[augment]\nnoise = nan" => "`augment.noise` is NaN", "finite";

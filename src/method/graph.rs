@@ -366,13 +366,26 @@ mod tests {
         let expected = [
             "joint_equal",
             "joint_pcgrad",
+            "target_only_longer:2",
+            "target_only_longer:3",
+            "joint_lambda",
             "pretrain_all:pretrain",
             "pretrain_all:finetune",
             "seed_ensemble:0",
             "seed_ensemble:1",
+            "seed_ensemble:2",
+            "seed_ensemble:3",
             "seed_ensemble_distilled",
         ];
         assert_eq!(added, expected);
+        // As many candidates for a place among the teachers as a task has, none of them twice.
+        let graph = build(&config(1), Which::Compare, &COUPLINGS);
+        let places = |id: &str| match &find(&graph, id).work {
+            Work::Distil { teachers } => teachers.iter().map(|t| t.runs.len()).collect::<Vec<_>>(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(places("seed_ensemble_distilled"), places("two_stage"));
+        assert_eq!(find(&graph, "seed_ensemble_distilled").needs.iter().collect::<HashSet<_>>().len(), 4);
 
         let mut few = config(1);
         few.method.rivals = vec!["joint_pcgrad".into(), "single_joint".into()];
@@ -408,7 +421,7 @@ mod tests {
     #[test]
     fn every_run_comes_after_what_it_needs_and_has_a_folder_of_its_own() {
         let graph = build(&config(3), Which::Compare, &COUPLINGS);
-        assert_eq!(graph.runs.len(), 3 * 16);
+        assert_eq!(graph.runs.len(), 3 * 21);
         let mut seen = HashSet::new();
         for run in &graph.runs {
             for need in &run.needs {
@@ -432,7 +445,7 @@ mod tests {
         let graph = build(&config, Which::Compare, &COUPLINGS);
         let scratch = |run: &&RunSpec| run.work == Work::Target { pretrained: None };
         let seeds: Vec<u64> = graph.runs.iter().filter(scratch).map(|run| run.config.train.seed).collect();
-        assert_eq!(seeds.iter().collect::<HashSet<_>>().len(), 3 * 1000);
+        assert_eq!(seeds.iter().collect::<HashSet<_>>().len(), 5 * 1000);
         let member = find(&graph, "seed_ensemble:1");
         assert_eq!((member.seed, member.config.train.seed), (7, 2007));
     }
@@ -451,9 +464,11 @@ mod tests {
         assert_eq!(changed(|c| c.distillation.alpha = 0.9), distilled);
         let pretrained = ["stage1:rotation:pretrain", "stage1:jigsaw:pretrain", "pretrain_all:pretrain"];
         assert_eq!(changed(|c| c.pretrain.steps = Some(9)), pretrained);
-        let finetuned = ["stage1:rotation:finetune", "stage1:jigsaw:finetune", "pretrain_all:finetune"];
+        let finetuned = ["stage1:rotation:finetune", "stage1:jigsaw:finetune", "target_only_longer:2"];
+        let finetuned = [&finetuned[..], &["target_only_longer:3", "pretrain_all:finetune"]].concat();
         assert_eq!(changed(|c| c.pretrain.freeze_steps = 9), finetuned);
-        assert_eq!(changed(|c| c.method.lambda = 9.0), ["stage1:rotation:joint", "stage1:jigsaw:joint"]);
+        let weighed = ["stage1:rotation:joint", "stage1:jigsaw:joint", "joint_lambda"];
+        assert_eq!(changed(|c| c.method.lambda = 9.0), weighed);
         assert_eq!(changed(|c| c.train.learning_rate = 9.0).len(), before.runs.len());
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::config::Config;
+use crate::config::schema::StudentStart;
 use crate::method::plan::{ImageCounts, Method, Mode, Plan, PlannedRun, Role, Which};
 use crate::method::run::{
     Candidates, CouplingChoice, RESULT, RunResult, RunSpec, Segmentation, TaskScore, Teacher, Work,
@@ -47,7 +48,7 @@ pub fn plan() -> Plan {
         seed,
         needs: needs.iter().map(|need| (*need).to_owned()).collect(),
         work,
-        config: Config::default(),
+        config: from_scratch(),
     };
     let teachers =
         || vec![Candidates { name: "rotation".into(), runs: vec![JOINT.into(), PRETRAINED.into()] }];
@@ -197,4 +198,11 @@ fn row(kind: &str, value: &impl serde::Serialize) -> String {
     let fields = serde_json::to_value(value).unwrap();
     json.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
     format!("{json}\n")
+}
+
+/// A config whose student starts from scratch.
+fn from_scratch() -> Config {
+    let mut config = Config::default();
+    config.distillation.student = StudentStart::Scratch;
+    config
 }
