@@ -385,10 +385,10 @@ mod tests {
 
     #[test]
     fn teachers_are_drawn_by_their_shares() {
-        let mut counts = [0; 3];
+        let mut counts = [0i32; 3];
         (0..4_000).for_each(|step| counts[draw(&[0.5, 0.2, 0.3], 7, step)] += 1);
         for (count, expected) in counts.into_iter().zip([2_000, 800, 1_200]) {
-            assert!((count - expected as i32).abs() < 150, "{counts:?}");
+            assert!((count - expected).abs() < 150, "{counts:?}");
         }
     }
 
