@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::error::{MethodError, nearest};
 use super::inputs::{Change, Inputs, SPEC};
 use super::run::{RESULT, RunResult, RunSpec};
+use crate::train::trainer::{BEST, STATE};
 
 /// Folder that runs are moved to while they are removed, so that none is ever half there.
 const REMOVED: &str = ".removed";
@@ -113,9 +114,19 @@ fn state(folder: &Path, inputs: &Inputs, hash: &str) -> Result<State, MethodErro
     }
     let Some(result) = read(&folder.join(RESULT))? else { return Ok(State::Begun) };
     match serde_json::from_slice::<RunResult>(&result) {
-        Ok(result) if result.inputs == hash => Ok(State::Complete(Box::new(result))),
+        Ok(result) if result.inputs == hash => Ok(match lost(folder, &result) {
+            Some(name) => State::Stale(Change::Lost(name)),
+            None => State::Complete(Box::new(result)),
+        }),
         _ => Ok(State::Stale(Change::Unreadable)),
     }
+}
+
+/// The file of weights that a complete run has left and that is not there any more.
+fn lost(folder: &Path, result: &RunResult) -> Option<&'static str> {
+    let name = if result.segmentation.is_some() { BEST } else { STATE };
+    // Without steps nothing was trained.
+    (result.steps > 0 && !folder.join(name).is_file()).then_some(name)
 }
 
 /// The first thing in `folder` that was not left by a write that was cut off.
@@ -170,7 +181,7 @@ pub fn refuse_other(root: &Path, jobs: &[Job]) -> Result<(), MethodError> {
             }
             Change::Data => return Err(MethodError::OtherData { root, runs }),
             Change::Code => return Err(MethodError::OtherCode { root, runs }),
-            Change::Needs(_) | Change::Unreadable => {}
+            Change::Needs(_) | Change::Unreadable | Change::Lost(_) => {}
         }
     }
     Ok(())
@@ -242,6 +253,7 @@ fn why(change: &Change) -> String {
         Change::Code => "this is another version of wgseg".into(),
         Change::Needs(id) => format!("`{id}`, which it needs, is another"),
         Change::Unreadable => "what its folder holds cannot be read".into(),
+        Change::Lost(name) => format!("its {name} is gone"),
     }
 }
 
@@ -264,7 +276,8 @@ pub(super) mod tests {
             segmentation: None,
             tasks: BTreeMap::new(),
             teachers: vec![],
-            steps: 1,
+            // It leaves no weights.
+            steps: 0,
             train_seconds: 1.0,
             parameters: 1,
         }
@@ -327,6 +340,20 @@ pub(super) mod tests {
         assert_eq!(kinds(&jobs), ["new", "new", "complete"]);
         assert!(!root.join("seed_0/teacher").exists() && root.join("seed_0/other").exists());
         assert!(!root.join(REMOVED).exists());
+    }
+
+    #[test]
+    fn a_run_whose_weights_are_gone_is_done_again_without_asking() {
+        let root = tempfile::tempdir().unwrap();
+        let jobs = all(root.path());
+        complete(root.path(), &jobs[0]);
+        let folder = root.path().join(jobs[0].spec.folder());
+        write_json(&folder.join(RESULT), &RunResult { steps: 5, ..result(&jobs[0]) }).unwrap();
+        let jobs = all(root.path());
+        assert_eq!(kinds(&jobs)[0], format!("its {STATE} is gone"));
+        refuse_other(root.path(), &jobs).unwrap();
+        fs::write(folder.join(STATE), "weights").unwrap();
+        assert_eq!(kinds(&all(root.path()))[0], "complete");
     }
 
     #[test]

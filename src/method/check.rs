@@ -88,6 +88,15 @@ pub fn check_counts(config: &Config, labelled: usize, unlabelled: usize) -> Resu
     Ok(())
 }
 
+/// Checks that enough unlabelled images are held out for a batch, or no task could be measured.
+///
+/// # Errors
+/// Fewer than a batch.
+pub fn check_held_out(config: &Config, held_out: usize) -> Result<(), MethodError> {
+    let batch = task_batch(config);
+    if held_out < batch { Err(MethodError::FewHeldOut { found: held_out, batch }) } else { Ok(()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,6 +169,16 @@ mod tests {
         let missing = folder.path().join("missing");
         let error = check_folders(&[folder.path(), &missing]).unwrap_err();
         assert!(matches!(&error, MethodError::UnlabelledFolder { path } if *path == missing), "{error}");
+    }
+
+    #[test]
+    fn fewer_held_out_images_than_a_batch() {
+        let mut config = Config::default();
+        config.method.task_batch_size = Some(4);
+        check_held_out(&config, 4).unwrap();
+        let error = check_held_out(&config, 3).unwrap_err();
+        assert!(matches!(error, MethodError::FewHeldOut { found: 3, batch: 4 }), "{error}");
+        assert!(error.to_string().contains("method.held_out"), "{error}");
     }
 
     #[test]

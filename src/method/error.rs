@@ -37,6 +37,11 @@ pub enum MethodError {
     )]
     FewUnlabelled { found: usize, batch: usize },
     #[error(
+        "{found} unlabelled images are held out to measure the tasks on, fewer than a batch of {batch}; give more with \
+         --unlabelled, a larger method.held_out, or a smaller method.task_batch_size"
+    )]
+    FewHeldOut { found: usize, batch: usize },
+    #[error(
         "there are {found} labelled images to train on, fewer than a batch of {batch}; label more, raise train.labelled \
          where it is set, or set train.batch_size = {found} or less"
     )]

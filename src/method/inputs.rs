@@ -39,6 +39,8 @@ pub enum Change {
     Needs(String),
     /// Its folder holds a result that cannot be read.
     Unreadable,
+    /// A file of weights is not there any more.
+    Lost(&'static str),
 }
 
 /// Version of wgseg and of the sources that results depend on.

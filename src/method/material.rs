@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::check::check_counts;
+use super::check::{check_counts, check_held_out};
 use super::plan::ImageCounts;
 use crate::config::Config;
 use crate::data::{Cache, Dataset, Part, Unlabelled, list_images};
@@ -74,6 +74,7 @@ impl Material {
         });
         let (others, held_out) = others.hold_out(config.method.held_out, config.data.seed);
         check_counts(config, train.len(), train.len() + others.len())?;
+        check_held_out(config, held_out.len())?;
         let mut unlabelled = Unlabelled::of_cache(&train);
         unlabelled.append(others);
 
@@ -136,10 +137,10 @@ mod tests {
         let split = rows.fold("id,split,patient".to_owned(), |text, row| text + "\n" + &row);
         std::fs::write(data.path().join("split.csv"), split).unwrap();
         let mut config = Config::default();
-        (config.data.size, config.train.batch_size, config.method.held_out) = (8, 2, 0.34);
+        (config.data.size, config.train.batch_size, config.method.held_out) = (8, 2, 0.67);
 
         let material = Material::open(&config, data.path(), &[more.path()]).unwrap();
-        let expected = ImageCounts { train: 3, val: 3, test: 3, unlabelled: 3 + 2, held_out: 1 };
+        let expected = ImageCounts { train: 3, val: 3, test: 3, unlabelled: 3 + 1, held_out: 2 };
         assert_eq!(material.counts(), expected);
         assert!(
             material.note.as_ref().is_some_and(|note| note.starts_with("9 of 12 ")),

@@ -88,7 +88,8 @@ fn kept(student: &MethodRow, baseline: &MethodRow, ceiling: &MethodRow) -> Optio
     let of_seeds = count(seeds.len(), "seed");
     let gain = ceiling - baseline;
     let size = format!("{} ({ceiling:.4})", difference(gain));
-    Some(if gain > 0.0 {
+    // A share of a gain that the fourth digit could undo means nothing.
+    Some(if gain >= 0.001 {
         format!(
             "The teachers together gain {size} over the baseline; the student, at the cost of one model, gains {}, \
              {} % of that ({of_seeds} that all three have).",
@@ -97,7 +98,7 @@ fn kept(student: &MethodRow, baseline: &MethodRow, ceiling: &MethodRow) -> Optio
         )
     } else {
         format!(
-            "The teachers together gain nothing over the baseline: {size} ({of_seeds} that all three have)."
+            "The teachers together gain next to nothing over the baseline: {size} ({of_seeds} that all three have)."
         )
     })
 }

@@ -339,7 +339,7 @@ fn reproduce(experiment: &Experiment) -> Markup {
     html! {
         p { "Same adapter, driver and build give the same bits." }
         dl {
-            dt { "Command" } dd { code { "wgseg " (plan.arguments.join(" ")) } }
+            dt { "Command" } dd { code { "wgseg " (command(&plan.arguments)) } }
             dt { "What" } dd { (match plan.command { Which::TwoStage => "the method, its baseline and its ceiling",
                 Which::Compare => "the method and its rivals" }) }
             dt { "Seeds" } dd { (seeds.join(", ")) }
@@ -353,5 +353,27 @@ fn reproduce(experiment: &Experiment) -> Markup {
             }
         }
         details { summary { "The whole config" } pre { (config) } }
+    }
+}
+
+/// The arguments as a shell takes them.
+fn command(arguments: &[String]) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/=:,+".contains(c);
+    let quoted = |text: &String| match !text.is_empty() && text.chars().all(plain) {
+        true => text.clone(),
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    };
+    arguments.iter().map(quoted).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_can_be_given_to_a_shell() {
+        let arguments =
+            ["compare", "a.toml", "--set", "method.tasks=[\"edges\"]", "it's", ""].map(str::to_owned);
+        assert_eq!(command(&arguments), r#"compare a.toml --set 'method.tasks=["edges"]' 'it'\''s' ''"#);
     }
 }
