@@ -143,17 +143,24 @@ fn an_experiment_that_is_killed_ends_with_the_same_bytes() {
         &|| steps("joint_gradnorm") >= 11,
     ];
     for (number, reached) in moments.into_iter().enumerate() {
+        let log = folder.path().join("cut.log");
         let mut child = Command::new(env!("CARGO_BIN_EXE_wgseg"))
             .args(arguments(&folder, "compare", &cut, &more))
-            .stderr(Stdio::null())
+            .stderr(std::fs::File::create(&log).expect("a log"))
             .stdout(Stdio::null())
             .spawn()
             .expect("a process");
         let start = Instant::now();
-        while !(cut.exists() && reached()) && start.elapsed() < Duration::from_secs(120) {
+        while !(cut.exists() && reached()) {
+            let told = || std::fs::read_to_string(&log).unwrap_or_default();
+            let ended = child.try_wait().expect("a status");
+            assert!(ended.is_none(), "it ended before moment {number}: {ended:?}\n{}", told());
+            if start.elapsed() > Duration::from_secs(120) {
+                child.kill().expect("kill");
+                panic!("moment {number} did not come\n{}", told());
+            }
             std::thread::sleep(Duration::from_millis(1));
         }
-        assert!(child.try_wait().expect("a status").is_none(), "it is under way at moment {number}");
         child.kill().expect("kill");
         child.wait().expect("an end");
     }

@@ -98,7 +98,7 @@ pub fn run(args: Args, which: Which) -> Outcome {
         unlabelled: args.unlabelled.iter().map(absolute).collect(),
         images: material.counts(),
         patients: material.patients.clone(),
-        data_fingerprint: material.fingerprint.clone(),
+        data_fingerprint: material.fingerprint.all.clone(),
         code,
         methods: graph.methods,
         stage1: graph.stage1,

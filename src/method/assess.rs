@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::{MethodError, nearest};
 use super::inputs::{Change, Inputs, SPEC};
+use super::material::Fingerprint;
 use super::run::{RESULT, RunResult, RunSpec};
 use crate::train::trainer::{BEST, STATE};
 
@@ -59,7 +60,7 @@ impl Job {
 pub fn assess(
     root: &Path,
     runs: &[RunSpec],
-    data: &str,
+    data: &Fingerprint,
     code: &str,
     only: &[String],
 ) -> Result<Vec<Job>, MethodError> {
@@ -259,7 +260,7 @@ fn why(change: &Change) -> String {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::inputs::tests::spec;
+    use super::super::inputs::tests::{images, spec};
     use super::*;
     use crate::report::run_folder::write_json;
 
@@ -292,7 +293,7 @@ pub(super) mod tests {
     }
 
     fn all(root: &Path) -> Vec<Job> {
-        assess(root, &specs(), "images", "1", &[]).unwrap()
+        assess(root, &specs(), &images("images"), "1", &[]).unwrap()
     }
 
     fn kinds(jobs: &[Job]) -> Vec<String> {
@@ -326,7 +327,7 @@ pub(super) mod tests {
         }
         let mut runs = specs();
         runs[0].config.train.learning_rate = 0.5;
-        let mut jobs = assess(root, &runs, "images", "1", &[]).unwrap();
+        let mut jobs = assess(root, &runs, &images("images"), "1", &[]).unwrap();
         let stale = ["`train.learning_rate` was 0.001 and is 0.5", "`teacher`, which it needs, is another"];
         assert_eq!(kinds(&jobs), [stale[0], stale[1], "complete"]);
         let error = refuse_other(root, &jobs).unwrap_err();
@@ -362,9 +363,9 @@ pub(super) mod tests {
         for job in all(root.path()) {
             complete(root.path(), &job);
         }
-        let jobs = assess(root.path(), &specs(), "others", "1", &[]).unwrap();
+        let jobs = assess(root.path(), &specs(), &images("others"), "1", &[]).unwrap();
         assert!(matches!(refuse_other(root.path(), &jobs), Err(MethodError::OtherData { .. })));
-        let jobs = assess(root.path(), &specs(), "images", "2", &[]).unwrap();
+        let jobs = assess(root.path(), &specs(), &images("images"), "2", &[]).unwrap();
         assert!(kinds(&jobs).iter().all(|kind| kind == "this is another version of wgseg"));
         assert!(matches!(refuse_other(root.path(), &jobs), Err(MethodError::OtherCode { .. })));
     }
@@ -389,7 +390,7 @@ pub(super) mod tests {
         clear(root.path(), &mut jobs).unwrap();
         assert!(!folder.join(".wgseg-x").exists());
         fs::write(folder.join("notes.txt"), "keep").unwrap();
-        let error = assess(root.path(), &specs(), "images", "1", &[]).unwrap_err();
+        let error = assess(root.path(), &specs(), &images("images"), "1", &[]).unwrap_err();
         assert!(matches!(&error, MethodError::Foreign { path } if *path == folder), "{error}");
     }
 
@@ -398,7 +399,7 @@ pub(super) mod tests {
         let root = tempfile::tempdir().unwrap();
         let only = |ids: &[&str]| {
             let ids: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
-            assess(root.path(), &specs(), "images", "1", &ids)
+            assess(root.path(), &specs(), &images("images"), "1", &ids)
         };
         let error = only(&["student"]).unwrap_err();
         assert!(matches!(&error, MethodError::Missing { missing, .. } if missing == "teacher"), "{error}");

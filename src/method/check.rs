@@ -8,6 +8,7 @@ use super::graph::rival_names;
 use crate::config::validate::MAX_SEEDS;
 use crate::config::{BadValue, Config};
 use crate::tasks;
+use crate::train::single::steps_per_epoch;
 
 /// Checks the names in `[method]` against those there are, and what tasks ask of a batch.
 ///
@@ -60,26 +61,40 @@ pub fn check_names(config: &Config, known: &[&str], couplings: &[&str]) -> Resul
 /// Checks that there are folders of unlabelled images.
 ///
 /// # Errors
-/// None was given, or one is not there.
+/// None was given, one is not there, or one is given twice.
 pub fn check_folders(unlabelled: &[impl AsRef<Path>]) -> Result<(), MethodError> {
     if unlabelled.is_empty() {
         return Err(MethodError::NoUnlabelled);
     }
-    match unlabelled.iter().map(AsRef::as_ref).find(|path| !path.is_dir()) {
-        None => Ok(()),
-        Some(path) => Err(MethodError::UnlabelledFolder { path: path.into() }),
+    let mut seen = vec![];
+    for path in unlabelled.iter().map(AsRef::as_ref) {
+        // By its real path, as a folder has many names.
+        let real = path.canonicalize().ok().filter(|path| path.is_dir());
+        let real = real.ok_or_else(|| MethodError::UnlabelledFolder { path: path.into() })?;
+        if seen.contains(&real) {
+            return Err(MethodError::UnlabelledTwice { path: path.into() });
+        }
+        seen.push(real);
     }
+    Ok(())
 }
 
 /// Checks that there are enough images for a batch: `labelled` ones to train on, and `unlabelled` ones
 /// to train tasks on, those held out not counted.
 ///
 /// # Errors
-/// Fewer than a batch of one or the other.
+/// Fewer than a batch of one or the other; a pre-trained part that would never be trained further.
 pub fn check_counts(config: &Config, labelled: usize, unlabelled: usize) -> Result<(), MethodError> {
     let batch = config.train.batch_size;
     if labelled < batch {
         return Err(MethodError::FewLabelled { found: labelled, batch });
+    }
+    let (steps, frozen) =
+        (config.train.epochs * steps_per_epoch(config, labelled), config.pretrain.freeze_steps);
+    if frozen >= steps {
+        let expected = format!("fewer than the {steps} steps of the segmentation training");
+        let (key, found) = ("pretrain.freeze_steps".into(), frozen.to_string());
+        return Err(BadValue { key, found, expected }.into());
     }
     let batch = task_batch(config);
     if unlabelled < batch {
@@ -169,6 +184,9 @@ mod tests {
         let missing = folder.path().join("missing");
         let error = check_folders(&[folder.path(), &missing]).unwrap_err();
         assert!(matches!(&error, MethodError::UnlabelledFolder { path } if *path == missing), "{error}");
+        let again = folder.path().join(".");
+        let error = check_folders(&[folder.path(), &again]).unwrap_err();
+        assert!(matches!(&error, MethodError::UnlabelledTwice { path } if *path == again), "{error}");
     }
 
     #[test]
@@ -186,6 +204,13 @@ mod tests {
         let mut config = Config::default();
         config.train.batch_size = 4;
         check_counts(&config, 4, 4).unwrap();
+        config.pretrain.freeze_steps = config.train.epochs;
+        let error = check_counts(&config, 4, 4).unwrap_err();
+        assert!(
+            matches!(&error, MethodError::Value(value) if value.key == "pretrain.freeze_steps"),
+            "{error}"
+        );
+        config.pretrain.freeze_steps = config.train.epochs - 1;
         let error = check_counts(&config, 3, 100).unwrap_err();
         assert!(matches!(error, MethodError::FewLabelled { found: 3, batch: 4 }), "{error}");
         let error = check_counts(&config, 4, 3).unwrap_err();

@@ -31,6 +31,8 @@ pub enum MethodError {
     NoUnlabelled,
     #[error("the folder of unlabelled images {} is not there or is no folder; give another: --unlabelled DIR", .path.display())]
     UnlabelledFolder { path: PathBuf },
+    #[error("the folder of unlabelled images {} is given twice; give each once", .path.display())]
+    UnlabelledTwice { path: PathBuf },
     #[error(
         "there are {found} unlabelled images to train on, fewer than a batch of {batch}; give more with --unlabelled, or \
          set method.task_batch_size = {found} or less, or a smaller method.held_out"

@@ -243,7 +243,7 @@ mod tests {
 
     use super::super::assess::assess;
     use super::super::assess::tests::{complete, result};
-    use super::super::inputs::tests::spec;
+    use super::super::inputs::tests::{images, spec};
     use super::*;
 
     /// Two pairs of teachers, a student of each pair, a champion of the students, and one alone.
@@ -263,7 +263,7 @@ mod tests {
 
     fn jobs(root: &Path, only: &[&str]) -> Vec<Job> {
         let only: Vec<String> = only.iter().map(|id| (*id).to_owned()).collect();
-        assess(root, &specs(), "images", "1", &only).unwrap()
+        assess(root, &specs(), &images("images"), "1", &only).unwrap()
     }
 
     /// What was told of runs, in order.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::error::MethodError;
+use super::material::Fingerprint;
 use super::run::{CouplingChoice, RunSpec, Work};
 use crate::config::schema::DataConfig;
 
@@ -16,7 +17,7 @@ pub const SPEC: &str = "spec.json";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Inputs {
     pub spec: RunSpec,
-    /// [`Material::fingerprint`](super::material::Material::fingerprint).
+    /// Hash of the images that it reads itself, of a [`Fingerprint`].
     pub data: String,
     /// As [`code`] gives it.
     pub code: String,
@@ -49,11 +50,12 @@ pub fn code() -> String {
 }
 
 impl Inputs {
-    pub fn new(spec: &RunSpec, data: &str, code: &str, needs: BTreeMap<String, String>) -> Inputs {
+    pub fn new(spec: &RunSpec, data: &Fingerprint, code: &str, needs: BTreeMap<String, String>) -> Inputs {
+        let data = if spec.work.reads_unlabelled() { &data.all } else { &data.labelled };
         let mut spec = spec.clone();
         // Threads change how long it takes and nothing else.
         spec.config.data.workers = DataConfig::default().workers;
-        Inputs { spec, data: data.to_owned(), code: code.to_owned(), needs }
+        Inputs { spec, data: data.clone(), code: code.to_owned(), needs }
     }
 
     /// SHA-256 of all of it, as 64 hexadecimal digits.
@@ -131,8 +133,18 @@ pub(super) mod tests {
         RunSpec { id: id.to_owned(), seed: 0, needs, work: Work::Target { pretrained: None }, config }
     }
 
+    /// The hashes of the same images with and without masks.
+    pub fn images(hash: &str) -> Fingerprint {
+        Fingerprint { labelled: hash.to_owned(), all: hash.to_owned() }
+    }
+
     fn inputs() -> Inputs {
-        Inputs::new(&spec("student", &["teacher"]), "images", "1", [("teacher".into(), "7".into())].into())
+        Inputs::new(
+            &spec("student", &["teacher"]),
+            &images("images"),
+            "1",
+            [("teacher".into(), "7".into())].into(),
+        )
     }
 
     #[track_caller]
@@ -177,9 +189,23 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn unlabelled_images_are_inputs_of_what_reads_them() {
+        let images = Fingerprint { labelled: "labelled".into(), all: "all".into() };
+        let data = |work| {
+            let mut spec = spec("run", &[]);
+            spec.work = work;
+            Inputs::new(&spec, &images, "", BTreeMap::new()).data
+        };
+        assert_eq!(data(Work::Target { pretrained: None }), "labelled");
+        assert_eq!(data(Work::Ensemble { teachers: vec![] }), "labelled");
+        assert_eq!(data(Work::Pretrain { tasks: vec![] }), "all");
+        assert_eq!(data(Work::Distil { teachers: vec![] }), "all");
+    }
+
+    #[test]
     fn the_number_of_threads_changes_nothing() {
         let mut spec = spec("student", &[]);
-        let hash = |spec: &RunSpec| Inputs::new(spec, "", "", BTreeMap::new()).hash().unwrap();
+        let hash = |spec: &RunSpec| Inputs::new(spec, &images(""), "", BTreeMap::new()).hash().unwrap();
         let before = hash(&spec);
         spec.config.data.workers += 1;
         assert_eq!(hash(&spec), before);

@@ -26,8 +26,7 @@ pub struct Material {
     pub held_out: Arc<Unlabelled>,
     /// The patient of each test image that the split's file names.
     pub patients: BTreeMap<String, String>,
-    /// Hash of all pixels, masks and ids and of who is in which part.
-    pub fingerprint: String,
+    pub fingerprint: Fingerprint,
     /// What was left out, for the user.
     pub note: Option<String>,
 }
@@ -89,6 +88,7 @@ impl Material {
                 hash.update(images.mask(i));
             }
         }
+        let labelled = hex(hash.clone());
         for (part, images) in [("unlabelled", &unlabelled), ("held out", &held_out)] {
             hash.update(part);
             for (i, id) in images.ids().iter().enumerate() {
@@ -104,7 +104,7 @@ impl Material {
             held_out: Arc::new(held_out),
             patients,
             note,
-            fingerprint: hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
+            fingerprint: Fingerprint { labelled, all: hex(hash) },
         })
     }
 
@@ -117,6 +117,18 @@ impl Material {
             held_out: self.held_out.len(),
         }
     }
+}
+
+/// SHA-256 of pixels, masks and ids and of who is in which part, as hexadecimal digits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fingerprint {
+    /// Of the labelled images alone.
+    pub labelled: String,
+    pub all: String,
+}
+
+fn hex(hash: Sha256) -> String {
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Hash of an image's pixels.
@@ -158,6 +170,13 @@ mod tests {
         let mask = data.path().join("masks");
         std::fs::copy(mask.join("a00.png"), mask.join("a03.png")).unwrap();
         let other = Material::open(&config, data.path(), &[more.path()]).unwrap();
-        assert_ne!(other.fingerprint, material.fingerprint);
+        assert_ne!(other.fingerprint.labelled, material.fingerprint.labelled);
+        assert_ne!(other.fingerprint.all, material.fingerprint.all);
+
+        // One unlabelled image less is other data for what learns from them alone.
+        std::fs::remove_file(more.path().join("images/a11.png")).unwrap();
+        let fewer = Material::open(&config, data.path(), &[more.path()]).unwrap();
+        assert_eq!(fewer.fingerprint.labelled, other.fingerprint.labelled);
+        assert_ne!(fewer.fingerprint.all, other.fingerprint.all);
     }
 }

@@ -58,7 +58,7 @@ pub struct Plan {
     pub data: PathBuf,
     /// Folders of the unlabelled images.
     pub unlabelled: Vec<PathBuf>,
-    /// [`Material::fingerprint`](super::material::Material::fingerprint).
+    /// Of all images: [`Fingerprint::all`](super::material::Fingerprint::all).
     pub data_fingerprint: String,
     /// How many images there are for what.
     pub images: ImageCounts,

@@ -42,6 +42,16 @@ pub enum Work {
     Ensemble { teachers: Vec<Candidates> },
 }
 
+impl Work {
+    /// Whether it learns from unlabelled images itself, and not by way of a run that it needs.
+    pub fn reads_unlabelled(&self) -> bool {
+        match self {
+            Work::Target { .. } | Work::Ensemble { .. } => false,
+            Work::Joint { .. } | Work::Pretrain { .. } | Work::Distil { .. } => true,
+        }
+    }
+}
+
 /// How joint losses are put together.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -20,8 +20,9 @@ const C: f64 = 0.4;
 /// With ḡ the mean gradient: `max_d min_k ⟨g_k, d⟩` where `‖d − ḡ‖ ≤ c‖ḡ‖`. The dual is `min_w
 /// ⟨g_w, ḡ⟩ + c‖ḡ‖ · ‖g_w‖` for `g_w = Σ w_k g_k` over the simplex, and `d = ḡ + c‖ḡ‖ · g_w / ‖g_w‖`.
 ///
-/// Scale: `K · d / (1 + c)`. K because the methods here are on the scale of the sum, and 1 + c, as in
-/// the authors' code, because d may be longer than ḡ by that factor.
+/// Scale: `K · d / (1 + c²)`. K because the methods here are on the scale of the sum, and 1 + c² as in
+/// the authors' code: where the two parts of d are at right angles, its length squared is that many
+/// times that of ḡ.
 fn shared(observed: &Observed, _setting: Setting) -> Vec<f64> {
     combination(observed.gram, C)
 }
@@ -35,7 +36,7 @@ fn combination(gram: &[Vec<f64>], c: f64) -> Vec<f64> {
             weights[k] += branches * w / multiplier;
         }
     }
-    weights.iter().map(|weight| weight / (1.0 + c)).collect()
+    weights.iter().map(|weight| weight / (1.0 + c * c)).collect()
 }
 
 /// The dual problem. As `r‖g_w‖ = min_t ½(‖g_w‖² / t + r² t)` for `r = c‖ḡ‖`, it is to find, for the right t =
@@ -140,7 +141,7 @@ mod tests {
 
     /// d without the scale of [`combination`].
     fn direction(vectors: &[Vec<f64>], c: f64) -> Vec<f64> {
-        let factor = (1.0 + c) / vectors.len() as f64;
+        let factor = (1.0 + c * c) / vectors.len() as f64;
         combine(&combination(&gram(vectors), c), vectors).iter().map(|x| x * factor).collect()
     }
 
