@@ -7,10 +7,10 @@ use super::{AdapterArg, Outcome, say};
 use crate::config::Config;
 use crate::data::phantom::{PhantomOptions, write_phantoms};
 use crate::data::{Cache, Dataset, Part};
+use crate::train::checkpoint::BEST;
 use crate::train::model::ModelFile;
 use crate::train::sheet::draw_sheet;
 use crate::train::single::{TrainOptions, train};
-use crate::train::trainer::BEST;
 
 /// Enough for a model that finds most of the air on images it has not seen.
 const IMAGES: usize = 240;

@@ -23,6 +23,7 @@ use crate::method::view::View;
 use crate::report::console::tell;
 use crate::report::experiment::{RESULTS, write_on};
 use crate::report::run_folder::{lock, make_folder};
+use crate::report::words::count;
 use crate::report::{ReportError, check_free};
 use crate::train::TrainError;
 use crate::train::watch::Watch;
@@ -165,7 +166,7 @@ fn do_all(
     let of = |test: fn(&Job) -> bool| jobs.iter().filter(|job| job.wanted && test(job)).count();
     let (complete, begun) = (of(Job::is_complete), of(|job| job.state == State::Begun));
     let to_do = of(|_| true) - complete;
-    tell(&format!("{to_do} runs to do, {begun} of them begun; {complete} are complete"));
+    tell(&format!("{} to do, {begun} of them begun; {complete} are complete", count(to_do, "run")));
     let view = View::new(to_do, costs.iter().sum());
     // Each thread has a device of its own; the first takes the one that is open.
     let opened = Mutex::new(Some(gpu));
@@ -208,7 +209,8 @@ fn conclude(summary: &Summary, jobs: &[Job], root: &Path, adapter: &AdapterArg) 
     if !summary.failed.is_empty() {
         let (failed, not_started) = (summary.failed.len(), summary.not_started.len());
         tell(&format!(
-            "{failed} runs failed and {not_started} need them; {done} of {} are complete; the same command tries again",
+            "{} failed and {not_started} cannot start without them; {done} of {} are complete; the same command tries again",
+            count(failed, "run"),
             jobs.len()
         ));
         return Ok(ExitCode::FAILURE);

@@ -18,7 +18,7 @@ use crate::method::plan::Which;
 use crate::method::run::{CouplingChoice, RunSpec, Work};
 use crate::program::Caps;
 use crate::report::console::tell;
-use crate::report::progress::duration;
+use crate::report::words::{count, duration};
 use crate::tasks;
 use crate::train::TrainError;
 
@@ -39,6 +39,9 @@ pub struct Args {
     /// Folder of images without masks; may be repeated
     #[arg(long, value_name = "DIR", requires = "data")]
     unlabelled: Vec<PathBuf>,
+    /// Trainings of every method: method.seeds
+    #[arg(long, value_name = "N")]
+    seeds: Option<usize>,
     /// Set a key of the config, as in --set train.epochs=5; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -90,7 +93,9 @@ pub fn run(args: Args) -> Outcome {
         list(rivals().into_iter().map(|rival| (rival.name, rival.about)));
         return Ok(ExitCode::SUCCESS);
     };
-    let config = Config::load(&config, &args.set)?;
+    let mut set = args.set;
+    set.extend(args.seeds.map(|seeds| format!("method.seeds={seeds}")));
+    let config = Config::load(&config, &set)?;
     let which = if args.compare { Which::Compare } else { Which::TwoStage };
     let graph = Graph::of(&config, which)?;
     let labelled = match &args.data {
@@ -201,11 +206,11 @@ fn does(spec: &RunSpec) -> String {
             format!("trains the target and {}", weighted.collect::<Vec<_>>().join(" and "))
         }
         Work::Joint { tasks, coupling: CouplingChoice::Named(name) } => {
-            format!("trains the target and {} tasks, coupled by {name}", tasks.len())
+            format!("trains the target and {}, coupled by {name}", count(tasks.len(), "task"))
         }
         Work::Pretrain { tasks } => format!("trains {} alone", tasks.join(", ")),
-        Work::Distil { teachers } => format!("trains a student by {} teachers", teachers.len()),
-        Work::Ensemble { teachers } => format!("scores the mean of {} teachers", teachers.len()),
+        Work::Distil { teachers } => format!("trains a student by {}", count(teachers.len(), "teacher")),
+        Work::Ensemble { teachers } => format!("scores the mean of {}", count(teachers.len(), "teacher")),
     }
 }
 
@@ -224,7 +229,7 @@ fn print(table: &Table) {
     let (runs, seeds) = (table.runs.len(), table.seeds);
     let time =
         table.seconds.map_or("unknown time".to_owned(), |seconds| duration(seconds) + " one after the other");
-    say!("{runs} runs × {seeds} seeds: {} trainings or scorings, {time}", runs * seeds);
+    say!("{} × {}: {time}", count(runs, "run"), count(seeds, "seed"));
     say!("operations and memory: of a step as it is trained, without validation and the answers of teachers");
     say!("time: {}", table.time);
     if table.runs.iter().any(|row| row.steps.is_none()) {

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{AdapterArg, Outcome, say};
 use crate::config::Config;
+use crate::train::checkpoint::BEST;
 use crate::train::single::{TrainOptions, train};
-use crate::train::trainer::BEST;
 
 #[derive(clap::Args)]
 pub struct Args {

@@ -9,7 +9,8 @@ use super::error::{MethodError, nearest};
 use super::inputs::{Change, Inputs, SPEC};
 use super::material::Fingerprint;
 use super::run::{RESULT, RunResult, RunSpec};
-use crate::train::trainer::{BEST, STATE};
+use crate::train::checkpoint::BEST;
+use crate::train::resume::STATE;
 
 /// Folder that runs are moved to while they are removed, so that none is ever half there.
 const REMOVED: &str = ".removed";

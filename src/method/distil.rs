@@ -19,8 +19,8 @@ use crate::tasks::Dims;
 use crate::train::TrainError;
 use crate::train::branch::{Branch, Feed, IMAGES, MASKS, TARGET, segment};
 use crate::train::model::Model;
+use crate::train::setup::Teach;
 use crate::train::step::segmentation_loss;
-use crate::train::trainer::Teach;
 
 /// Name of the branch of unlabelled images.
 pub(super) const UNLABELLED: &str = "unlabelled";

@@ -14,8 +14,8 @@ use super::perform::Ended;
 use super::run::{RunResult, RunSpec};
 use super::view::View;
 use crate::report::ReportError;
-use crate::report::progress::duration;
 use crate::report::run_folder::{make_folder, write_json};
+use crate::report::words::duration;
 use crate::train::watch::Watch;
 
 /// How a graph is done.

@@ -22,11 +22,14 @@ use crate::report::{self, History, JSONL};
 use crate::tasks::{self, Task};
 use crate::train::TrainError;
 use crate::train::branch::{Branch, Target};
+use crate::train::checkpoint::BEST;
 use crate::train::metrics::{Evaluator, ThresholdSweep};
 use crate::train::model::ModelFile;
+use crate::train::resume::STATE;
+use crate::train::setup::{Mixing, Setup, Start, Teach};
 use crate::train::single::steps_per_epoch;
 use crate::train::task_branch::{Probe, TaskBranch};
-use crate::train::trainer::{BEST, Mixing, STATE, Setup, Start, Teach, Trainer};
+use crate::train::trainer::Trainer;
 use crate::train::validation::evaluate;
 use crate::train::watch::Watch;
 
@@ -237,8 +240,7 @@ fn parts(place: &Place, spec: &RunSpec, watch: &mut dyn Watch) -> Result<Parts, 
         }
         Work::Distil { teachers } => {
             let (faculty, teachers) = place.faculty(spec, teachers)?;
-            let best = teachers.iter().max_by(|a, b| a.val_dice.total_cmp(&b.val_dice));
-            let start = match (config.distillation.student, best) {
+            let start = match (config.distillation.student, Teacher::best(&teachers)) {
                 (StudentStart::BestElite, Some(best)) => {
                     let checkpoint = place.folder_of(spec, &best.run).join(BEST);
                     Start::From { checkpoint, frozen_steps: 0 }

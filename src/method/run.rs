@@ -117,6 +117,14 @@ pub struct Teacher {
     pub weight: f64,
 }
 
+impl Teacher {
+    /// That of the best validation Dice, the last of equals: where a student starts from the best elite
+    /// model, it is this one.
+    pub fn best(teachers: &[Teacher]) -> Option<&Teacher> {
+        teachers.iter().max_by(|a, b| a.val_dice.total_cmp(&b.val_dice))
+    }
+}
+
 impl RunSpec {
     /// Folder of the run under the folder of the whole: `seed_0/stage1/rotation/joint`.
     pub fn folder(&self) -> String {

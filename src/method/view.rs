@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::report::EpochRow;
-use crate::report::progress::duration;
+use crate::report::words::duration;
 use crate::train::watch::Watch;
 
 /// Without a terminal at most one line of steps is written in this time.
@@ -30,6 +30,9 @@ struct Inner {
     cost: f64,
     left: f64,
     done: f64,
+    /// When the first step was done, the start of the clock for the time left: before it pipelines
+    /// are made.
+    first_step: Option<Duration>,
     last_line: Option<Duration>,
 }
 
@@ -52,7 +55,16 @@ impl View {
     }
 
     fn with(output: Output, runs: usize, cost: f64) -> View {
-        let inner = Inner { output, runs, complete: 0, cost, left: cost, done: 0.0, last_line: None };
+        let inner = Inner {
+            output,
+            runs,
+            complete: 0,
+            cost,
+            left: cost,
+            done: 0.0,
+            first_step: None,
+            last_line: None,
+        };
         let view = View { started: Instant::now(), inner: Mutex::new(inner) };
         view.lock().draw(Duration::ZERO);
         view
@@ -101,7 +113,10 @@ impl View {
     fn step_at(&self, elapsed: Duration, cost: f64, status: &str) {
         let mut inner = self.lock();
         inner.left -= cost;
-        inner.done += cost;
+        match inner.first_step {
+            Some(_) => inner.done += cost,
+            None => inner.first_step = Some(elapsed),
+        }
         inner.draw(elapsed);
         let due = inner.last_line.is_none_or(|last| elapsed.saturating_sub(last) >= BETWEEN_LINES);
         if due && matches!(inner.output, Output::Lines(_)) {
@@ -119,8 +134,10 @@ impl Inner {
 
     fn status(&self, elapsed: Duration) -> String {
         let mut status = self.count();
-        if self.done > 0.0 {
-            let left = elapsed.as_secs_f64() / self.done * self.left.max(0.0);
+        if let Some(first) = self.first_step
+            && self.done > 0.0
+        {
+            let left = elapsed.saturating_sub(first).as_secs_f64() / self.done * self.left.max(0.0);
             status += &format!(", {} left", duration(left));
         }
         status
@@ -257,10 +274,10 @@ mod tests {
             a.step_at(Duration::from_secs(second), 1, second as usize, 0.5);
             b.step_at(Duration::from_secs(second), 1, second as usize, 0.25);
         }
-        // After 1 s 3 of 400 were done; after 11 s 33 by a and 10 by b.
+        // After 1 s nothing is known; after 11 s, in 10 s, 30 were done by a and 10 by b of 397.
         let expected = "\
-a: epoch 1, step 1/100, loss 0.5000; 0 of 2 runs done, 2 min 12 s left
-a: epoch 1, step 11/100, loss 0.5000; 0 of 2 runs done, 1 min 31 s left
+a: epoch 1, step 1/100, loss 0.5000; 0 of 2 runs done
+a: epoch 1, step 11/100, loss 0.5000; 0 of 2 runs done, 1 min 29 s left
 ";
         assert_eq!(text(&shared), expected);
     }
@@ -270,8 +287,9 @@ a: epoch 1, step 11/100, loss 0.5000; 0 of 2 runs done, 1 min 31 s left
         let (view, shared) = view(1, 100.0);
         let mut run = view.run("a", 100.0);
         run.start(1, 100, 80);
-        run.step_at(Duration::from_secs(10), 1, 90, 0.5);
-        assert!(text(&shared).ends_with("0 of 1 runs done, 10 s left\n"), "{}", text(&shared));
+        run.step_at(Duration::from_secs(4), 1, 85, 0.5);
+        run.step_at(Duration::from_secs(14), 1, 90, 0.5);
+        assert!(text(&shared).ends_with("0 of 1 runs done, 20 s left\n"), "{}", text(&shared));
     }
 
     #[test]
@@ -279,6 +297,7 @@ a: epoch 1, step 11/100, loss 0.5000; 0 of 2 runs done, 1 min 31 s left
         let (view, shared) = view(2, 200.0);
         let mut run = view.run("a", 100.0);
         run.start(1, 100, 0);
+        run.step_at(Duration::from_secs(1), 1, 1, 0.5);
         run.step_at(Duration::from_secs(10), 1, 10, 0.5);
         run.note("stops early");
         drop(run);
@@ -288,7 +307,7 @@ a: epoch 1, step 11/100, loss 0.5000; 0 of 2 runs done, 1 min 31 s left
         run.step_at(Duration::from_secs(20), 1, 10, 0.5);
         let lines = text(&shared);
         assert!(lines.contains("a: stops early\n"), "{lines}");
-        // 20 were done in 20 s, and 90 are left of b.
+        // 19 were done in 19 s, and 90 are left of b.
         assert!(lines.ends_with("1 of 2 runs done, 1 min 30 s left\n"), "{lines}");
     }
 }

@@ -12,6 +12,7 @@ pub mod progress;
 pub mod run_folder;
 pub mod sheet;
 mod text;
+pub mod words;
 
 pub use curves::write_curves;
 pub use error::ReportError;

@@ -1,6 +1,7 @@
 //! How far a run is: a bar on a terminal, plain lines elsewhere. Both go to stderr.
 
 use super::EpochRow;
+use super::words::duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -144,17 +145,6 @@ fn epoch_line(row: &EpochRow, epochs: usize) -> String {
     line + &format!(", {:.0} images/s, {}", row.images_per_s, duration(row.seconds))
 }
 
-/// Seconds in the two largest units that are not zero.
-pub(crate) fn duration(seconds: f64) -> String {
-    // The cast takes what is not finite to a bound.
-    let seconds = seconds.round() as u64;
-    match seconds {
-        0..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
-        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
-    }
-}
-
 fn write_line(out: &mut impl Write, line: &str) {
     // A run must not end because nobody reads its progress.
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
@@ -220,11 +210,5 @@ epoch 2/9, step 101/900, loss 0.2500, Dice 0.7500, 40 images/s, 2 min 38 s left
         progress.step_at(Duration::ZERO, 1, 1, f64::NAN, 8);
         assert_eq!(text(&shared), "epoch 1/9, step 1/900, loss NaN, 0 s left\n");
         progress.finish();
-    }
-
-    #[test]
-    fn durations_have_two_units() {
-        let shown = [0.4, 59.4, 61.0, 3_725.0, f64::NAN].map(duration);
-        assert_eq!(shown, ["0 s", "59 s", "1 min 1 s", "1 h 2 min", "0 s"]);
     }
 }

@@ -12,6 +12,10 @@ use crate::nn::layout;
 use crate::report::{ReportError, atomic};
 use crate::tape::Shape;
 
+/// Files of a run folder: the weights of the best epoch, and of the last.
+pub const BEST: &str = "best.safetensors";
+pub const LAST: &str = "last.safetensors";
+
 /// Key of the metadata entry that holds [`CheckpointInfo`] as JSON.
 const METADATA_KEY: &str = "wgseg";
 

@@ -6,8 +6,11 @@ use std::sync::atomic::AtomicBool;
 
 use super::TrainError;
 use super::branch::Target;
+use super::checkpoint::BEST;
+use super::resume::{STATE, check_resumable};
+use super::setup::{Mixing, Setup, Start};
 use super::sheet::write_sheet;
-use super::trainer::{BEST, Mixing, STATE, Setup, Start, TrainSummary, Trainer, check_resumable};
+use super::trainer::{TrainSummary, Trainer};
 use super::watch::Console;
 use crate::config::Config;
 use crate::data::{Cache, Dataset, Part};

@@ -1,88 +1,33 @@
 //! The training loop.
 
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
-
 use super::TrainError;
-use super::branch::{Branch, Feed, TARGET};
-use super::checkpoint::{self, Checkpoint, CheckpointInfo, Tensors};
-use super::coupled::{Coupling, OBSERVED, Observed, WEIGHTS, read_observed};
+use super::branch::Feed;
+use super::checkpoint::{self, BEST, Checkpoint, CheckpointInfo, LAST, Tensors};
+use super::coupled::{OBSERVED, Observed, WEIGHTS, read_observed};
 use super::predictor::{Predictor, load_weights};
+use super::resume::{Progressed, STATE, open_saved};
 use super::schedule::learning_rate;
-use super::step::{Build, HELD_HYPER, HYPER, LOSS, Mix, TrainStep, loss_of, step_of_branches};
+use super::setup::{Mixing, Setup, Start, build_step, initialise, is_networks};
+use super::step::{HELD_HYPER, HYPER, LOSS, TrainStep, loss_of};
 use super::task_branch::Probe;
 use super::threshold::Threshold;
 use super::validation::{Validation, validate};
-use super::watch::Watch;
-use crate::config::Config;
-use crate::data::{Cache, Loader};
+use crate::data::Loader;
 use crate::gpu::{Gpu, Session, States};
-use crate::nn::init::Init;
 use crate::ops::Hyper;
 use crate::program::{Program, compile};
 use crate::report::{BranchRow, EpochRow, RunFolder, RunInfo, StepRow};
 use crate::tape::Shape;
 
-/// Names of the files of a run folder that hold weights.
-pub const BEST: &str = "best.safetensors";
-pub const LAST: &str = "last.safetensors";
-/// Weights, moments and progress: what a resumed run goes on from.
-pub const STATE: &str = "training_state.safetensors";
-
 /// Longest time between two savings of the training state, so that a run that is killed loses
 /// no more than this.
 const SAVE_EVERY: Duration = Duration::from_secs(60);
-
-/// What a training is made of.
-pub struct Setup<'a> {
-    pub config: &'a Config,
-    pub branches: Vec<Arc<dyn Branch>>,
-    pub mixing: Mixing,
-    /// Images to validate the segmentation on; none where tasks are trained alone.
-    pub val: Option<Arc<Cache>>,
-    /// Makes what measures the tasks, of states that the training shares with it.
-    pub probes: MakeProbes<'a>,
-    pub start: Start,
-    /// Fills in what a model must answer, before each step.
-    pub teach: Option<Teach>,
-    pub steps_per_epoch: usize,
-    pub out: &'a Path,
-    /// Go on with the run in `out`.
-    pub resume: bool,
-    /// Set from outside to stop after the current step.
-    pub stop: &'a AtomicBool,
-    pub watch: &'a mut dyn Watch,
-}
-
-/// Makes the probes of a training.
-pub type MakeProbes<'a> = &'a dyn Fn(&Arc<Gpu>, &mut States) -> Result<Vec<Probe>, TrainError>;
-
-/// Fills in inputs of a step that models answer.
-pub type Teach = Box<dyn FnMut(u64, &mut Feed) -> Result<(), TrainError>>;
-
-/// How the branches' losses are put together.
-pub enum Mixing {
-    /// `Σ weight · loss`.
-    Sum(Vec<f64>),
-    /// By the gradients or losses of each step.
-    Coupled(Box<dyn Coupling>),
-}
-
-/// What the weights start as.
-pub enum Start {
-    Scratch,
-    /// All that a checkpoint has of the network's parameters; the rest from scratch. The parameters
-    /// taken from it stay as they are for the first `frozen_steps`.
-    From {
-        checkpoint: PathBuf,
-        frozen_steps: usize,
-    },
-}
 
 /// How a training ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,25 +41,6 @@ pub struct TrainSummary {
     pub threshold: Threshold,
     /// Numbers that are trained.
     pub parameters: usize,
-}
-
-/// How far a run is; saved with the training state.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Progressed {
-    /// Steps done.
-    step: usize,
-    /// Epochs done.
-    epoch: usize,
-    /// Sum of the losses of the current epoch's steps.
-    epoch_loss: f64,
-    best_epoch: usize,
-    best_dice: f64,
-    threshold: Threshold,
-    /// Stopped early: nothing is left to do.
-    finished: bool,
-    /// What a coupling remembers.
-    #[serde(default)]
-    coupling: serde_json::Value,
 }
 
 /// A training under way.
@@ -484,70 +410,4 @@ impl<'a> Trainer<'a> {
         let predictor = self.predictor.get_or_insert_with(|| Predictor::new(gpu, config, config.data.size));
         Ok((predictor, &mut self.states))
     }
-}
-
-/// The step of all branches.
-fn build_step(setup: &Setup, held: &dyn Fn(&str) -> bool) -> Result<TrainStep, TrainError> {
-    let builds: Vec<_> = setup
-        .branches
-        .iter()
-        .map(|branch| {
-            move |layers: &mut crate::nn::Layers, tape: &mut crate::tape::Tape| branch.build(layers, tape)
-        })
-        .collect();
-    let branches: Vec<(&str, Build)> =
-        setup.branches.iter().zip(&builds).map(|(branch, build)| (branch.name(), build as Build)).collect();
-    let mix = match &setup.mixing {
-        Mixing::Sum(weights) => Mix::Sum(weights),
-        Mixing::Coupled(_) => Mix::Coupled,
-    };
-    Ok(step_of_branches(setup.config, &branches, mix, held)?)
-}
-
-/// Whether a state belongs to the segmentation network: those of other branches carry their names.
-fn is_networks(name: &str, setup: &Setup) -> bool {
-    let prefix = name.split('.').next().unwrap_or(name);
-    !setup.branches.iter().any(|branch| branch.name() != TARGET && branch.name() == prefix)
-}
-
-/// Writes what the states start with: what `given` has, else initial values.
-fn initialise(
-    gpu: &Gpu,
-    states: &States,
-    inits: &[(String, Shape, Init)],
-    seed: u64,
-    given: Option<&Checkpoint>,
-) -> Result<(), TrainError> {
-    for (name, shape, init) in inits {
-        let numbers = match given {
-            Some(checkpoint) if checkpoint.contains(name)? => checkpoint.tensor(name, shape)?,
-            _ => init.numbers(shape.len(), seed, name),
-        };
-        states.write(gpu, name, &numbers)?;
-    }
-    Ok(())
-}
-
-/// The training state of the run in `out`, if its config is `config`.
-fn open_saved(out: &Path, config: &Config) -> Result<(Checkpoint, Progressed), TrainError> {
-    let checkpoint = Checkpoint::open(&check_resumable(out, config)?)?;
-    let progressed = checkpoint.info()?;
-    Ok((checkpoint, progressed))
-}
-
-/// Checks that there is a run in `out` that `config` can go on with; gives its training state.
-pub fn check_resumable(out: &Path, config: &Config) -> Result<PathBuf, TrainError> {
-    let path = out.join(STATE);
-    if !path.exists() {
-        return Err(TrainError::NothingToResume { path });
-    }
-    let config_path = out.join("config.toml");
-    let mut found = Config::load(&config_path, &[])?;
-    // Threads change how long it takes and nothing else.
-    found.data.workers = config.data.workers;
-    if found != *config {
-        let (key, found, wanted) = found.first_difference(config);
-        return Err(TrainError::ResumeConfig { path: config_path, key, found, wanted });
-    }
-    Ok(path)
 }

@@ -14,8 +14,8 @@ use crate::gpu::{Gpu, GpuOptions};
 use crate::method::plan::Role;
 use crate::report::{Overlay, ReportError, picture, select};
 use crate::train::TrainError;
+use crate::train::checkpoint::BEST;
 use crate::train::model::ModelFile;
-use crate::train::trainer::BEST;
 use crate::train::validation::Predicted;
 
 /// Images of each kind.

@@ -46,17 +46,12 @@ pub fn p_pair(value: Option<f64>, adjusted: Option<f64>) -> String {
 }
 
 pub fn seconds(value: Option<f64>) -> String {
-    value.map_or(NONE.into(), crate::report::progress::duration)
+    value.map_or(NONE.into(), crate::report::words::duration)
 }
 
 /// A mean of counts, without decimals.
 pub fn rounded(value: Option<f64>) -> String {
     value.map_or(NONE.into(), |value| format!("{value:.0}"))
-}
-
-/// "1 image", "2 images".
-pub fn count(number: usize, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]
@@ -70,7 +65,6 @@ mod tests {
         assert_eq!(mean_sd(Some(0.9), Some(0.01)), "0.9000 ± 0.0100");
         assert_eq!((mean_sd(Some(0.9), None), mean_sd(None, None)), ("0.9000".into(), "–".into()));
         assert_eq!(interval(Some([0.1, 0.2])), "0.1000 to 0.2000");
-        assert_eq!((count(1, "seed"), count(3, "seed")), ("1 seed".into(), "3 seeds".into()));
         assert_eq!((rounded(Some(40.4)), rounded(None)), ("40".into(), "–".into()));
         assert_eq!(p_pair(Some(0.02), Some(0.04)), "0.020 (0.040)");
     }

@@ -1,12 +1,15 @@
 //! What came out, in plain sentences made from the numbers.
 
 use super::compare::Comparison;
-use super::format::{count, difference, interval, p, score};
+use super::format::{difference, interval, p, score};
 use super::results::{MethodRow, Results};
 use crate::method::plan::Role;
+use crate::report::words::count;
 
 /// A corrected p below this is called a difference.
 const LEVEL: f64 = 0.05;
+/// Fewer say too little of chance.
+const ENOUGH_SEEDS: usize = 3;
 
 /// One sentence for each thing that can be said so far, the most important first.
 pub fn sentences(results: &Results) -> Vec<String> {
@@ -42,6 +45,13 @@ pub fn sentences(results: &Results) -> Vec<String> {
         (student, baseline, results.of_role(Role::Ceiling))
     {
         sentences.extend(kept(student, baseline, ceiling));
+    }
+    if student.is_some() && results.seeds.len() < ENOUGH_SEEDS {
+        sentences.push(format!(
+            "This is of {}: the tests compare images, and say nothing of how much a training varies by chance. \
+             --seeds {ENOUGH_SEEDS} or more tell.",
+            count(results.seeds.len(), "seed")
+        ));
     }
     sentences
 }

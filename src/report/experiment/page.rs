@@ -6,7 +6,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::cases::Cases;
 use super::charts::{self, Dot, IntervalRow};
-use super::format::{NONE, count, rounded, score, seconds};
+use super::format::{NONE, rounded, score, seconds};
 use super::headline;
 use super::results::{MethodRow, Results};
 use super::series::{self, TaskCurves, TaskEnd, distinct};
@@ -14,6 +14,7 @@ use super::source::Experiment;
 use super::tables::{COLUMNS, cells};
 use super::{picture, results};
 use crate::method::plan::{Role, Which};
+use crate::report::words::count;
 
 const STYLE: &str = include_str!("style.css");
 
@@ -116,6 +117,10 @@ fn table(results: &Results) -> Markup {
                 }
             } }
         } }
+        details {
+            summary { "What each method is" }
+            dl.methods { @for method in &results.methods { dt { code { (method.name) } } dd { (method.about) } } }
+        }
         div.note {
             p { b { "sd. " } (explained.dice_sd) }
             p { b { "Units. " } (explained.unit) }

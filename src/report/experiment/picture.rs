@@ -26,9 +26,12 @@ pub fn method(tasks: &[String]) -> Markup {
                 @for (index, task) in tasks.iter().enumerate() {
                     @let y = ROWS + ROW * index as f64 - 12.0;
                     text.bold x="14" y=(y + 20.0) { (shortened(task, 16)) title { (task) } }
-                    (area(134.0, y, 76.0, "joint", false))
-                    (area(220.0, y, 104.0, "pre-training", false))
-                    path d={ "M326 " (y + 15.0) "h26" } {}
+                    // The elite model is of one of the two, so the arrow starts from both.
+                    rect.either x="126" y=(y - 3.0) width="204" height="36" rx="8" {}
+                    (area(130.0, y, 68.0, "joint", false))
+                    text x="209" y=(y + 15.0) dy="0.34em" text-anchor="middle" { "or" }
+                    (area(220.0, y, 106.0, "pre-training", false))
+                    path d={ "M331 " (y + 15.0) "h21" } {}
                     path.head d={ "M352 " (y + 10.0) "l9 5l-9 5z" } {}
                     (area(364.0, y, 104.0, "elite model", false))
                 }

@@ -1,7 +1,7 @@
 //! What an experiment was done with, in a sentence.
 
-use super::format::count;
 use crate::method::plan::Plan;
+use crate::report::words::count;
 
 /// Images, seeds and network. Validation images have labels as well, so they are told along with the
 /// training images.

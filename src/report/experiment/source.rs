@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::schema::StudentStart;
 use crate::method::plan::{Method, PLAN, Plan, PlannedRun, Role};
-use crate::method::run::{RESULT, RunResult, RunSpec, Segmentation, Work};
+use crate::method::run::{RESULT, RunResult, RunSpec, Segmentation, Teacher, Work};
 use crate::report::{History, JSONL, ReportError, RunInfo};
 
 /// The plan and what there is of each of its runs.
@@ -94,9 +94,7 @@ impl Experiment {
             Work::Ensemble { .. } => return None,
             Work::Target { pretrained } => pretrained.as_ref(),
             Work::Distil { .. } if run.spec.config.distillation.student == StudentStart::BestElite => {
-                // The last of equals, as the student's training has it.
-                let teachers = result.teachers.iter();
-                teachers.max_by(|a, b| a.val_dice.total_cmp(&b.val_dice)).map(|best| &best.run)
+                Teacher::best(&result.teachers).map(|best| &best.run)
             }
             Work::Distil { .. } | Work::Joint { .. } | Work::Pretrain { .. } => None,
         };
@@ -210,7 +208,6 @@ fn read_result(path: &Path, spec: &RunSpec) -> Result<Option<RunResult>, String>
 mod tests {
     use super::super::testing::experiment;
     use super::*;
-    use crate::method::run::Teacher;
 
     /// Every run of the experiment has 20 steps.
     #[test]

@@ -115,6 +115,10 @@ pub fn markdown(results: &Results) -> String {
     for method in &results.methods {
         text += &line(&cells(method, results));
     }
+    text.push('\n');
+    for method in &results.methods {
+        text += &format!("- {}: {}\n", escape(&method.name), escape(&method.about));
+    }
     if let Some(rival) = &results.best_rival {
         text += &format!("\nBest rival: {}. {}\n", escape(rival), results.statistics.best_rival);
     }

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::format::count;
 use super::statistics::mean;
+use crate::report::words::count;
 
 /// The patient of each test image that has one, by id.
 pub type Patients = BTreeMap<String, String>;

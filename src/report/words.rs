@@ -1,0 +1,33 @@
+//! Numbers as people say them.
+
+/// "1 image", "2 images".
+pub fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+/// Seconds in the two largest units that are not zero.
+pub fn duration(seconds: f64) -> String {
+    // The cast takes what is not finite to a bound.
+    let seconds = seconds.round() as u64;
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_singular() {
+        assert_eq!([0, 1, 3].map(|n| count(n, "seed")), ["0 seeds", "1 seed", "3 seeds"]);
+    }
+
+    #[test]
+    fn durations_have_two_units() {
+        let shown = [0.4, 59.4, 61.0, 3_725.0, f64::NAN].map(duration);
+        assert_eq!(shown, ["0 s", "59 s", "1 min 1 s", "1 h 2 min", "0 s"]);
+    }
+}
