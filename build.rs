@@ -6,7 +6,8 @@ use std::{env, fs, io};
 use sha2::{Digest, Sha256};
 
 /// What data, networks, kernels and training are made of. Commands, reports and docs are not among it.
-const SOURCES: [&str; 11] = [
+const SOURCES: [&str; 12] = [
+    "Cargo.lock",
     "shaders",
     "src/data",
     "src/gpu",
@@ -46,7 +47,7 @@ fn main() -> io::Result<()> {
     files.sort();
     let mut hash = Sha256::new();
     for file in files {
-        let text = fs::read(root.join(&file))?;
+        let text = without_words(&fs::read_to_string(root.join(&file))?);
         // Lengths, so that nothing can move from one file to the next unseen.
         hash.update(format!("{file}\n{}\n", text.len()));
         hash.update(&text);
@@ -54,6 +55,14 @@ fn main() -> io::Result<()> {
     let hex: String = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     println!("cargo::rustc-env=WGSEG_SOURCES={hex}");
     Ok(())
+}
+
+/// A source without its tests, which stand at the end of a file, and without lines of comment: no result
+/// depends on them.
+fn without_words(text: &str) -> String {
+    let code = text.split("\n#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let lines = code.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//"));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Paths of all files in or at `path`, relative to `root`, with `/` on every system.

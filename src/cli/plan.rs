@@ -15,7 +15,7 @@ use crate::method::forecast::Forecaster;
 use crate::method::graph::{Graph, rivals};
 use crate::method::material::Material;
 use crate::method::plan::Which;
-use crate::method::run::{CouplingChoice, RunSpec, Work};
+use crate::method::run::{CouplingChoice, RunSpec, TargetStart, Work};
 use crate::program::Caps;
 use crate::report::console::tell;
 use crate::report::words::{count, duration};
@@ -199,8 +199,9 @@ fn table(
 
 fn does(spec: &RunSpec) -> String {
     match &spec.work {
-        Work::Target { pretrained: None } => "trains the target from scratch".into(),
-        Work::Target { pretrained: Some(from) } => format!("trains the target from {from}"),
+        Work::Target { start: TargetStart::Scratch } => "trains the target from scratch".into(),
+        Work::Target { start: TargetStart::Pretrained(from) } => format!("trains the target from {from}"),
+        Work::Target { start: TargetStart::Continued(from) } => format!("trains the target of {from} on"),
         Work::Joint { tasks, coupling: CouplingChoice::Fixed(weights) } => {
             let weighted = tasks.iter().zip(weights).map(|(task, weight)| format!("{weight} × {task}"));
             format!("trains the target and {}", weighted.collect::<Vec<_>>().join(" and "))
@@ -255,7 +256,7 @@ mod tests {
             work,
             config: config.clone(),
         };
-        let target = || Work::Target { pretrained: None };
+        let target = || Work::Target { start: TargetStart::Scratch };
         let runs = vec![run("target_only", 0, target()), run("target_only", 1, target())];
         let method =
             Method { name: "target_only".into(), role: Role::Baseline, about: String::new(), runs: vec![] };

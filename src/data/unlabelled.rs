@@ -53,7 +53,7 @@ impl Unlabelled {
     }
 
     /// Keeps the images for which `keep` holds.
-    pub fn retain(&mut self, keep: impl Fn(&[f32]) -> bool) {
+    pub fn retain(&mut self, mut keep: impl FnMut(&[f32]) -> bool) {
         let kept: Vec<bool> = self.images.iter().map(|image| keep(image)).collect();
         let mut of_ids = kept.iter();
         self.ids.retain(|_| of_ids.next().is_some_and(|kept| *kept));

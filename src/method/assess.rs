@@ -109,7 +109,9 @@ fn state(folder: &Path, inputs: &Inputs, hash: &str) -> Result<State, MethodErro
         };
     };
     let Ok(was) = serde_json::from_slice::<Inputs>(&spec) else {
-        return Ok(State::Stale(Change::Unreadable));
+        // Another version may have had other keys: what it made is not ours to remove.
+        let is_json = serde_json::from_slice::<serde_json::Value>(&spec).is_ok();
+        return Ok(State::Stale(if is_json { Change::Code } else { Change::Unreadable }));
     };
     if let Some(change) = inputs.change_since(&was) {
         return Ok(State::Stale(change));
@@ -369,6 +371,12 @@ pub(super) mod tests {
         let jobs = assess(root.path(), &specs(), &images("images"), "2", &[]).unwrap();
         assert!(kinds(&jobs).iter().all(|kind| kind == "this is another version of wgseg"));
         assert!(matches!(refuse_other(root.path(), &jobs), Err(MethodError::OtherCode { .. })));
+        // A version whose specs had a key that there is not any more.
+        let spec = root.path().join("seed_0/teacher").join(SPEC);
+        let text =
+            fs::read_to_string(&spec).unwrap().replacen('{', "{\"forgotten\": 1, \"spec_of\": {}, ", 1);
+        fs::write(&spec, text.replacen("\"batch_size\"", "\"size_of_batch\"", 1)).unwrap();
+        assert!(matches!(refuse_other(root.path(), &all(root.path())), Err(MethodError::OtherCode { .. })));
     }
 
     #[test]

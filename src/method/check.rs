@@ -1,10 +1,10 @@
 //! What must hold before any training starts and a value's range alone does not tell.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::distil::task_batch;
 use super::error::{MethodError, nearest};
-use super::graph::rival_names;
+use super::graph::{draws, rival_names};
 use crate::config::validate::MAX_SEEDS;
 use crate::config::{BadValue, Config};
 use crate::tasks;
@@ -40,7 +40,7 @@ pub fn check_names(config: &Config, known: &[&str], couplings: &[&str]) -> Resul
     }
     // The seeds of all trainings must have a form in TOML.
     let most_modes = 1 + method.lambda_candidates.len().max(1);
-    let above = (MAX_SEEDS * (method.tasks.len() * most_modes + 1)) as u64;
+    let above = (MAX_SEEDS * draws(method.tasks.len() * most_modes)) as u64;
     let most = i64::MAX as u64 - above;
     if config.train.seed > most {
         let expected = format!("at most {most}: the other trainings have seeds up to {above} above it");
@@ -69,7 +69,7 @@ pub fn check_folders(unlabelled: &[impl AsRef<Path>]) -> Result<(), MethodError>
     let mut seen = vec![];
     for path in unlabelled.iter().map(AsRef::as_ref) {
         // By its real path, as a folder has many names.
-        let real = path.canonicalize().ok().filter(|path| path.is_dir());
+        let real = images_in(path).canonicalize().ok().filter(|path| path.is_dir());
         let real = real.ok_or_else(|| MethodError::UnlabelledFolder { path: path.into() })?;
         if seen.contains(&real) {
             return Err(MethodError::UnlabelledTwice { path: path.into() });
@@ -77,6 +77,12 @@ pub fn check_folders(unlabelled: &[impl AsRef<Path>]) -> Result<(), MethodError>
         seen.push(real);
     }
     Ok(())
+}
+
+/// The folder that images are read from: a data folder keeps them one below.
+pub fn images_in(folder: &Path) -> PathBuf {
+    let images = folder.join("images");
+    if images.is_dir() { images } else { folder.to_path_buf() }
 }
 
 /// Checks that there are enough images for a batch: `labelled` ones to train on, and `unlabelled` ones
@@ -184,7 +190,8 @@ mod tests {
         let missing = folder.path().join("missing");
         let error = check_folders(&[folder.path(), &missing]).unwrap_err();
         assert!(matches!(&error, MethodError::UnlabelledFolder { path } if *path == missing), "{error}");
-        let again = folder.path().join(".");
+        let again = folder.path().join("images");
+        std::fs::create_dir(&again).unwrap();
         let error = check_folders(&[folder.path(), &again]).unwrap_err();
         assert!(matches!(&error, MethodError::UnlabelledTwice { path } if *path == again), "{error}");
     }

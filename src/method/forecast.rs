@@ -121,7 +121,7 @@ fn steps(config: &Config, work: &Work, labelled: Option<usize>) -> Option<usize>
 mod tests {
     use super::super::inputs::tests::spec;
     use super::*;
-    use crate::method::run::CouplingChoice;
+    use crate::method::run::{CouplingChoice, TargetStart};
 
     fn small() -> RunSpec {
         let mut spec = spec("a", &[]);
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn steps_come_from_the_config_or_from_the_images() {
         let mut spec = small();
-        let target = Work::Target { pretrained: None };
+        let target = Work::Target { start: TargetStart::Scratch };
         assert_eq!(steps(&spec.config, &target, None), None);
         assert_eq!(steps(&spec.config, &target, Some(9)), Some(9));
         spec.config.train.labelled = Some(20);

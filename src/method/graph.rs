@@ -4,7 +4,7 @@ use super::check::check_names;
 use super::coupling;
 use super::error::MethodError;
 use super::plan::{Method, Mode, Role, Which};
-use super::run::{Candidates, CouplingChoice, RunSpec, Work};
+use super::run::{Candidates, CouplingChoice, RunSpec, TargetStart, Work};
 use crate::config::Config;
 use crate::config::schema::{DistillationConfig, Lambda, MethodConfig, PretrainConfig};
 use crate::config::validate::MAX_SEEDS;
@@ -37,15 +37,15 @@ pub fn rivals() -> Vec<Rival> {
 const OTHERS: [(&str, &str); 6] = [
     (
         TARGET_LONGER,
-        "the target alone, trained again and again from what it learnt: as many steps as an elite model and the student have",
+        "the target alone, trained three times in line, as a student and its start after pre-training are: is it the tasks or the steps?",
     ),
-    (JOINT_LAMBDA, "the target and all tasks at once, each with the weight that it has in stage one"),
+    (JOINT_LAMBDA, "the target and all tasks at once, weighted by λ; by method.lambda where λ is searched"),
     (PRETRAIN_ALL, "all tasks at once with equal weights, then the target from what they learnt"),
     (SINGLE_JOINT, "the target and one task at once, for each task"),
     (SINGLE_PRETRAIN, "one task alone, then the target from what it learnt, for each task"),
     (
         SEED_ENSEMBLE,
-        "target-only models of other seeds, as many as there are elite models to choose from, chosen and distilled alike",
+        "target-only models of other seeds, as many as there are elite models to choose from and trained as long, chosen and distilled alike",
     ),
 ];
 const TARGET_LONGER: &str = "target_only_longer";
@@ -54,6 +54,17 @@ const PRETRAIN_ALL: &str = "pretrain_all";
 const SINGLE_JOINT: &str = "single_joint";
 const SINGLE_PRETRAIN: &str = "single_pretrain";
 const SEED_ENSEMBLE: &str = "seed_ensemble_distilled";
+
+/// Draws of random numbers, by what they are for; 0 is the seed itself. See [`Builder::draw`].
+const STUDENT: usize = 1;
+const SECOND: usize = 2;
+const THIRD: usize = 3;
+const MEMBERS: usize = 4;
+
+/// How many draws there are with `members` members of the seed ensemble.
+pub(super) fn draws(members: usize) -> usize {
+    MEMBERS + members
+}
 
 /// Names of the rivals, those of `couplings` first.
 pub(super) fn rival_names(couplings: &[&str]) -> Vec<String> {
@@ -114,13 +125,14 @@ impl Builder<'_> {
         let about = "the mean of the elite models: the student's ceiling, at several times its cost";
         self.method("teacher_ensemble", Role::Ceiling, about, &["teacher_ensemble"]);
 
-        self.run("target_only", Work::Target { pretrained: None });
+        self.run("target_only", Work::Target { start: TargetStart::Scratch });
         let mut teachers = vec![];
         for task in &self.config.method.tasks.clone() {
             teachers.push(self.elite(task));
         }
         self.run("teacher_ensemble", Work::Ensemble { teachers: teachers.clone() });
         self.run("two_stage", Work::Distil { teachers });
+        self.draw(STUDENT);
         if which == Which::Compare {
             self.rivals(couplings);
         }
@@ -139,8 +151,10 @@ impl Builder<'_> {
             .collect();
         let pretrain =
             self.run(&format!("stage1:{task}:pretrain"), Work::Pretrain { tasks: vec![task.to_owned()] });
-        let finetune =
-            self.run(&format!("stage1:{task}:finetune"), Work::Target { pretrained: Some(pretrain) });
+        let finetune = self.run(
+            &format!("stage1:{task}:finetune"),
+            Work::Target { start: TargetStart::Pretrained(pretrain) },
+        );
         let mode = |mode: &str, runs| Mode { task: task.to_owned(), mode: mode.to_owned(), runs };
         self.stage1.push(mode("joint", joint.clone()));
         self.stage1.push(mode("pretraining", vec![finetune.clone()]));
@@ -179,9 +193,8 @@ impl Builder<'_> {
             }
             match name {
                 TARGET_LONGER => {
-                    let again = |pretrained: &str| Work::Target { pretrained: Some(pretrained.to_owned()) };
-                    let second = self.run(&format!("{name}:2"), again("target_only"));
-                    let third = self.run(&format!("{name}:3"), again(&second));
+                    let second = self.go_on(&format!("{name}:2"), "target_only", SECOND);
+                    let third = self.go_on(&format!("{name}:3"), &second, THIRD);
                     self.method(name, Role::Rival, about, &[&third]);
                 }
                 JOINT_LAMBDA => {
@@ -196,13 +209,15 @@ impl Builder<'_> {
                 PRETRAIN_ALL => {
                     let pretrain =
                         self.run(&format!("{name}:pretrain"), Work::Pretrain { tasks: tasks.clone() });
-                    let finetune =
-                        self.run(&format!("{name}:finetune"), Work::Target { pretrained: Some(pretrain) });
+                    let finetune = self.run(
+                        &format!("{name}:finetune"),
+                        Work::Target { start: TargetStart::Pretrained(pretrain) },
+                    );
                     self.method(name, Role::Rival, about, &[&finetune]);
                 }
                 SEED_ENSEMBLE => {
-                    // As many to choose from as there are for each task, or the choice alone would favour
-                    // the elite models.
+                    // As many to choose from as there are for each task, trained as often in line, or the
+                    // choice or the steps alone would favour the elite models.
                     let mut members = 0;
                     let mut teachers = vec![];
                     for task in tasks {
@@ -212,16 +227,17 @@ impl Builder<'_> {
                         members += count;
                     }
                     self.run(name, Work::Distil { teachers });
+                    self.draw(STUDENT);
                     self.method(name, Role::Rival, about, &[name]);
                 }
-                _ => self.singles(name),
+                SINGLE_JOINT => self.singles(name, "joint"),
+                _ => self.singles(name, "pretraining"),
             }
         }
     }
 
     /// The models of stage one, each as a rival of its own.
-    fn singles(&mut self, name: &str) {
-        let wanted = if name == SINGLE_JOINT { "joint" } else { "pretraining" };
+    fn singles(&mut self, name: &str, wanted: &str) {
         for Mode { task, runs, .. } in self.stage1.clone().into_iter().filter(|mode| mode.mode == wanted) {
             let about = match name {
                 SINGLE_JOINT => format!("the target and {task} at once"),
@@ -232,24 +248,44 @@ impl Builder<'_> {
         }
     }
 
-    /// Target-only models of the seed ensemble, of which the best teaches.
+    /// Target-only models of the seed ensemble, of which the best teaches: as there is a joint model for
+    /// each λ of a task, and a pre-trained one that has two trainings in line, the last is the one before
+    /// it trained on.
     fn members(&mut self, first: usize, count: usize) -> Candidates {
-        let member = |i: usize| {
-            let id = self.run(&format!("seed_ensemble:{i}"), Work::Target { pretrained: None });
-            if let Some(run) = self.runs.last_mut() {
-                run.config.train.seed = self.seed.saturating_add(MAX_SEEDS as u64 * (i as u64 + 1));
-            }
-            id
-        };
-        Candidates {
-            name: format!("seed_ensemble_{first}"),
-            runs: (first..first + count).map(member).collect(),
+        let mut runs: Vec<String> = vec![];
+        for i in first..first + count {
+            let id = format!("seed_ensemble:{i}");
+            let run = match runs.last() {
+                Some(before) if i + 1 == first + count => self.go_on(&id, before, MEMBERS + i),
+                _ => {
+                    let id = self.run(&id, Work::Target { start: TargetStart::Scratch });
+                    self.draw(MEMBERS + i);
+                    id
+                }
+            };
+            runs.push(run);
+        }
+        Candidates { name: format!("seed_ensemble_{first}"), runs }
+    }
+
+    /// A run that trains the target on from the run `from`.
+    fn go_on(&mut self, id: &str, from: &str, draws: usize) -> String {
+        let run = self.run(id, Work::Target { start: TargetStart::Continued(from.to_owned()) });
+        self.draw(draws);
+        run
+    }
+
+    /// Gives the last run random numbers of its own, the `draws`-th of this seed: weights that were
+    /// trained before must not see the same batches in the same order again.
+    fn draw(&mut self, draws: usize) {
+        if let Some(run) = self.runs.last_mut() {
+            run.config.train.seed = self.seed.saturating_add((MAX_SEEDS * draws) as u64);
         }
     }
 
     fn run(&mut self, id: &str, work: Work) -> String {
         let needs = match &work {
-            Work::Target { pretrained } => pretrained.iter().cloned().collect(),
+            Work::Target { start } => start.run().into_iter().cloned().collect(),
             Work::Joint { .. } | Work::Pretrain { .. } => vec![],
             Work::Distil { teachers } | Work::Ensemble { teachers } => {
                 teachers.iter().flat_map(|teacher| teacher.runs.clone()).collect()
@@ -282,8 +318,11 @@ fn read_by(work: &Work, config: &Config, seed: u64) -> Config {
         read.method.held_out = config.method.held_out;
     };
     match work {
-        Work::Target { pretrained: None } => {}
-        Work::Target { pretrained: Some(_) } => {
+        Work::Target { start: TargetStart::Scratch | TargetStart::Continued(_) } => {}
+        Work::Target { start: TargetStart::Pretrained(_) } => {
+            if config.pretrain.finetune_learning_rate.is_some() {
+                read.train.learning_rate = default.train.learning_rate;
+            }
             read.pretrain.finetune_learning_rate = config.pretrain.finetune_learning_rate;
             read.pretrain.freeze_steps = config.pretrain.freeze_steps;
         }
@@ -292,6 +331,9 @@ fn read_by(work: &Work, config: &Config, seed: u64) -> Config {
             unlabelled(&mut read);
             read.pretrain.steps = config.pretrain.steps;
             read.pretrain.learning_rate = config.pretrain.learning_rate;
+            read.train.learning_rate = default.train.learning_rate;
+            read.train.early_stop = default.train.early_stop;
+            read.train.positive_fraction = default.train.positive_fraction;
             read.loss = default.loss;
         }
         Work::Distil { .. } => {
@@ -386,6 +428,10 @@ mod tests {
         };
         assert_eq!(places("seed_ensemble_distilled"), places("two_stage"));
         assert_eq!(find(&graph, "seed_ensemble_distilled").needs.iter().collect::<HashSet<_>>().len(), 4);
+        // And trained as often in line: the last of each place goes on from the one before.
+        assert_eq!(find(&graph, "seed_ensemble:1").needs, ["seed_ensemble:0"]);
+        assert_eq!(find(&graph, "seed_ensemble:2").needs, [""; 0]);
+        assert_eq!(find(&graph, "seed_ensemble:3").needs, ["seed_ensemble:2"]);
 
         let mut few = config(1);
         few.method.rivals = vec!["joint_pcgrad".into(), "single_joint".into()];
@@ -443,11 +489,14 @@ mod tests {
         let mut config = config(1000);
         config.train.seed = 7;
         let graph = build(&config, Which::Compare, &COUPLINGS);
-        let scratch = |run: &&RunSpec| run.work == Work::Target { pretrained: None };
+        let scratch = |run: &&RunSpec| run.work == Work::Target { start: TargetStart::Scratch };
         let seeds: Vec<u64> = graph.runs.iter().filter(scratch).map(|run| run.config.train.seed).collect();
-        assert_eq!(seeds.iter().collect::<HashSet<_>>().len(), 5 * 1000);
-        let member = find(&graph, "seed_ensemble:1");
-        assert_eq!((member.seed, member.config.train.seed), (7, 2007));
+        assert_eq!(seeds.iter().collect::<HashSet<_>>().len(), 3 * 1000);
+        let draw = |id: &str| find(&graph, id).config.train.seed;
+        assert_eq!(["target_only", "stage1:jigsaw:joint", "two_stage"].map(draw), [7, 7, 1007]);
+        assert_eq!(["target_only_longer:2", "target_only_longer:3"].map(draw), [2007, 3007]);
+        assert_eq!([0, 1, 2, 3].map(|i| draw(&format!("seed_ensemble:{i}"))), [4007, 5007, 6007, 7007]);
+        assert_eq!(draw("seed_ensemble_distilled"), 1007);
     }
 
     #[test]
@@ -464,11 +513,11 @@ mod tests {
         assert_eq!(changed(|c| c.distillation.alpha = 0.9), distilled);
         let pretrained = ["stage1:rotation:pretrain", "stage1:jigsaw:pretrain", "pretrain_all:pretrain"];
         assert_eq!(changed(|c| c.pretrain.steps = Some(9)), pretrained);
-        let finetuned = ["stage1:rotation:finetune", "stage1:jigsaw:finetune", "target_only_longer:2"];
-        let finetuned = [&finetuned[..], &["target_only_longer:3", "pretrain_all:finetune"]].concat();
+        let finetuned = ["stage1:rotation:finetune", "stage1:jigsaw:finetune", "pretrain_all:finetune"];
         assert_eq!(changed(|c| c.pretrain.freeze_steps = 9), finetuned);
         let weighed = ["stage1:rotation:joint", "stage1:jigsaw:joint", "joint_lambda"];
         assert_eq!(changed(|c| c.method.lambda = 9.0), weighed);
-        assert_eq!(changed(|c| c.train.learning_rate = 9.0).len(), before.runs.len());
+        let untouched = before.runs.len() - pretrained.len();
+        assert_eq!(changed(|c| c.train.learning_rate = 9.0).len(), untouched);
     }
 }

@@ -7,8 +7,9 @@ use sha2::{Digest, Sha256};
 
 use super::error::MethodError;
 use super::material::Fingerprint;
-use super::run::{CouplingChoice, RunSpec, Work};
+use super::run::{Candidates, CouplingChoice, RunSpec, Work};
 use crate::config::schema::DataConfig;
+use crate::tasks;
 
 /// File in a run's folder that says what the run is made of: an [`Inputs`]. It is the first to be made.
 pub const SPEC: &str = "spec.json";
@@ -106,7 +107,28 @@ fn work_change(was: &Work, now: &Work) -> Option<(String, String, String)> {
             .next()
             .map(|(task, (was, now))| (format!("lambda.{task}"), format!("{was:?}"), format!("{now:?}")));
     }
+    if let (Some(was), Some(now)) = (candidates(was), candidates(now))
+        && let Some((was, now)) =
+            was.iter().zip(now).find(|(was, now)| was.name == now.name && was.runs != now.runs)
+    {
+        let searched = [&was.runs, &now.runs].into_iter().all(|runs| runs.len() > 2);
+        let is_task = tasks::by_name(&was.name).is_some();
+        let key = if is_task && !searched {
+            format!("lambda.{}", was.name)
+        } else {
+            "method.lambda_candidates".into()
+        };
+        let by = |of: &Candidates| format!("one that makes the runs {}", of.runs.join(", "));
+        return Some((key, by(was), by(now)));
+    }
     (was != now).then(|| ("method.tasks".to_owned(), names(was), names(now)))
+}
+
+fn candidates(work: &Work) -> Option<&[Candidates]> {
+    match work {
+        Work::Distil { teachers } | Work::Ensemble { teachers } => Some(teachers),
+        _ => None,
+    }
 }
 
 /// The tasks of a run, or its teachers, which are named after them.
@@ -125,12 +147,18 @@ fn names(work: &Work) -> String {
 pub(super) mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::method::run::Candidates;
+    use crate::method::run::TargetStart;
 
     pub fn spec(id: &str, needs: &[&str]) -> RunSpec {
         let needs = needs.iter().map(|id| (*id).to_owned()).collect();
         let config = Config::default();
-        RunSpec { id: id.to_owned(), seed: 0, needs, work: Work::Target { pretrained: None }, config }
+        RunSpec {
+            id: id.to_owned(),
+            seed: 0,
+            needs,
+            work: Work::Target { start: TargetStart::Scratch },
+            config,
+        }
     }
 
     /// The hashes of the same images with and without masks.
@@ -183,6 +211,24 @@ pub(super) mod tests {
         let teachers = |names: &[&str]| Work::Ensemble {
             teachers: names.iter().map(|n| Candidates { name: (*n).into(), runs: vec![] }).collect(),
         };
+
+        let searched = |runs: &[&str]| Work::Ensemble {
+            teachers: vec![Candidates {
+                name: "edges".into(),
+                runs: runs.iter().map(|r| (*r).into()).collect(),
+            }],
+        };
+        (was.spec.work, now.spec.work) =
+            (searched(&["joint", "finetune"]), searched(&["joint_1", "joint_2", "finetune"]));
+        let Some(Change::Config { key, now: runs, .. }) = now.change_since(&was) else { panic!("a change") };
+        assert_eq!(
+            (key.as_str(), runs.as_str()),
+            ("lambda.edges", "one that makes the runs joint_1, joint_2, finetune")
+        );
+        was.spec.work = searched(&["joint_1", "joint_3", "finetune"]);
+        let Some(Change::Config { key, .. }) = now.change_since(&was) else { panic!("a change") };
+        assert_eq!(key, "method.lambda_candidates");
+
         (was.spec.work, now.spec.work) = (teachers(&["edges"]), teachers(&["edges", "jigsaw"]));
         let (key, a, b) = ("method.tasks".into(), "[\"edges\"]".into(), "[\"edges\", \"jigsaw\"]".into());
         assert_eq!(now.change_since(&was), Some(Change::Config { key, was: a, now: b }));
@@ -196,7 +242,7 @@ pub(super) mod tests {
             spec.work = work;
             Inputs::new(&spec, &images, "", BTreeMap::new()).data
         };
-        assert_eq!(data(Work::Target { pretrained: None }), "labelled");
+        assert_eq!(data(Work::Target { start: TargetStart::Scratch }), "labelled");
         assert_eq!(data(Work::Ensemble { teachers: vec![] }), "labelled");
         assert_eq!(data(Work::Pretrain { tasks: vec![] }), "all");
         assert_eq!(data(Work::Distil { teachers: vec![] }), "all");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::check::{check_counts, check_held_out};
+use super::check::{check_counts, check_held_out, images_in};
 use super::plan::ImageCounts;
 use crate::config::Config;
 use crate::data::{Cache, Dataset, Part, Unlabelled, list_images};
@@ -46,9 +46,7 @@ impl Material {
         let channels = config.model.in_channels;
         let mut files = vec![];
         for folder in unlabelled {
-            // A data folder keeps its images one below.
-            let images = folder.join("images");
-            files.extend(list_images(&[if images.is_dir() { images } else { folder.to_path_buf() }])?);
+            files.extend(list_images(&[images_in(folder)])?);
         }
         // Counted before anything is decoded, which may take long. Held out is what came without masks.
         let held_out = (config.method.held_out * files.len() as f64).round() as usize;
@@ -62,14 +60,15 @@ impl Material {
         require_foreground(&train, config)?;
         let (val, test) = (cache(&dataset.part(Part::Val))?, cache(&dataset.part(Part::Test))?);
         let mut others = Unlabelled::of_files(&files, channels, &config.data)?;
-        // A task that has seen a test image would have an unfair start on it.
-        let labelled: HashSet<Vec<u8>> =
+        // A task that has seen a test image would have an unfair start on it, and one that has seen a
+        // held-out image would be measured on what it was trained on.
+        let mut seen: HashSet<Vec<u8>> =
             [&train, &val, &test].iter().flat_map(|c| (0..c.len()).map(|i| digest(c.image(i)))).collect();
         let given = others.len();
-        others.retain(|image| !labelled.contains(&digest(image)));
+        others.retain(|image| seen.insert(digest(image)));
         let dropped = given - others.len();
         let note = (dropped > 0).then(|| {
-            format!("{dropped} of {given} unlabelled images are labelled ones as well and are left out")
+            format!("{dropped} of {given} unlabelled images are the same as labelled ones or as each other and are left out")
         });
         let (others, held_out) = others.hold_out(config.method.held_out, config.data.seed);
         check_counts(config, train.len(), train.len() + others.len())?;
@@ -145,6 +144,9 @@ mod tests {
     fn what_is_labelled_is_never_taken_for_unlabelled() {
         // The first nine images of the second folder are those of the first.
         let (data, more) = (folder(9), folder(12));
+        // And one of the others is there twice.
+        let twice = more.path().join("images");
+        std::fs::copy(twice.join("a10.png"), twice.join("b10.png")).unwrap();
         let rows = (0..9).map(|i| format!("a{i:02},{},p{}", ["train", "val", "test"][i % 3], i / 2));
         let split = rows.fold("id,split,patient".to_owned(), |text, row| text + "\n" + &row);
         std::fs::write(data.path().join("split.csv"), split).unwrap();
@@ -155,7 +157,7 @@ mod tests {
         let expected = ImageCounts { train: 3, val: 3, test: 3, unlabelled: 3 + 1, held_out: 2 };
         assert_eq!(material.counts(), expected);
         assert!(
-            material.note.as_ref().is_some_and(|note| note.starts_with("9 of 12 ")),
+            material.note.as_ref().is_some_and(|note| note.starts_with("10 of 13 ")),
             "{:?}",
             material.note
         );
@@ -173,10 +175,10 @@ mod tests {
         assert_ne!(other.fingerprint.labelled, material.fingerprint.labelled);
         assert_ne!(other.fingerprint.all, material.fingerprint.all);
 
-        // One unlabelled image less is other data for what learns from them alone.
-        std::fs::remove_file(more.path().join("images/a11.png")).unwrap();
-        let fewer = Material::open(&config, data.path(), &[more.path()]).unwrap();
-        assert_eq!(fewer.fingerprint.labelled, other.fingerprint.labelled);
-        assert_ne!(fewer.fingerprint.all, other.fingerprint.all);
+        // One unlabelled image more is other data for what learns from them alone.
+        std::fs::copy(mask.join("a01.png"), twice.join("c00.png")).unwrap();
+        let more = Material::open(&config, data.path(), &[more.path()]).unwrap();
+        assert_eq!(more.fingerprint.labelled, other.fingerprint.labelled);
+        assert_ne!(more.fingerprint.all, other.fingerprint.all);
     }
 }

@@ -11,7 +11,8 @@ use super::distil::{Faculty, Lesson, lesson, shares, task_batch};
 use super::error::{MethodError, nearest};
 use super::material::Material;
 use super::run::{
-    Candidates, CouplingChoice, RESULT, RunResult, RunSpec, Segmentation, TaskScore, Teacher, Work,
+    Candidates, CouplingChoice, RESULT, RunResult, RunSpec, Segmentation, TargetStart, TaskScore, Teacher,
+    Work, best_of,
 };
 use crate::config::Config;
 use crate::config::schema::StudentStart;
@@ -94,6 +95,7 @@ pub fn perform(
 /// What a training of `spec` is made of, besides what is common to all.
 struct Parts {
     config: Config,
+    rate_key: &'static str,
     branches: Vec<Arc<dyn Branch>>,
     mixing: Mixing,
     segments: bool,
@@ -112,7 +114,7 @@ fn train(
     watch: &mut dyn Watch,
 ) -> Result<Option<RunResult>, TrainError> {
     let began = Instant::now();
-    let Parts { config, branches, mixing, segments, tasks, start, teach, teachers } =
+    let Parts { config, rate_key, branches, mixing, segments, tasks, start, teach, teachers } =
         parts(place, spec, watch)?;
     // What the teachers are asked before is part of what a student costs.
     let prepared = began.elapsed().as_secs_f64();
@@ -129,6 +131,7 @@ fn train(
     };
     let setup = Setup {
         config: &config,
+        rate_key,
         branches,
         mixing,
         val: segments.then(|| Arc::clone(&place.material.val)),
@@ -194,6 +197,7 @@ fn parts(place: &Place, spec: &RunSpec, watch: &mut dyn Watch) -> Result<Parts, 
     };
     let parts = |config: Config, branches: Vec<Arc<dyn Branch>>, mixing| Parts {
         config,
+        rate_key: "train.learning_rate",
         branches,
         mixing,
         segments: true,
@@ -203,19 +207,24 @@ fn parts(place: &Place, spec: &RunSpec, watch: &mut dyn Watch) -> Result<Parts, 
         teachers: vec![],
     };
     Ok(match &spec.work {
-        Work::Target { pretrained } => {
+        Work::Target { start } => {
             let mut config = config;
-            let start = match pretrained {
-                None => Start::Scratch,
-                Some(id) => {
-                    let pretrain = &config.pretrain;
-                    let frozen_steps = pretrain.freeze_steps;
-                    config.train.learning_rate =
-                        pretrain.finetune_learning_rate.unwrap_or(config.train.learning_rate);
+            let mut rate_key = "train.learning_rate";
+            let start = match start {
+                TargetStart::Scratch => Start::Scratch,
+                TargetStart::Continued(id) => {
+                    Start::From { checkpoint: place.folder_of(spec, id).join(BEST), frozen_steps: 0 }
+                }
+                TargetStart::Pretrained(id) => {
+                    if let Some(rate) = config.pretrain.finetune_learning_rate {
+                        config.train.learning_rate = rate;
+                        rate_key = "pretrain.finetune_learning_rate";
+                    }
+                    let frozen_steps = config.pretrain.freeze_steps;
                     Start::From { checkpoint: place.folder_of(spec, id).join(STATE), frozen_steps }
                 }
             };
-            Parts { start, ..parts(config, vec![target()?], Mixing::Sum(vec![1.0])) }
+            Parts { start, rate_key, ..parts(config, vec![target()?], Mixing::Sum(vec![1.0])) }
         }
         Work::Joint { tasks, coupling } => {
             let tasks = find_tasks(tasks)?;
@@ -236,7 +245,8 @@ fn parts(place: &Place, spec: &RunSpec, watch: &mut dyn Watch) -> Result<Parts, 
                 config.train.epochs = steps.div_ceil(steps_per_epoch(&config, material.train.len()));
             }
             config.train.early_stop = 0;
-            Parts { segments: false, tasks, ..parts(config, branches, weights) }
+            let rate_key = "pretrain.learning_rate";
+            Parts { segments: false, tasks, rate_key, ..parts(config, branches, weights) }
         }
         Work::Distil { teachers } => {
             let (faculty, teachers) = place.faculty(spec, teachers)?;
@@ -306,7 +316,7 @@ impl Place<'_> {
         Ok(serde_json::from_slice(&bytes).map_err(|error| unusable(error.to_string()))?)
     }
 
-    /// The best of each teacher's candidates, loaded. Of equal ones the first.
+    /// The best of each teacher's candidates, loaded.
     fn faculty(
         &self,
         spec: &RunSpec,
@@ -314,15 +324,13 @@ impl Place<'_> {
     ) -> Result<(Faculty, Vec<Teacher>), TrainError> {
         let mut teachers = vec![];
         for Candidates { name, runs } in candidates {
-            let mut best: Option<Teacher> = None;
+            let mut found = vec![];
             for run in runs {
                 let Some(segmentation) = self.result_of(spec, run)?.segmentation else { continue };
-                let val_dice = segmentation.val_dice;
-                if best.as_ref().is_none_or(|best| val_dice > best.val_dice) {
-                    best = Some(Teacher { name: name.clone(), run: run.clone(), val_dice, weight: 0.0 });
-                }
+                let (name, run, val_dice) = (name.clone(), run.clone(), segmentation.val_dice);
+                found.push(Teacher { name, run, val_dice, weight: 0.0 });
             }
-            teachers.extend(best);
+            teachers.extend(best_of(found, |teacher| teacher.val_dice));
         }
         if teachers.is_empty() {
             return Err(MethodError::NoTeachers { id: spec.id.clone() }.into());

@@ -16,7 +16,7 @@ pub const RESULT: &str = "result.json";
 pub struct RunSpec {
     /// As `--only` takes it, such as `stage1:rotation:joint`; unique within a seed.
     pub id: String,
-    /// `train.seed` of the run.
+    /// That of the whole it belongs to. Its own random numbers are by `config.train.seed`.
     pub seed: u64,
     /// Ids of the runs of the same seed that must be complete before it starts.
     pub needs: Vec<String>,
@@ -30,8 +30,8 @@ pub struct RunSpec {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Work {
-    /// Trains the target alone, from scratch or from what another run pre-trained.
-    Target { pretrained: Option<String> },
+    /// Trains the target alone.
+    Target { start: TargetStart },
     /// Trains the target with tasks at once.
     Joint { tasks: Vec<String>, coupling: CouplingChoice },
     /// Trains tasks alone, with equal weights.
@@ -40,6 +40,27 @@ pub enum Work {
     Distil { teachers: Vec<Candidates> },
     /// Scores the mean of the teachers' probabilities; trains nothing.
     Ensemble { teachers: Vec<Candidates> },
+}
+
+/// What a training of the target alone starts from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TargetStart {
+    Scratch,
+    /// From what this run has learnt of tasks; `[pretrain]` says how.
+    Pretrained(String),
+    /// From the best weights of this run, which is of the target alone too.
+    Continued(String),
+}
+
+impl TargetStart {
+    /// The run that it starts from.
+    pub fn run(&self) -> Option<&String> {
+        match self {
+            TargetStart::Scratch => None,
+            TargetStart::Pretrained(run) | TargetStart::Continued(run) => Some(run),
+        }
+    }
 }
 
 impl Work {
@@ -107,6 +128,11 @@ pub struct TaskScore {
     pub trivial: f64,
 }
 
+/// That of the best validation Dice, the first of equals: the one rule by which models are chosen.
+pub fn best_of<T>(models: impl IntoIterator<Item = T>, val_dice: impl Fn(&T) -> f64) -> Option<T> {
+    models.into_iter().reduce(|best, next| if val_dice(&next) > val_dice(&best) { next } else { best })
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Teacher {
     /// That of its [`Candidates`].
@@ -118,10 +144,9 @@ pub struct Teacher {
 }
 
 impl Teacher {
-    /// That of the best validation Dice, the last of equals: where a student starts from the best elite
-    /// model, it is this one.
+    /// Where a student starts from the best elite model, it is this one.
     pub fn best(teachers: &[Teacher]) -> Option<&Teacher> {
-        teachers.iter().max_by(|a, b| a.val_dice.total_cmp(&b.val_dice))
+        best_of(teachers, |teacher| teacher.val_dice)
     }
 }
 

@@ -148,11 +148,10 @@ impl Task for Restoration {
         MEAN_ABSOLUTE_ERROR
     }
 
-    /// Trivial is to give the input back.
+    /// Trivial is to give the input back, or the mean of a standardised image: what is less wrong.
     fn score(&self, tensors: &[Vec<f32>], prediction: &[f32], _dims: Dims) -> Score {
         Score {
             value: mean_absolute_error(prediction, &tensors[1]),
-            // To give the input back, or the mean of a standardised image: what is less wrong.
             trivial: mean_absolute_error(&tensors[0], &tensors[1])
                 .min(mean_absolute_error(&vec![0.0; tensors[1].len()], &tensors[1])),
         }

@@ -42,14 +42,14 @@ pub enum TrainError {
     Method(#[from] crate::method::error::MethodError),
     #[error(
         "the loss became {value} at step {step} (epoch {epoch}); training stopped, {kept}; use a smaller \
-         train.learning_rate, or set train.clip_norm (1.0, say)"
+         {key}, or set train.clip_norm (1.0, say)"
     )]
-    LossNotFinite { step: usize, epoch: usize, value: f64, kept: String },
+    LossNotFinite { step: usize, epoch: usize, value: f64, kept: String, key: &'static str },
     #[error(
         "{name} holds a value that is not finite after step {step}; training stopped, the files of the run are as \
-         they were before; use a smaller train.learning_rate, or set train.clip_norm (1.0, say)"
+         they were before; use a smaller {key}, or set train.clip_norm (1.0, say)"
     )]
-    StateNotFinite { name: String, step: usize },
+    StateNotFinite { name: String, step: usize, key: &'static str },
     #[error(
         "{path} holds a run already; go on with it by the same command and --resume, choose another folder, or \
          delete it"

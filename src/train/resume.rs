@@ -21,6 +21,9 @@ pub(super) struct Progressed {
     pub epoch: usize,
     /// Sum of the losses of the current epoch's steps.
     pub epoch_loss: f64,
+    /// Seconds of the current epoch in processes that have ended.
+    #[serde(default)]
+    pub epoch_seconds: f64,
     pub best_epoch: usize,
     pub best_dice: f64,
     pub threshold: Threshold,

@@ -21,6 +21,8 @@ use crate::tape::{Shape, Tape};
 /// What a training is made of.
 pub struct Setup<'a> {
     pub config: &'a Config,
+    /// Key of the user's config that the learning rate is from, to advise.
+    pub rate_key: &'static str,
     pub branches: Vec<Arc<dyn Branch>>,
     pub mixing: Mixing,
     /// Images to validate the segmentation on; none where tasks are trained alone.

@@ -62,6 +62,7 @@ pub fn train(gpu: &Arc<Gpu>, options: &TrainOptions) -> Result<TrainSummary, Tra
     let mut progress = Console::default();
     let setup = Setup {
         config,
+        rate_key: "train.learning_rate",
         branches: vec![Arc::new(Target::new(config, &train_images)?)],
         mixing: Mixing::Sum(vec![1.0]),
         val: Some(Arc::clone(&val_images)),

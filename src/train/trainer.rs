@@ -60,6 +60,8 @@ pub struct Trainer<'a> {
     others: Vec<(String, Shape)>,
     parameters: usize,
     progressed: Progressed,
+    /// Since when the time of the current epoch is not yet in `progressed`.
+    clock: Instant,
     /// Steps whose loss has not been read yet, with their learning rate.
     unread: VecDeque<(usize, f64)>,
 }
@@ -134,6 +136,7 @@ impl<'a> Trainer<'a> {
             others,
             parameters,
             progressed,
+            clock: Instant::now(),
             unread: VecDeque::new(),
         };
         if let Mixing::Coupled(coupling) = &mut trainer.setup.mixing
@@ -177,24 +180,19 @@ impl<'a> Trainer<'a> {
         let first = self.progressed.step as u64;
         let mut loader = Loader::start(Arc::new(feed), first, self.setup.config.data.workers)?;
         let mut last_save = Instant::now();
-        let mut epoch_start = Instant::now();
-        let mut epoch_first_step = self.progressed.step;
+        self.clock = Instant::now();
         while self.progressed.step < total && !self.progressed.finished {
             self.step(loader.next_batch()?)?;
             if self.progressed.step.is_multiple_of(self.setup.steps_per_epoch) {
                 self.drain()?;
-                self.finish_epoch(epoch_start, epoch_first_step)?;
-                epoch_start = Instant::now();
-                epoch_first_step = self.progressed.step;
+                self.finish_epoch()?;
                 last_save = Instant::now();
             } else if last_save.elapsed() > SAVE_EVERY {
-                self.drain()?;
-                self.save_state()?;
+                self.save_within_epoch()?;
                 last_save = Instant::now();
             }
             if self.setup.stop.load(Ordering::Relaxed) && self.progressed.step < total {
-                self.drain()?;
-                self.save_state()?;
+                self.save_within_epoch()?;
                 self.setup.watch.finish();
                 return Ok(self.summary(true));
             }
@@ -292,10 +290,18 @@ impl<'a> Trainer<'a> {
         let epoch = (step - 1) / self.setup.steps_per_epoch + 1;
         if !loss.is_finite() {
             let kept = match self.progressed.epoch {
+                // Without validation there are no checkpoints to choose among.
+                _ if self.setup.val.is_none() => format!("{STATE} holds what was saved before"),
                 0 => "before the first checkpoint".to_owned(),
                 done => format!("{LAST} and {BEST} hold epoch {done} and {}", self.progressed.best_epoch),
             };
-            return Err(TrainError::LossNotFinite { step, epoch, value: loss, kept });
+            return Err(TrainError::LossNotFinite {
+                step,
+                epoch,
+                value: loss,
+                kept,
+                key: self.setup.rate_key,
+            });
         }
         self.progressed.epoch_loss += loss;
         self.folder.log_step(&StepRow { epoch, step, loss, learning_rate })?;
@@ -305,7 +311,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// Validates, measures the tasks, logs the epoch, saves checkpoints and decides on an early stop.
-    fn finish_epoch(&mut self, start: Instant, first_step: usize) -> Result<(), TrainError> {
+    fn finish_epoch(&mut self) -> Result<(), TrainError> {
         let config = self.setup.config;
         let validation = match (&mut self.predictor, &self.setup.val) {
             (Some(predictor), Some(val)) => {
@@ -333,7 +339,8 @@ impl<'a> Trainer<'a> {
         }
         let patience = config.train.early_stop;
         done.finished = patience > 0 && epoch - done.best_epoch >= patience;
-        let seconds = start.elapsed().as_secs_f64();
+        let seconds = std::mem::take(&mut done.epoch_seconds) + self.clock.elapsed().as_secs_f64();
+        self.clock = Instant::now();
         let stopped_early = done.finished && step < self.total_steps();
 
         if let Some(Validation { best, .. }) = &validation {
@@ -365,7 +372,7 @@ impl<'a> Trainer<'a> {
             threshold: best.map(|b| b.threshold),
             learning_rate: learning_rate(&config.train, step - 1, self.total_steps()),
             seconds,
-            images_per_s: ((step - first_step) * images) as f64 / seconds,
+            images_per_s: (self.setup.steps_per_epoch * images) as f64 / seconds,
         };
         for task in tasks {
             self.folder.log_task(task)?;
@@ -385,13 +392,21 @@ impl<'a> Trainer<'a> {
         let data = self.states.read_all(&self.gpu, &names)?;
         // A loss can be finite and its update not: what was saved before is kept then.
         if let Some(bad) = names.iter().zip(&data).find(|(_, data)| data.iter().any(|x| !x.is_finite())) {
-            return Err(TrainError::StateNotFinite { name: (*bad.0).to_owned(), step: self.progressed.step });
+            let (name, step) = ((*bad.0).to_owned(), self.progressed.step);
+            return Err(TrainError::StateNotFinite { name, step, key: self.setup.rate_key });
         }
         Ok(wanted
             .iter()
             .zip(data)
             .map(|((name, shape), data)| (name.clone(), (shape.clone(), data)))
             .collect())
+    }
+
+    fn save_within_epoch(&mut self) -> Result<(), TrainError> {
+        self.drain()?;
+        self.progressed.epoch_seconds += self.clock.elapsed().as_secs_f64();
+        self.clock = Instant::now();
+        self.save_state()
     }
 
     fn save_state(&self) -> Result<(), TrainError> {

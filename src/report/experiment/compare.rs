@@ -56,6 +56,8 @@ pub struct Comparison {
     pub means: [f64; 2],
     /// Mean over units.
     pub difference: f64,
+    /// The same of each seed alone.
+    pub difference_by_seed: Vec<f64>,
     /// 95 % bootstrap interval of `difference`.
     pub interval: [f64; 2],
     /// Sum of the ranks of the units that it does better on, less that of those it does worse on.
@@ -81,12 +83,18 @@ pub fn compare(one: &Scores, other: &Scores, patients: &Patients) -> Option<Comp
     };
     let differences = by_unit(|one, other| one - other);
     let test = signed_rank(&differences);
+    let of_seed = |seed: &u64| {
+        let (ones, others) = (one.means(&[*seed]), other.means(&[*seed]));
+        let images = ones.iter().filter_map(|(id, dice)| Some((*id, dice - others.get(id)?)));
+        mean(&units::means(&images.collect::<Vec<_>>(), patients))
+    };
     let p = test.map_or(1.0, |test| test.p);
     Some(Comparison {
         seeds: seeds.len(),
         units: Units::of(pairs.iter().map(|(id, ..)| id.as_str()), patients),
         means: [mean(&by_unit(|one, _| one))?, mean(&by_unit(|_, other| other))?],
         difference: mean(&differences)?,
+        difference_by_seed: seeds.iter().filter_map(of_seed).collect(),
         interval: bootstrap::interval(&differences)?,
         rank_difference: test.map_or(0.0, |test| test.above - test.below),
         p,

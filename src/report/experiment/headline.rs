@@ -48,8 +48,8 @@ pub fn sentences(results: &Results) -> Vec<String> {
     }
     if student.is_some() && results.seeds.len() < ENOUGH_SEEDS {
         sentences.push(format!(
-            "This is of {}: the tests compare images, and say nothing of how much a training varies by chance. \
-             --seeds {ENOUGH_SEEDS} or more tell.",
+            "This is of {}: the tests compare these models by their images, and say nothing of how much a training \
+             varies by chance. Do {ENOUGH_SEEDS} seeds or more (--seeds).",
             count(results.seeds.len(), "seed")
         ));
     }
@@ -60,9 +60,12 @@ pub fn sentences(results: &Results) -> Vec<String> {
 fn against(other: &str, comparison: &Comparison) -> String {
     let significant = comparison.p_adjusted < LEVEL;
     let opposed = comparison.difference * comparison.rank_difference < 0.0;
+    let agree = comparison.difference_by_seed.iter().all(|one| one * comparison.difference > 0.0);
     let verdict = match (significant, comparison.difference) {
         (_, 0.0) => "is as good as",
         (true, _) if opposed => "differs, but not in one direction, from",
+        (true, 0.0..) if !agree => "is better on the whole, but not in every seed, than",
+        (true, _) if !agree => "is worse on the whole, but not in every seed, than",
         (true, 0.0..) => "is better than",
         (true, _) => "is worse than",
         (false, 0.0..) => "is not significantly better than",
@@ -70,7 +73,7 @@ fn against(other: &str, comparison: &Comparison) -> String {
     };
     format!(
         "The student {verdict} {other}: mean test Dice {} against {}, a difference of {} (95 % interval {} over {}), \
-         Wilcoxon p {}, corrected {}, {}.",
+         Wilcoxon p {}, corrected {}; by seed {}.",
         score(Some(comparison.means[0])),
         score(Some(comparison.means[1])),
         difference(comparison.difference),
@@ -78,7 +81,7 @@ fn against(other: &str, comparison: &Comparison) -> String {
         comparison.units.text(),
         relation(comparison.p),
         relation(comparison.p_adjusted),
-        count(comparison.seeds, "seed"),
+        comparison.difference_by_seed.iter().map(|one| difference(*one)).collect::<Vec<_>>().join(", "),
     )
 }
 
@@ -118,15 +121,16 @@ mod tests {
     use super::super::units::Units;
     use super::*;
 
-    fn sentence(difference: f64, rank_difference: f64, p: f64) -> String {
+    fn sentence(difference: f64, rank_difference: f64, p: f64, other_seed: f64) -> String {
         let interval = [difference - 0.1, difference + 0.1];
         against(
             "X",
             &Comparison {
-                seeds: 1,
+                seeds: 2,
                 units: Units { images: 4, patients: 2, images_without_patient: 1 },
                 means: [0.5 + difference, 0.5],
                 difference,
+                difference_by_seed: vec![difference, other_seed],
                 interval,
                 rank_difference,
                 p,
@@ -146,13 +150,15 @@ mod tests {
             (0.2, -9.0, 0.01, "differs, but not in one direction, from X"),
             (0.0, 0.0, 1.0, "is as good as X"),
         ] {
-            let text = sentence(difference, rank_difference, p);
+            let text = sentence(difference, rank_difference, p, difference);
             assert!(text.contains(&format!("The student {verdict}:")), "{text}");
         }
+        let text = sentence(0.2, 9.0, 0.01, -0.1);
+        assert!(text.contains("is better on the whole, but not in every seed, than X"), "{text}");
         assert_eq!(
-            sentence(-0.2, -9.0, 0.0312),
+            sentence(-0.2, -9.0, 0.0312, -0.1),
             "The student is worse than X: mean test Dice 0.3000 against 0.5000, a difference of −0.2000 (95 % interval \
-             −0.3000 to −0.1000 over 2 patients of 3 images and 1 image without a patient), Wilcoxon p =\u{a0}0.031, corrected =\u{a0}0.031, 1 seed."
+             −0.3000 to −0.1000 over 2 patients of 3 images and 1 image without a patient), Wilcoxon p =\u{a0}0.031, corrected =\u{a0}0.031; by seed −0.2000, −0.1000."
         );
     }
 }

@@ -82,7 +82,8 @@ const EXPLAINED: Explained = Explained {
                  against all rivals are one family.",
     train_seconds: "Wall time of the training of a method and of all that it needs, mean over seeds; \
                     own_train_seconds is that of its last training alone. Runs that are done at the same time share \
-                    the machine, so each takes longer than it would alone.",
+                    the machine, so each takes longer than it would alone. A joint training also measures the \
+                    cosines of the gradients, which costs it a backward pass a task.",
     steps_in_line: "Training steps that the weights of a method's model have behind them, mean over seeds: those of \
                     its last training and those of the runs that its weights start from. None for an ensemble, whose \
                     models have a line each.",

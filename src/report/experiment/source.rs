@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::schema::StudentStart;
 use crate::method::plan::{Method, PLAN, Plan, PlannedRun, Role};
-use crate::method::run::{RESULT, RunResult, RunSpec, Segmentation, Teacher, Work};
+use crate::method::run::{RESULT, RunResult, RunSpec, Segmentation, Teacher, Work, best_of};
 use crate::report::{History, JSONL, ReportError, RunInfo};
 
 /// The plan and what there is of each of its runs.
@@ -66,17 +66,10 @@ impl Experiment {
         self.runs.iter().find(|run| run.spec.seed == seed && run.spec.id == id)
     }
 
-    /// The run of the best validation Dice among `ids`, the first of equals; none until all of them are
-    /// complete.
+    /// The best run among `ids` by [`best_of`]; none until all of them are complete.
     pub fn chosen(&self, seed: u64, ids: &[String]) -> Option<Chosen<'_>> {
-        let mut best: Option<Chosen> = None;
-        for id in ids {
-            let found = self.run(seed, id)?.chosen()?;
-            if best.is_none_or(|best| found.segmentation.val_dice > best.segmentation.val_dice) {
-                best = Some(found);
-            }
-        }
-        best
+        let found: Option<Vec<Chosen>> = ids.iter().map(|id| self.run(seed, id)?.chosen()).collect();
+        best_of(found?, |chosen| chosen.segmentation.val_dice)
     }
 
     /// Wall time of the training of these runs and of all that they need, each once; none when a
@@ -92,7 +85,7 @@ impl Experiment {
         let result = run.result()?;
         let start = match &run.spec.work {
             Work::Ensemble { .. } => return None,
-            Work::Target { pretrained } => pretrained.as_ref(),
+            Work::Target { start } => start.run(),
             Work::Distil { .. } if run.spec.config.distillation.student == StudentStart::BestElite => {
                 Teacher::best(&result.teachers).map(|best| &best.run)
             }

@@ -7,7 +7,8 @@ use crate::config::Config;
 use crate::config::schema::StudentStart;
 use crate::method::plan::{ImageCounts, Method, Mode, Plan, PlannedRun, Role, Which};
 use crate::method::run::{
-    Candidates, CouplingChoice, RESULT, RunResult, RunSpec, Segmentation, TaskScore, Teacher, Work,
+    Candidates, CouplingChoice, RESULT, RunResult, RunSpec, Segmentation, TargetStart, TaskScore, Teacher,
+    Work,
 };
 use crate::report::run_folder::write_json;
 use crate::report::{BranchRow, RunFolder, RunInfo, TaskRow};
@@ -56,19 +57,19 @@ pub fn plan() -> Plan {
     let of_seed = |seed| {
         let coupling = CouplingChoice::Fixed(vec![0.1]);
         [
-            spec(seed, "target_only", &[], Work::Target { pretrained: None }),
+            spec(seed, "target_only", &[], Work::Target { start: TargetStart::Scratch }),
             spec(seed, "pretrain:rotation", &[], Work::Pretrain { tasks: tasks() }),
             spec(seed, JOINT, &[], Work::Joint { tasks: tasks(), coupling }),
             spec(
                 seed,
                 PRETRAINED,
                 &["pretrain:rotation"],
-                Work::Target { pretrained: Some("pretrain:rotation".into()) },
+                Work::Target { start: TargetStart::Pretrained("pretrain:rotation".into()) },
             ),
             spec(seed, "two_stage", &[JOINT, PRETRAINED], Work::Distil { teachers: teachers() }),
             spec(seed, "teacher_ensemble", &[JOINT, PRETRAINED], Work::Ensemble { teachers: teachers() }),
-            spec(seed, "rival", &[], Work::Target { pretrained: None }),
-            spec(seed, "pretrain_all", &[], Work::Target { pretrained: None }),
+            spec(seed, "rival", &[], Work::Target { start: TargetStart::Scratch }),
+            spec(seed, "pretrain_all", &[], Work::Target { start: TargetStart::Scratch }),
         ]
     };
     Plan {
