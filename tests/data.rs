@@ -306,9 +306,9 @@ fn more_labelled_than_there_are() {
     let dir = folder();
     let data = Dataset::open(dir.path(), &config()).unwrap();
     let available = data.part(Part::Train).len();
-    let problem = data.labelled(99, 0).unwrap_err().problem;
+    let problem = data.labelled(Some(99), 0).unwrap_err().problem;
     assert_eq!(problem, Problem::Labelled { wanted: 99, available });
-    assert!(data.labelled(0, 0).is_err());
+    assert!(data.labelled(Some(0), 0).is_err());
 }
 
 /// A folder of the real data, or a note that the test is skipped.

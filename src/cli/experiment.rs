@@ -21,7 +21,6 @@ use crate::method::plan::{PLAN, Plan, PlannedRun, Which};
 use crate::method::run::RunSpec;
 use crate::method::view::View;
 use crate::report::console::tell;
-use crate::report::experiment::{RESULTS, write_on};
 use crate::report::run_folder::{lock, make_folder};
 use crate::report::words::count;
 use crate::report::{ReportError, check_free};
@@ -115,7 +114,7 @@ pub fn run(args: Args, which: Which) -> Outcome {
         ));
     }
     plan.write(root)?;
-    for line in assess::clear(root, &mut jobs)? {
+    for line in assess::remove_stale(root, &mut jobs)? {
         tell(&line);
     }
     let summary = do_all(&jobs, &costs, root, args.jobs.into(), &material, gpu, &args.adapter)?;
@@ -205,7 +204,7 @@ fn conclude(summary: &Summary, jobs: &[Job], root: &Path, adapter: &AdapterArg) 
     for (label, needs) in &summary.not_started {
         tell(&format!("{label} was not started: needs {needs}"));
     }
-    report(root, adapter)?;
+    super::report::write(root, adapter.adapter.clone())?;
     if !summary.failed.is_empty() {
         let (failed, not_started) = (summary.failed.len(), summary.not_started.len());
         tell(&format!(
@@ -219,18 +218,4 @@ fn conclude(summary: &Summary, jobs: &[Job], root: &Path, adapter: &AdapterArg) 
         say!("{done} of {} runs are complete; without --only the command does the others", jobs.len());
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Writes results and page of what is complete, and says what came out.
-fn report(root: &Path, adapter: &AdapterArg) -> Result<(), ReportError> {
-    let written = write_on(root, &GpuOptions { adapter: adapter.adapter.clone() })?;
-    for sentence in &written.sentences {
-        say!("{sentence}");
-    }
-    if let Some(note) = &written.note {
-        tell(note);
-    }
-    say!("results: {}", root.join(RESULTS).display());
-    say!("report:  {}", written.page.display());
-    Ok(())
 }

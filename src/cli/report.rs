@@ -1,12 +1,12 @@
 //! `wgseg report`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::{Outcome, say};
 use crate::gpu::GpuOptions;
-use crate::report::console;
 use crate::report::experiment::{RESULTS, TABLE_CSV, TABLE_MARKDOWN, write_on};
+use crate::report::{ReportError, console};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -19,7 +19,13 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Outcome {
-    let written = write_on(&args.root, &GpuOptions { adapter: args.adapter })?;
+    write(&args.root, args.adapter)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes results and page of what is complete in `root`, and says what came out.
+pub fn write(root: &Path, adapter: Option<String>) -> Result<(), ReportError> {
+    let written = write_on(root, &GpuOptions { adapter })?;
     for sentence in &written.sentences {
         say!("{sentence}");
     }
@@ -28,7 +34,7 @@ pub fn run(args: Args) -> Outcome {
     }
     say!("{}", written.page.display());
     for name in [RESULTS, TABLE_CSV, TABLE_MARKDOWN] {
-        say!("{}", args.root.join(name).display());
+        say!("{}", root.join(name).display());
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }

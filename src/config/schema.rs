@@ -23,6 +23,13 @@ pub struct Config {
     pub distillation: DistillationConfig,
 }
 
+impl Config {
+    /// Images in a batch of unlabelled images.
+    pub fn task_batch(&self) -> usize {
+        self.method.task_batch_size.unwrap_or(self.train.batch_size)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {

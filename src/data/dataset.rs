@@ -85,12 +85,14 @@ impl Dataset {
         self.split_file.as_deref().map_or_else(|| Ok(BTreeMap::new()), split::patients)
     }
 
-    /// `n` images of the train part drawn by `seed`, ascending. A larger `n` keeps those of a smaller one.
+    /// `n` images of the train part drawn by `seed`, ascending; all of it without an `n`. A larger `n`
+    /// keeps those of a smaller one.
     ///
     /// # Errors
     /// `n` is 0 or more than the train part has.
-    pub fn labelled(&self, n: usize, seed: u64) -> Result<Vec<usize>, DataError> {
+    pub fn labelled(&self, n: Option<usize>, seed: u64) -> Result<Vec<usize>, DataError> {
         let train = self.part(Part::Train);
+        let Some(n) = n else { return Ok(train) };
         if n == 0 || n > train.len() {
             return Err(DataError::bare(Problem::Labelled { wanted: n, available: train.len() }));
         }
@@ -321,11 +323,12 @@ mod tests {
         let dir = folder(12);
         let data = open(dir.path());
         let train = data.part(Part::Train);
-        let few = data.labelled(3, 5).unwrap();
-        let more = data.labelled(6, 5).unwrap();
+        let few = data.labelled(Some(3), 5).unwrap();
+        let more = data.labelled(Some(6), 5).unwrap();
         assert_eq!(few.len(), 3);
         assert!(few.iter().all(|i| more.contains(i) && train.contains(i)));
-        assert_eq!(data.labelled(train.len(), 5).unwrap(), train);
-        assert_ne!(data.labelled(4, 5).unwrap(), data.labelled(4, 6).unwrap());
+        assert_eq!(data.labelled(Some(train.len()), 5).unwrap(), train);
+        assert_eq!(data.labelled(None, 5).unwrap(), train);
+        assert_ne!(data.labelled(Some(4), 5).unwrap(), data.labelled(Some(4), 6).unwrap());
     }
 }

@@ -196,7 +196,7 @@ pub fn refuse_other(root: &Path, jobs: &[Job]) -> Result<(), MethodError> {
 ///
 /// # Errors
 /// A folder cannot be removed.
-pub fn clear(root: &Path, jobs: &mut [Job]) -> Result<Vec<String>, MethodError> {
+pub fn remove_stale(root: &Path, jobs: &mut [Job]) -> Result<Vec<String>, MethodError> {
     let removed = root.join(REMOVED);
     remove(&removed)?;
     let mut lines = vec![];
@@ -338,7 +338,7 @@ pub(super) mod tests {
         assert!(error.to_string().contains("2 of 3 runs"), "{error}");
         assert!(error.to_string().contains("--redo-changed"), "{error}");
 
-        let lines = clear(root, &mut jobs).unwrap();
+        let lines = remove_stale(root, &mut jobs).unwrap();
         assert_eq!(lines[0], format!("seed 0 teacher is done anew: {}", stale[0]));
         assert_eq!(lines.len(), 2);
         assert_eq!(kinds(&jobs), ["new", "new", "complete"]);
@@ -396,7 +396,7 @@ pub(super) mod tests {
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join(".wgseg-x"), "cut off").unwrap();
         let mut jobs = all(root.path());
-        clear(root.path(), &mut jobs).unwrap();
+        remove_stale(root.path(), &mut jobs).unwrap();
         assert!(!folder.join(".wgseg-x").exists());
         fs::write(folder.join("notes.txt"), "keep").unwrap();
         let error = assess(root.path(), &specs(), &images("images"), "1", &[]).unwrap_err();

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use super::distil::task_batch;
 use super::error::{MethodError, nearest};
 use super::graph::{draws, rival_names};
 use crate::config::validate::MAX_SEEDS;
@@ -47,7 +46,7 @@ pub fn check_names(config: &Config, known: &[&str], couplings: &[&str]) -> Resul
         let found = config.train.seed.to_string();
         return Err(BadValue { key: "train.seed".into(), found, expected }.into());
     }
-    let batch = task_batch(config);
+    let batch = config.task_batch();
     let named = method.tasks.iter().filter_map(|name| tasks::by_name(name));
     if let Some(task) = named.into_iter().find(|task| batch < task.least_batch()) {
         let key =
@@ -89,22 +88,30 @@ pub fn images_in(folder: &Path) -> PathBuf {
 /// to train tasks on, those held out not counted.
 ///
 /// # Errors
-/// Fewer than a batch of one or the other; a pre-trained part that would never be trained further.
+/// Fewer than a batch of one or the other.
 pub fn check_counts(config: &Config, labelled: usize, unlabelled: usize) -> Result<(), MethodError> {
     let batch = config.train.batch_size;
     if labelled < batch {
         return Err(MethodError::FewLabelled { found: labelled, batch });
     }
+    let batch = config.task_batch();
+    if unlabelled < batch {
+        return Err(MethodError::FewUnlabelled { found: unlabelled, batch });
+    }
+    Ok(())
+}
+
+/// Checks that a pre-trained part is not frozen for all of the training that follows, of `labelled` images.
+///
+/// # Errors
+/// It is.
+pub fn check_freezing(config: &Config, labelled: usize) -> Result<(), MethodError> {
     let (steps, frozen) =
         (config.train.epochs * steps_per_epoch(config, labelled), config.pretrain.freeze_steps);
     if frozen >= steps {
         let expected = format!("fewer than the {steps} steps of the segmentation training");
         let (key, found) = ("pretrain.freeze_steps".into(), frozen.to_string());
         return Err(BadValue { key, found, expected }.into());
-    }
-    let batch = task_batch(config);
-    if unlabelled < batch {
-        return Err(MethodError::FewUnlabelled { found: unlabelled, batch });
     }
     Ok(())
 }
@@ -114,7 +121,7 @@ pub fn check_counts(config: &Config, labelled: usize, unlabelled: usize) -> Resu
 /// # Errors
 /// Fewer than a batch.
 pub fn check_held_out(config: &Config, held_out: usize) -> Result<(), MethodError> {
-    let batch = task_batch(config);
+    let batch = config.task_batch();
     if held_out < batch { Err(MethodError::FewHeldOut { found: held_out, batch }) } else { Ok(()) }
 }
 
@@ -194,6 +201,20 @@ mod tests {
         std::fs::create_dir(&again).unwrap();
         let error = check_folders(&[folder.path(), &again]).unwrap_err();
         assert!(matches!(&error, MethodError::UnlabelledTwice { path } if *path == again), "{error}");
+    }
+
+    #[test]
+    fn a_pretrained_part_must_be_trained_further() {
+        let mut config = Config::default();
+        config.train.batch_size = 4;
+        config.pretrain.freeze_steps = config.train.epochs - 1;
+        check_freezing(&config, 4).unwrap();
+        config.pretrain.freeze_steps += 1;
+        let error = check_freezing(&config, 4).unwrap_err();
+        assert!(
+            matches!(&error, MethodError::Value(value) if value.key == "pretrain.freeze_steps"),
+            "{error}"
+        );
     }
 
     #[test]

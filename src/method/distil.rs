@@ -155,7 +155,7 @@ pub fn lesson(
             "{models} teachers were asked once for each of {count} images; their answers move with the images"
         )
     } else {
-        let batch = config.train.batch_size + task_batch(config);
+        let batch = config.train.batch_size + config.task_batch();
         format!("{models} teachers are asked at every step, for {batch} images as the student sees them")
     };
     let of_target = LabelledLesson {
@@ -176,8 +176,8 @@ pub fn lesson(
     let own_seed = seed_of(seed, UNLABELLED);
     let of_others = UnlabelledLesson {
         images: Arc::clone(unlabelled),
-        sampler: Sampler::new(&vec![false; unlabelled.len()], task_batch(config), None, own_seed)?,
-        batch: task_batch(config),
+        sampler: Sampler::new(&vec![false; unlabelled.len()], config.task_batch(), None, own_seed)?,
+        batch: config.task_batch(),
         temperature: distillation.temperature,
         augment: config.augment.clone(),
         seed: own_seed,
@@ -190,11 +190,6 @@ pub fn lesson(
         teach,
         note,
     })
-}
-
-/// Images in a batch of unlabelled images.
-pub fn task_batch(config: &Config) -> usize {
-    config.method.task_batch_size.unwrap_or(config.train.batch_size)
 }
 
 /// Asks the teachers for the images of a step.

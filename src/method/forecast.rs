@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::distil::{UNLABELLED, put_unlabelled, task_batch};
+use super::distil::{UNLABELLED, put_unlabelled};
 use super::run::{RunSpec, Work};
 use crate::config::Config;
 use crate::nn::Layers;
@@ -86,7 +86,7 @@ fn step(config: &Config, branches: &[String], coupled: bool) -> Result<Tape, Tra
         let (logits, masks) = segment(layers, tape, config.train.batch_size, size)?;
         segmentation_loss(tape, logits, masks, &config.loss)
     };
-    let dims = Dims { batch: task_batch(config), size, channels };
+    let dims = Dims { batch: config.task_batch(), size, channels };
     let other = |name: &str, layers: &mut Layers, tape: &mut Tape| match tasks::by_name(name) {
         Some(task) => Ok(put_on_tape(task, dims, layers, tape)?.loss),
         None => put_unlabelled(layers, tape, dims, config.distillation.temperature),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::check::{check_counts, check_held_out, images_in};
+use super::check::{check_counts, check_freezing, check_held_out, images_in};
 use super::plan::ImageCounts;
 use crate::config::Config;
 use crate::data::{Cache, Dataset, Part, Unlabelled, list_images};
@@ -39,10 +39,7 @@ impl Material {
     /// Files that cannot be read, too few images for a batch, no foreground.
     pub fn open(config: &Config, data: &Path, unlabelled: &[&Path]) -> Result<Material, TrainError> {
         let dataset = Dataset::open(data, &config.data)?;
-        let labelled = match config.train.labelled {
-            Some(count) => dataset.labelled(count, config.data.seed)?,
-            None => dataset.part(Part::Train),
-        };
+        let labelled = dataset.labelled(config.train.labelled, config.data.seed)?;
         let channels = config.model.in_channels;
         let mut files = vec![];
         for folder in unlabelled {
@@ -51,6 +48,7 @@ impl Material {
         // Counted before anything is decoded, which may take long. Held out is what came without masks.
         let held_out = (config.method.held_out * files.len() as f64).round() as usize;
         check_counts(config, labelled.len(), labelled.len() + files.len() - held_out)?;
+        check_freezing(config, labelled.len())?;
 
         let cache = |indices: &[usize]| {
             let items = indices.iter().map(|i| &dataset.items()[*i]);

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use super::coupling::{self, Coupling, Setting, fixed};
-use super::distil::{Faculty, Lesson, lesson, shares, task_batch};
+use super::distil::{Faculty, Lesson, lesson, shares};
 use super::error::{MethodError, nearest};
 use super::material::Material;
 use super::run::{
@@ -120,10 +120,10 @@ fn train(
     let prepared = began.elapsed().as_secs_f64();
     let resume = folder.join(STATE).is_file();
     if !resume {
-        clear(folder)?;
+        remove_metrics(folder)?;
         report::make_folder(folder)?;
     }
-    let batch = task_batch(&config);
+    let batch = config.task_batch();
     let probes = |gpu: &Arc<Gpu>, states: &mut States| {
         let held_out = &place.material.held_out;
         let probes = tasks.iter().map(|task| Probe::new(gpu, &config, *task, held_out, batch, states));
@@ -193,7 +193,7 @@ fn parts(place: &Place, spec: &RunSpec, watch: &mut dyn Watch) -> Result<Parts, 
         Ok(Arc::new(Target::new(&spec.config, &material.train)?))
     };
     let of_task = |task: &'static dyn Task| -> Result<Arc<dyn Branch>, TrainError> {
-        Ok(Arc::new(TaskBranch::new(task, &material.unlabelled, task_batch(&spec.config), &spec.config)?))
+        Ok(Arc::new(TaskBranch::new(task, &material.unlabelled, spec.config.task_batch(), &spec.config)?))
     };
     let parts = |config: Config, branches: Vec<Arc<dyn Branch>>, mixing| Parts {
         config,
@@ -337,7 +337,7 @@ impl Place<'_> {
         }
         let val_dices: Vec<f64> = teachers.iter().map(|teacher| teacher.val_dice).collect();
         let weights = shares(&spec.config.distillation, &val_dices);
-        let batch = spec.config.train.batch_size.max(task_batch(&spec.config));
+        let batch = spec.config.train.batch_size.max(spec.config.task_batch());
         let mut models = vec![];
         for (teacher, weight) in teachers.iter_mut().zip(&weights) {
             teacher.weight = *weight;
@@ -370,7 +370,7 @@ fn score_ensemble(faculty: &mut Faculty, material: &Material) -> Result<Segmenta
 
 /// Removes what a run left that was killed before it could be resumed. Files of the caller, such as
 /// what the run is made of, stay.
-fn clear(folder: &Path) -> Result<(), TrainError> {
+fn remove_metrics(folder: &Path) -> Result<(), TrainError> {
     for name in [report::metrics_log::CSV, JSONL] {
         match std::fs::remove_file(folder.join(name)) {
             Ok(()) => {}

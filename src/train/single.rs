@@ -47,10 +47,7 @@ pub fn train(gpu: &Arc<Gpu>, options: &TrainOptions) -> Result<TrainSummary, Tra
         data.split_file = Some(options.out.join("split.csv"));
     }
     let dataset = Dataset::open(options.data, &data)?;
-    let labelled = match config.train.labelled {
-        Some(count) => dataset.labelled(count, config.data.seed)?,
-        None => dataset.part(Part::Train),
-    };
+    let labelled = dataset.labelled(config.train.labelled, config.data.seed)?;
     let cache = |indices: &[usize]| {
         let items = indices.iter().map(|i| &dataset.items()[*i]);
         Cache::of_items(items, config.model.in_channels, &config.data)

@@ -4,13 +4,10 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
 use super::Observed;
+use super::math::dot;
 
 pub fn gram(vectors: &[Vec<f64>]) -> Vec<Vec<f64>> {
     vectors.iter().map(|a| vectors.iter().map(|b| dot(a, b)).collect()).collect()
-}
-
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(x, y)| x * y).sum()
 }
 
 /// `count` vectors of `dimensions` normal numbers.
