@@ -232,13 +232,6 @@ mod tests {
         let mut config = Config::default();
         config.train.batch_size = 4;
         check_counts(&config, 4, 4).unwrap();
-        config.pretrain.freeze_steps = config.train.epochs;
-        let error = check_counts(&config, 4, 4).unwrap_err();
-        assert!(
-            matches!(&error, MethodError::Value(value) if value.key == "pretrain.freeze_steps"),
-            "{error}"
-        );
-        config.pretrain.freeze_steps = config.train.epochs - 1;
         let error = check_counts(&config, 3, 100).unwrap_err();
         assert!(matches!(error, MethodError::FewLabelled { found: 3, batch: 4 }), "{error}");
         let error = check_counts(&config, 4, 3).unwrap_err();
