@@ -48,7 +48,8 @@ const OTHERS: [(&str, &str); 6] = [
         "target-only models of other seeds, as many as there are elite models to choose from and trained as long, chosen and distilled alike",
     ),
 ];
-const TARGET_LONGER: &str = "target_only_longer";
+/// The target alone with as many steps as a student: to tell tasks from training.
+pub const TARGET_LONGER: &str = "target_only_longer";
 const JOINT_LAMBDA: &str = "joint_lambda";
 const PRETRAIN_ALL: &str = "pretrain_all";
 const SINGLE_JOINT: &str = "single_joint";
@@ -122,7 +123,8 @@ impl Builder<'_> {
             &["two_stage"],
         );
         self.method("target_only", Role::Baseline, "the target alone, from scratch", &["target_only"]);
-        let about = "the mean of the elite models: the student's ceiling, at several times its cost";
+        let about =
+            "the mean of the elite models, which the student learns from; several times its cost in use";
         self.method("teacher_ensemble", Role::Ceiling, about, &["teacher_ensemble"]);
 
         self.run("target_only", Work::Target { start: TargetStart::Scratch });

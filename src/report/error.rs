@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 /// Why something could not be written or drawn.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
-    #[error("the folder {} is not empty; choose another one, or delete it first", .path.display())]
+    #[error("the folder {} is not empty and not of this command; choose another one", .path.display())]
     FolderNotEmpty { path: PathBuf },
     #[error("{} is being written by another process; wait until it has ended", .path.display())]
     Busy { path: PathBuf },

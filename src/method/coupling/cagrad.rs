@@ -181,6 +181,12 @@ mod tests {
     }
 
     #[test]
+    fn the_scale_is_that_of_the_sum_over_1_plus_c_squared() {
+        // (1, 0) and (0, 1), c = ½: d = (0.75, 0.75), so each weighs 2 · 0.75 / 1.25.
+        assert_close(&combination(&gram(&[vec![1.0, 0.0], vec![0.0, 1.0]]), 0.5), &[1.2, 1.2], 1e-6);
+    }
+
+    #[test]
     fn two_vectors_by_hand() {
         // (1, 0) and (0, 1), c = ½: by symmetry g_w ∥ ḡ, so d = 1.5 ḡ = (0.75, 0.75).
         assert_close(&direction(&[vec![1.0, 0.0], vec![0.0, 1.0]], 0.5), &[0.75, 0.75], 1e-6);

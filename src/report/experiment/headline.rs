@@ -3,6 +3,7 @@
 use super::compare::Comparison;
 use super::format::{difference, interval, p, score};
 use super::results::{MethodRow, Results};
+use crate::method::graph::TARGET_LONGER;
 use crate::method::plan::Role;
 use crate::report::words::count;
 
@@ -10,6 +11,8 @@ use crate::report::words::count;
 const LEVEL: f64 = 0.05;
 /// Fewer say too little of chance.
 const ENOUGH_SEEDS: usize = 3;
+/// The least p of the exact signed-rank test of n pairs is 2^(1 − n).
+const ENOUGH_UNITS: usize = 6;
 
 /// One sentence for each thing that can be said so far, the most important first.
 pub fn sentences(results: &Results) -> Vec<String> {
@@ -26,6 +29,7 @@ pub fn sentences(results: &Results) -> Vec<String> {
         (Some(student), Some(_)) => {
             if let Some(comparison) = &student.against_target_only {
                 sentences.push(against("the target-only baseline", comparison));
+                sentences.extend(too_little(comparison, student));
             }
         }
         (None, _) => {
@@ -35,8 +39,12 @@ pub fn sentences(results: &Results) -> Vec<String> {
             sentences.push("No target-only model is trained yet to compare the student with.".into())
         }
     }
+    if let (Some(student), Some(baseline)) = (student, baseline) {
+        sentences.extend(at_equal_steps(results, student, baseline));
+    }
     if let Some(rival) = results.rival()
         && rival.role == Role::Rival
+        && rival.name != TARGET_LONGER
         && let Some(comparison) = &rival.student_against_it
     {
         sentences.push(against(&format!("the best rival, {}", rival.name), comparison));
@@ -54,6 +62,39 @@ pub fn sentences(results: &Results) -> Vec<String> {
         ));
     }
     sentences
+}
+
+/// A student has more trainings behind it than its baseline: is it only that?
+fn at_equal_steps(results: &Results, student: &MethodRow, baseline: &MethodRow) -> Option<String> {
+    let longer = results.methods.iter().find(|method| method.name == TARGET_LONGER);
+    if let Some(comparison) = longer.and_then(|method| method.student_against_it.as_ref()) {
+        return Some(against(
+            "the target alone with several trainings in line, target_only_longer",
+            comparison,
+        ));
+    }
+    let (of_student, of_baseline) = (student.steps_in_line?, baseline.steps_in_line?);
+    (of_student > of_baseline).then(|| {
+        format!(
+            "The student has {of_student:.0} training steps behind it, the baseline {of_baseline:.0}, and that alone \
+             may be the difference: `wgseg compare` with the rival {TARGET_LONGER} tells."
+        )
+    })
+}
+
+/// What keeps the test images from deciding anything.
+fn too_little(comparison: &Comparison, student: &MethodRow) -> Option<String> {
+    let units = comparison.units.patients + comparison.units.images_without_patient;
+    if student.dice_positives_only_mean.is_none() {
+        Some("No test image has a mask with foreground, so Dice says only whether nothing was found.".into())
+    } else if units < ENOUGH_UNITS {
+        Some(format!(
+            "{} cannot decide anything: with fewer than {ENOUGH_UNITS} no p below 0.05 is possible.",
+            comparison.units.text()
+        ))
+    } else {
+        None
+    }
 }
 
 /// The means are those over units and over the seeds that both have, as everything of a comparison is.
@@ -104,10 +145,13 @@ fn kept(student: &MethodRow, baseline: &MethodRow, ceiling: &MethodRow) -> Optio
     // A share of a gain that the fourth digit could undo means nothing.
     Some(if gain >= 0.001 {
         format!(
-            "The teachers together gain {size} over the baseline; the student, at the cost of one model, gains {}, \
-             {} % of that ({of_seeds} that all three have).",
+            "The teachers together gain {size} over the baseline; the student, at the cost of one model in use, gains \
+             {}, {} ({of_seeds} that all three have).",
             difference(student - baseline),
-            format!("{:.0}", 100.0 * (student - baseline) / gain).replace('-', "−")
+            match 100.0 * (student - baseline) / gain {
+                share if share > 100.0 => "more than they, as it was trained further".to_owned(),
+                share => format!("{share:.0} % of that").replace('-', "−"),
+            }
         )
     } else {
         format!(
@@ -118,6 +162,8 @@ fn kept(student: &MethodRow, baseline: &MethodRow, ceiling: &MethodRow) -> Optio
 
 #[cfg(test)]
 mod tests {
+    use super::super::source::Experiment;
+    use super::super::testing;
     use super::super::units::Units;
     use super::*;
 
@@ -138,6 +184,58 @@ mod tests {
                 pairs: vec![],
             },
         )
+    }
+
+    fn results() -> Results {
+        let root = tempfile::tempdir().unwrap();
+        testing::experiment(root.path());
+        Results::of(&Experiment::read(root.path()).unwrap())
+    }
+
+    fn said(results: &Results, part: &str) -> bool {
+        sentences(results).iter().any(|sentence| sentence.contains(part))
+    }
+
+    #[test]
+    fn more_steps_are_told_until_the_target_has_as_many() {
+        let mut results = results();
+        assert!(!said(&results, "training steps behind it"), "{:?}", sentences(&results));
+        let student = results.methods.iter_mut().find(|method| method.role == Role::Method).unwrap();
+        student.steps_in_line = Some(60.0);
+        assert!(said(&results, "60 training steps behind it, the baseline 20"), "{:?}", sentences(&results));
+        let rival =
+            results.methods.iter_mut().find(|m| m.student_against_it.is_some() && m.role == Role::Rival);
+        rival.unwrap().name = TARGET_LONGER.into();
+        assert!(!said(&results, "training steps behind it"), "{:?}", sentences(&results));
+        assert!(
+            said(&results, "the target alone with several trainings in line"),
+            "{:?}",
+            sentences(&results)
+        );
+    }
+
+    #[test]
+    fn images_that_decide_nothing_are_told() {
+        let mut results = results();
+        assert!(!said(&results, "cannot decide anything"));
+        let student = results.methods.iter_mut().find(|method| method.role == Role::Method).unwrap();
+        let comparison = student.against_target_only.as_mut().unwrap();
+        comparison.units = Units { images: 9, patients: 2, images_without_patient: 3 };
+        assert!(said(
+            &results,
+            "2 patients of 6 images and 3 images without a patient cannot decide anything"
+        ));
+        let student = results.methods.iter_mut().find(|method| method.role == Role::Method).unwrap();
+        student.dice_positives_only_mean = None;
+        assert!(said(&results, "No test image has a mask"));
+    }
+
+    #[test]
+    fn a_student_better_than_its_teachers_has_no_share_of_their_gain() {
+        let mut results = results();
+        let student = results.methods.iter_mut().find(|method| method.role == Role::Method).unwrap();
+        student.seeds.iter_mut().for_each(|seed| seed.test.dice += 0.2);
+        assert!(said(&results, "more than they, as it was trained further"), "{:?}", sentences(&results));
     }
 
     #[test]

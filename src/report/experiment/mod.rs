@@ -290,7 +290,7 @@ mod tests {
         let sentences = write_on(root.path(), &GpuOptions::default()).unwrap().sentences;
         // The third seed is better by 0.01, but the ensemble is 0.07 better than the baseline in each.
         let expected = "The teachers together gain +0.0700 (0.7450) over the baseline; the student, at the cost of one \
-                        model, gains +0.0550, 79 % of that (2 seeds that all three have).";
+                        model in use, gains +0.0550, 79 % of that (2 seeds that all three have).";
         assert_eq!(sentences.last().unwrap(), expected);
     }
 

@@ -138,9 +138,8 @@ fn tag(method: &MethodRow, results: &Results) -> Markup {
     let tag = match method.role {
         Role::Method => Some("student"),
         Role::Ceiling => Some("several models"),
-        _ if results.is_best_rival(method) => Some("best rival"),
         Role::Baseline => Some("baseline"),
-        Role::Rival => None,
+        Role::Rival => results.is_best_rival(method).then_some("best rival"),
     };
     html! { @if let Some(tag) = tag { span.tag { (tag) } } }
 }

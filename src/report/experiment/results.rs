@@ -247,7 +247,8 @@ fn method_row(experiment: &Experiment, method: &Method) -> MethodRow {
         student_against_it: None,
         train_seconds: mean_of(|seed| seed.train_seconds),
         own_train_seconds: mean_of(|seed| Some(seed.own_train_seconds)),
-        parameters: seeds.first().map(|seed| seed.parameters),
+        // An ensemble has none of its own.
+        parameters: seeds.first().map(|seed| seed.parameters).filter(|count| *count > 0),
         steps: mean_of(|seed| Some(seed.steps as f64)),
         steps_in_line: mean_of(|seed| Some(seed.steps_in_line? as f64)),
         seeds,

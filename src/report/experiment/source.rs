@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::config::schema::StudentStart;
+use crate::method::inputs::SPEC;
 use crate::method::plan::{Method, PLAN, Plan, PlannedRun, Role};
 use crate::method::run::{RESULT, RunResult, RunSpec, Segmentation, Teacher, Work, best_of};
 use crate::report::{History, JSONL, ReportError, RunInfo};
@@ -30,7 +31,7 @@ pub struct Run {
 #[derive(Debug)]
 pub enum State {
     Complete(Box<RunResult>),
-    /// It has metrics but no result.
+    /// It has said what it is made of, but has no result.
     Begun,
     Waiting,
     /// It has a result, but not of what the plan says that the run is made of.
@@ -132,7 +133,7 @@ impl Run {
             (Ok(Some(result)), _) if result.inputs != *inputs => State::Stale,
             (Ok(Some(result)), _) => State::Complete(Box::new(result)),
             (Err(message), _) | (_, Some(message)) => State::Damaged(message),
-            (Ok(None), None) if metrics.is_file() => State::Begun,
+            (Ok(None), None) if metrics.is_file() || path.join(SPEC).is_file() => State::Begun,
             (Ok(None), None) => State::Waiting,
         };
         let mut info = RunInfo::read(&path);

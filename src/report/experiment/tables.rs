@@ -119,8 +119,8 @@ pub fn markdown(results: &Results) -> String {
     for method in &results.methods {
         text += &format!("- {}: {}\n", escape(&method.name), escape(&method.about));
     }
-    if let Some(rival) = &results.best_rival {
-        text += &format!("\nBest rival: {}. {}\n", escape(rival), results.statistics.best_rival);
+    if let Some(rival) = results.rival().filter(|method| method.role == Role::Rival) {
+        text += &format!("\nBest rival: {}. {}\n", escape(&rival.name), results.statistics.best_rival);
     }
     let explained = &results.statistics;
     for (what, how) in [
