@@ -21,7 +21,7 @@ fn refused(more: &[&str]) -> String {
         "run",
     ]);
     let output = command.args(more).assert().failure().code(1).stdout("").get_output().clone();
-    assert!(!folder.path().join("run/seed_0").exists());
+    assert!(!folder.path().join("run").exists());
     String::from_utf8(output.stderr).unwrap()
 }
 
@@ -78,6 +78,21 @@ fn a_folder_of_something_else_is_left_alone() {
     assert_eq!(std::fs::read_dir(&run).unwrap().count(), 1);
 }
 
+/// A mistake that shows only when the images are read leaves no folder behind either.
+#[test]
+fn too_few_images_leave_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let phantom = ["data", "phantom", "--count", "12", "--size", "32", "--seed", "1", "--out"];
+    wgseg().current_dir(folder.path()).args(phantom).arg("data").assert().success();
+    std::fs::create_dir(folder.path().join("more")).unwrap();
+    std::fs::copy(folder.path().join("data/images/phantom_0001.png"), folder.path().join("more/a.png")).unwrap();
+    let mut command = wgseg();
+    command.current_dir(folder.path()).args(["two-stage", "two_stage_phantom", "--data", "data", "--out", "run"]);
+    let output = command.args(["--unlabelled", "more"]).assert().failure().code(1).get_output().clone();
+    says(&String::from_utf8(output.stderr).unwrap(), &["fewer than a batch of 4"]);
+    assert!(!folder.path().join("run").exists());
+}
+
 fn plan(more: &[&str]) -> Value {
     let mut command = wgseg();
     command.args(["plan", "two_stage_phantom", "--no-time", "--json"]).args(more);
@@ -89,7 +104,7 @@ fn plan_tells_every_run() {
     let table = plan(&[]);
     let runs = table["runs"].as_array().unwrap();
     let ids: Vec<_> = runs.iter().map(|run| run["id"].as_str().unwrap()).collect();
-    assert_eq!(ids.len(), 1 + 2 * 3 + 2);
+    assert_eq!(ids.len(), 1 + 2 * 3 + 2 + 2);
     let student = runs.iter().find(|run| run["id"] == "two_stage").unwrap();
     assert_eq!(student["needs"].as_array().unwrap().len(), 4);
     assert_eq!(student["steps"], 6);

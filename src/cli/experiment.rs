@@ -46,7 +46,8 @@ pub struct Args {
     /// Trainings of every method, with train.seed, train.seed + 1, …: method.seeds
     #[arg(long, value_name = "N")]
     seeds: Option<usize>,
-    /// Do this run alone, as in --only stage1:rotation:joint; may be repeated; see `wgseg plan`
+    /// Do this run alone, of all seeds as in --only stage1:rotation:joint, of one as in --only
+    /// seed_1/stage1/rotation/joint; may be repeated; see `wgseg plan`
     #[arg(long, value_name = "ID")]
     only: Vec<String>,
     /// Runs at a time; on a software driver LP_NUM_THREADS=1 with --jobs 2 is faster than one
@@ -69,13 +70,13 @@ pub fn run(args: Args, which: Which) -> Outcome {
     let graph = Graph::of(&config, which)?;
     check_folders(&args.unlabelled)?;
     let root = &args.out;
-    let _lock = take(root)?;
+    check_out(root)?;
     let gpu = args.adapter.open()?;
     let unlabelled: Vec<&Path> = args.unlabelled.iter().map(PathBuf::as_path).collect();
     let material = Material::open(&config, &args.data, &unlabelled)?;
-    if let Some(note) = &material.note {
-        tell(note);
-    }
+    // Not before, so that a mistake in what was given leaves nothing behind.
+    let _lock = take(root)?;
+    unused_lambdas(&config).iter().chain(&material.notes).for_each(|note| tell(note));
     let code = inputs::code();
     let mut jobs = assess::assess(root, &graph.runs, &material.fingerprint, &code, &args.only)?;
     if !args.redo_changed {
@@ -105,12 +106,11 @@ pub fn run(args: Args, which: Which) -> Outcome {
         runs: jobs.iter().map(planned).collect(),
     };
     if let Ok(before) = Plan::read(root)
-        && let Some(left) = before.methods.iter().find(|m| !plan.methods.iter().any(|n| n.name == m.name))
+        && let Some(left) = left_out(&before, &plan)
     {
         tell(&format!(
-            "{} was made with more methods, such as {}: their runs stay, but the report is of this command's alone",
+            "{} was made with more {left}: their runs stay, but the report is of this command's alone",
             root.display(),
-            left.name
         ));
     }
     plan.write(root)?;
@@ -121,14 +121,34 @@ pub fn run(args: Args, which: Which) -> Outcome {
     conclude(&summary, &jobs, root, &args.adapter)
 }
 
-/// Makes and locks the folder of the whole.
-fn take(root: &Path) -> Result<std::fs::File, ReportError> {
+/// What `before` had and `now` has not.
+fn left_out(before: &Plan, now: &Plan) -> Option<String> {
+    let method = before.methods.iter().find(|m| !now.methods.iter().any(|n| n.name == m.name));
+    let seed = before.seeds.iter().find(|seed| !now.seeds.contains(seed));
+    match (method, seed) {
+        (None, None) => None,
+        (Some(method), None) => Some(format!("methods, such as {}", method.name)),
+        (None, Some(seed)) => Some(format!("seeds, such as {seed}")),
+        (Some(method), Some(seed)) => Some(format!("methods and seeds, such as {} and {seed}", method.name)),
+    }
+}
+
+/// Tells of λ that is given for a task that is not among those of the method.
+fn unused_lambdas(config: &Config) -> Vec<String> {
+    let unused = config.lambda.keys().filter(|task| !config.method.tasks.contains(task));
+    unused.map(|task| format!("lambda.{task} has no effect: method.tasks does not name {task}")).collect()
+}
+
+/// Refuses a folder that something else has made.
+fn check_out(root: &Path) -> Result<(), ReportError> {
     // The lock is the first file to be made, so what has it was made by this command, or is a run of
     // `train`, which has a config.
     let ours = root.join(PLAN).exists() || root.join(".lock").exists() && !root.join("config.toml").exists();
-    if !ours {
-        check_free(root)?;
-    }
+    if ours { Ok(()) } else { check_free(root) }
+}
+
+/// Makes and locks the folder of the whole.
+fn take(root: &Path) -> Result<std::fs::File, ReportError> {
     make_folder(root)?;
     let patience = Instant::now() + PATIENCE;
     loop {
@@ -142,12 +162,12 @@ fn take(root: &Path) -> Result<std::fs::File, ReportError> {
 /// What each run will cost in floating-point operations; nothing for one that is complete.
 fn costs(jobs: &[Job], material: &Material, gpu: &Gpu) -> Result<Vec<f64>, TrainError> {
     let mut forecaster = Forecaster::default();
-    let labelled = Some(material.train.len());
+    let images = material.counts();
     let cost = |job: &Job| {
         if job.is_complete() || !job.wanted {
             return Ok(0.0);
         }
-        Ok(forecaster.forecast(&job.spec, labelled, gpu.caps())?.total_flops().unwrap_or_default())
+        Ok(forecaster.forecast(&job.spec, Some(&images), gpu.caps())?.total_flops().unwrap_or_default())
     };
     jobs.iter().map(cost).collect()
 }

@@ -14,7 +14,7 @@ use crate::method::check::check_folders;
 use crate::method::forecast::Forecaster;
 use crate::method::graph::{Graph, rivals};
 use crate::method::material::Material;
-use crate::method::plan::Which;
+use crate::method::plan::{ImageCounts, Which};
 use crate::method::run::{CouplingChoice, RunSpec, TargetStart, Work};
 use crate::program::Caps;
 use crate::report::console::tell;
@@ -78,6 +78,8 @@ struct Row {
 struct Table {
     runs: Vec<Row>,
     seeds: usize,
+    /// None without --data.
+    images: Option<ImageCounts>,
     /// Of all seeds.
     seconds: Option<f64>,
     /// How the time was forecast.
@@ -98,13 +100,13 @@ pub fn run(args: Args) -> Outcome {
     let config = Config::load(&config, &set)?;
     let which = if args.compare { Which::Compare } else { Which::TwoStage };
     let graph = Graph::of(&config, which)?;
-    let labelled = match &args.data {
-        Some(data) => Some(labelled(&config, data, &args.unlabelled)?),
+    let images = match &args.data {
+        Some(data) => Some(images(&config, data, &args.unlabelled)?),
         None => None,
     };
     let speed =
         if args.no_time { Err("no adapter was asked".to_owned()) } else { speed(&config, &args.adapter)? };
-    let table = table(&graph, config.method.seeds, labelled, speed)?;
+    let table = table(&graph, config.method.seeds, images, speed)?;
     if args.json {
         print_json(&table)?;
     } else {
@@ -121,15 +123,17 @@ fn list(rows: impl Iterator<Item = (String, String)>) {
     }
 }
 
-/// Checks the images and counts the labelled ones to train on.
-fn labelled(
+/// Checks the images and counts them.
+fn images(
     config: &Config,
     data: &Path,
     unlabelled: &[PathBuf],
-) -> Result<usize, Box<dyn std::error::Error>> {
+) -> Result<ImageCounts, Box<dyn std::error::Error>> {
     check_folders(unlabelled)?;
     let unlabelled: Vec<&Path> = unlabelled.iter().map(PathBuf::as_path).collect();
-    Ok(Material::open(config, data, &unlabelled)?.train.len())
+    let material = Material::open(config, data, &unlabelled)?;
+    material.notes.iter().for_each(|note| tell(note));
+    Ok(material.counts())
 }
 
 /// What was measured of an adapter.
@@ -153,8 +157,7 @@ fn speed(config: &Config, adapter: &AdapterArg) -> Result<Result<Speed, String>,
     let step = unet_step(&gpu, config, REPS)?;
     let flops_a_second = step.flops as f64 / step.median_ms * 1e3;
     let how = format!(
-        "by {REPS} steps of the target on {}, {:.1} ms each or {:.1} GFLOP/s, measured in {:.0} s; validation, heads \
-         of tasks and answers of teachers not counted",
+        "by {REPS} steps of the target on {}, {:.1} ms each or {:.1} GFLOP/s, measured in {:.0} s",
         adapter_name(&gpu),
         step.median_ms,
         flops_a_second / 1e9,
@@ -170,14 +173,14 @@ fn adapter_name(gpu: &Gpu) -> &str {
 fn table(
     graph: &Graph,
     seeds: usize,
-    labelled: Option<usize>,
+    images: Option<ImageCounts>,
     speed: Result<Speed, String>,
 ) -> Result<Table, TrainError> {
     let caps = speed.as_ref().map_or_else(|_| Caps::default(), |speed| speed.caps.clone());
     let mut forecaster = Forecaster::default();
     let mut runs = vec![];
     for spec in graph.runs.iter().take(graph.runs.len() / seeds.max(1)) {
-        let forecast = forecaster.forecast(spec, labelled, &caps)?;
+        let forecast = forecaster.forecast(spec, images.as_ref(), &caps)?;
         let seconds = speed.as_ref().ok().and_then(|s| Some(forecast.total_flops()? / s.flops_a_second));
         runs.push(Row {
             id: spec.id.clone(),
@@ -194,7 +197,7 @@ fn table(
         Ok(speed) => speed.how,
         Err(why) => format!("not forecast: {why}"),
     };
-    Ok(Table { runs, seeds, seconds: one_seed.map(|seconds| seconds * seeds as f64), time })
+    Ok(Table { runs, seeds, images, seconds: one_seed.map(|seconds| seconds * seeds as f64), time })
 }
 
 fn does(spec: &RunSpec) -> String {
@@ -231,8 +234,21 @@ fn print(table: &Table) {
     let time =
         table.seconds.map_or("unknown time".to_owned(), |seconds| duration(seconds) + " one after the other");
     say!("{} × {}: {time}", count(runs, "run"), count(seeds, "seed"));
-    say!("operations and memory: of a step as it is trained, without validation and the answers of teachers");
-    say!("time: {}", table.time);
+    say!("operations and memory: of a step as it is trained");
+    match &table.images {
+        Some(images) => {
+            let ImageCounts { train, val, test, unlabelled, held_out } = images;
+            say!(
+                "images: labelled {train} to train on, {val} to choose by, {test} to test on; without masks {unlabelled} \
+                 to train on, those {train} among them, {held_out} held out to measure the tasks on"
+            );
+            say!("time: {}; validation and answers of teachers counted", table.time);
+        }
+        None => say!(
+            "time: {}; without validation and answers of teachers, which --data DIR --unlabelled DIR counts",
+            table.time
+        ),
+    }
     if table.runs.iter().any(|row| row.steps.is_none()) {
         say!("steps are passes through the labelled images: --data DIR --unlabelled DIR tells how many");
     }

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::{AdapterArg, Outcome, say};
 use crate::data::{ImageFile, decode, list_images, prepare, resize};
+use crate::report::words::count;
 use crate::report::{self, Overlay};
 use crate::train::TrainError;
 use crate::train::model::{Model, ModelFile};
@@ -60,7 +61,8 @@ pub fn run(args: Args) -> Outcome {
     }
     let done = files.len() - failed;
     crate::report::console::tell(&format!(
-        "{done} images in {:.1} s; masks, probabilities and overlays are in {}",
+        "{} in {:.1} s; masks, probabilities and overlays are in {}",
+        count(done, "image"),
         start.elapsed().as_secs_f64(),
         args.out.display()
     ));

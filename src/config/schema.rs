@@ -283,8 +283,8 @@ impl Default for MethodConfig {
             seeds: 3,
             task_batch_size: None,
             held_out: 0.1,
-            lambda: 0.1,
-            lambda_candidates: vec![0.03, 0.1, 0.3],
+            lambda: 0.03,
+            lambda_candidates: vec![0.01, 0.03, 0.1],
         }
     }
 }

@@ -31,7 +31,14 @@ pub struct Cache {
     images: Vec<Vec<f32>>,
     /// `[size, size]` each.
     masks: Vec<Vec<u8>>,
+    /// Masks that have foreground in the file and none at training size.
+    vanished: usize,
+    /// Foreground at training size over that of the files, each as a share of its mask; 1 without any.
+    foreground_kept: f64,
 }
+
+/// Structures as wide as a pixel or two lose more than this.
+const LEAST_KEPT: f64 = 0.9;
 
 impl Cache {
     /// Decodes `items`, in their order, on `config.workers` threads. `channels` is 1 or 3.
@@ -61,10 +68,30 @@ impl Cache {
                 };
                 return Err(DataError::at(&item.mask, problem));
             }
-            Ok((prepare(&image, size), resize_mask(&mask, size)))
+            Ok((prepare(&image, size), resize_mask(&mask, size), share(&mask.pixels)))
         })?;
-        let (images, masks) = pairs.into_iter().unzip();
-        Ok(Cache { size, channels, ids: items.iter().map(|i| i.id.clone()).collect(), images, masks })
+        let vanished = pairs.iter().filter(|(_, mask, before)| *before > 0.0 && !mask.contains(&1)).count();
+        let before: f64 = pairs.iter().map(|(.., before)| before).sum();
+        let after: f64 = pairs.iter().map(|(_, mask, _)| share(mask)).sum();
+        let foreground_kept = if before > 0.0 { after / before } else { 1.0 };
+        let (images, masks) = pairs.into_iter().map(|(image, mask, _)| (image, mask)).unzip();
+        let ids = items.iter().map(|i| i.id.clone()).collect();
+        Ok(Cache { size, channels, ids, images, masks, vanished, foreground_kept })
+    }
+
+    /// What a user should know where the foreground of these masks, the `part` ones, is too thin for the
+    /// training size.
+    pub fn thin_note(&self, part: &str) -> Option<String> {
+        if self.vanished == 0 && self.foreground_kept >= LEAST_KEPT {
+            return None;
+        }
+        let (size, kept) = (self.size, 100.0 * self.foreground_kept);
+        let mut note =
+            format!("at {size} × {size} pixels the {part} masks keep {kept:.0} % of their foreground");
+        if self.vanished > 0 {
+            note += &format!(", and {} of {} none, so these count as empty", self.vanished, self.len());
+        }
+        Some(note + "; a larger data.size keeps more")
     }
 
     /// How many images there are.
@@ -123,11 +150,16 @@ impl Cache {
     }
 }
 
+/// Foreground over all pixels.
+fn share(mask: &[u8]) -> f64 {
+    mask.iter().filter(|&&v| v == 1).count() as f64 / mask.len().max(1) as f64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::data::dataset::Dataset;
-    use crate::data::testing::folder;
+    use crate::data::testing::{folder, write_grey};
 
     fn config(size: usize, workers: usize) -> DataConfig {
         DataConfig { size, workers, ..Default::default() }
@@ -164,6 +196,22 @@ mod tests {
         }
         let error = Cache::of_items(data.items(), 1, &config(8, 3)).unwrap_err();
         assert_eq!(error, DataError::at(&dir.path().join("images/a01.png"), Problem::EmptyFile));
+    }
+
+    #[test]
+    fn foreground_that_is_too_thin_is_told() {
+        let dir = folder(3);
+        let data = Dataset::open(dir.path(), &config(8, 1)).unwrap();
+        let note =
+            |size: usize| Cache::of_items(data.items(), 1, &config(size, 1)).unwrap().thin_note("training");
+        assert_eq!(note(8), None);
+        // A line of one pixel in two, in one of the two masks that have 24 pixels of 64 in the file.
+        let line: Vec<u8> = (0..64).map(|p| if p % 8 == 4 { 255 } else { 0 }).collect();
+        write_grey(&dir.path().join("masks/a02.png"), 8, &line);
+        assert_eq!(note(8), None);
+        let expected = "at 4 × 4 pixels the training masks keep 50 % of their foreground, and 1 of 3 none, so these count as \
+                        empty; a larger data.size keeps more";
+        assert_eq!(note(4).as_deref(), Some(expected));
     }
 
     #[test]

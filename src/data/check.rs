@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::dataset::{Item, Scan, assign, scan};
 use super::decode::{Raw, decode_raw, values};
-use super::error::DataError;
+use super::error::{DataError, Problem};
 use super::parallel;
 use super::split::Part;
 use crate::config::schema::DataConfig;
@@ -170,22 +170,31 @@ pub fn check(dir: &Path, config: &DataConfig) -> CheckReport {
     let mask_values_distinct = mask_values.len();
     mask_values.truncate(VALUES_KEPT);
     let share = |a: u64, b: u64| (b > 0).then(|| a as f64 / b as f64);
+    let parts: Vec<PartCount> = Part::ALL
+        .map(|part| {
+            let of_part = |id: &String| part_of(id) == Some(part);
+            let positives =
+                items.iter().zip(&examined).filter(|(item, e)| of_part(&item.id) && is_positive(e));
+            PartCount {
+                part,
+                images: ids.iter().filter(|id| of_part(id)).count(),
+                positives: positives.count(),
+            }
+        })
+        .to_vec();
+    // Where files are at fault, so may be the count.
+    if problems.is_empty() {
+        let empty = parts.iter().filter(|count| count.images > 0 && count.positives == 0);
+        problems.extend(empty.map(|count| {
+            DataError::at(dir, Problem::NoForeground { part: count.part, images: count.images })
+        }));
+    }
     CheckReport {
         folder: dir.to_path_buf(),
         problems: problems.iter().map(Finding::from).collect(),
         images: ids.len(),
         split_file,
-        parts: Part::ALL
-            .map(|part| PartCount {
-                part,
-                images: parts.iter().filter(|&&p| p == Some(part)).count(),
-                positives: items
-                    .iter()
-                    .zip(&examined)
-                    .filter(|(item, e)| part_of(&item.id) == Some(part) && is_positive(e))
-                    .count(),
-            })
-            .to_vec(),
+        parts,
         width: spread(items.iter().map(|i| i.width).collect()),
         height: spread(items.iter().map(|i| i.height).collect()),
         image_pixels: pixel_counts(examined.iter().filter_map(|e| e.image.as_ref().map(|f| f.pixel_type))),
@@ -208,6 +217,11 @@ fn examine(item: &Item, config: &DataConfig) -> Examined {
             let mut hasher = DefaultHasher::new();
             (raw.header.width, raw.header.height, raw.header.channels, &raw.samples).hash(&mut hasher);
             examined.image = Some(ImageFacts { pixel_type: pixel_type(&raw), hash: hasher.finish() });
+            if let Some(&value) = raw.samples.first()
+                && raw.samples.iter().all(|sample| *sample == value)
+            {
+                examined.problems.push(DataError::at(&item.image, Problem::Constant { value }));
+            }
         }
     }
     match decode_raw(&item.mask) {
@@ -302,7 +316,8 @@ impl fmt::Display for CheckReport {
         let more = if self.mask_values_distinct > VALUES_SHOWN { ", …" } else { "" };
         let values = joined(shown.map(|v| format!("{}: {} pixels", v.value, v.pixels)));
         writeln!(f, "mask values  {values}{more}")?;
-        let share = self.foreground_share.map(|s| format!("{:.1}% of all pixels", 100.0 * s));
+        let inverted = |s: f64| if s > 0.5 { ": are the masks inverted?" } else { "" };
+        let share = self.foreground_share.map(|s| format!("{:.1}% of all pixels{}", 100.0 * s, inverted(s)));
         writeln!(f, "foreground   {}", share.as_deref().unwrap_or("none"))?;
         writeln!(
             f,
@@ -400,6 +415,29 @@ mod tests {
         assert_eq!(files, want);
         assert!(!report.is_sound());
         assert!(report.to_string().contains("problems     7"));
+    }
+
+    #[test]
+    fn a_part_without_foreground_and_an_image_without_a_picture() {
+        let dir = folder(10);
+        let at = |name: &str| dir.path().join(name);
+        let rows =
+            (0..10).map(|i| format!("a{i:02},{}\n", ["train", "val", "train", "test", "train"][i % 5]));
+        std::fs::write(at("split.csv"), "id,split\n".to_owned() + &rows.collect::<String>()).unwrap();
+        assert!(check(dir.path(), &DataConfig::default()).is_sound());
+        // The test part has a03, whose mask is empty, and a08.
+        write_grey(&at("masks/a08.png"), 8, &[0; 64]);
+        let report = check(dir.path(), &DataConfig::default());
+        let [problem] = &report.problems[..] else { panic!("{report}") };
+        assert_eq!(problem.what, "none of the 2 test masks has foreground");
+        write_grey(&at("images/a00.png"), 8, &[9; 64]);
+        let report = check(dir.path(), &DataConfig::default());
+        let [problem] = &report.problems[..] else { panic!("{report}") };
+        assert_eq!(problem.what, "every pixel has the value 9, expected a picture");
+        assert!(!report.to_string().contains("inverted"));
+        (0..10).for_each(|i| write_grey(&at(&format!("masks/a{i:02}.png")), 8, &[255; 64]));
+        let text = check(dir.path(), &DataConfig::default()).to_string();
+        assert!(text.contains("100.0% of all pixels: are the masks inverted?"), "{text}");
     }
 
     #[test]

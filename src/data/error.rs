@@ -140,6 +140,13 @@ pub enum Problem {
     SplitWord { id: String, word: String, line: u64 },
     #[error("the {part} part is empty ({images} images in all), expected at least one image in it")]
     EmptyPart { part: Part, images: usize },
+    #[error("{total} patient{} {} images in more than one part ({}), so scores would be of patients that were trained on",
+        plural(*total), if *total == 1 { "has" } else { "have" }, listed(patients, *total))]
+    SplitPatients { patients: Vec<String>, total: usize },
+    #[error("none of the {images} {part} masks has foreground")]
+    NoForeground { part: Part, images: usize },
+    #[error("every pixel has the value {value}, expected a picture")]
+    Constant { value: u16 },
     #[error("{wanted} labelled images are asked for, but the train part has {available}")]
     Labelled { wanted: usize, available: usize },
     #[error("{wanted} image{} of each batch should have a non-empty mask, but none has", plural(*wanted))]
@@ -161,9 +168,9 @@ impl Problem {
             Problem::Missing => "Check the path for a typing error.".into(),
             Problem::Io { .. } => "Check that it is a file, and its permissions and the disk.".into(),
             Problem::EmptyFile | Problem::Truncated { .. } | Problem::Corrupt { .. } => {
-                "Copy or export the file again, or remove it with its pair.".into()
+                "Copy or export the file again, or remove it, and its mask where it has one.".into()
             }
-            Problem::ZeroPixels { .. } => "Export the image again, or remove it with its pair.".into(),
+            Problem::ZeroPixels { .. } => "Export the image again, or remove it, and its mask where it has one.".into(),
             Problem::UnknownFormat { .. } => "Convert it to PNG.".into(),
             Problem::TooLarge { .. } => "Scale it down or cut it into tiles.".into(),
             Problem::PixelType { .. } => "Convert it to 8 or 16 bit PNG.".into(),
@@ -201,6 +208,15 @@ impl Problem {
                 "Move images to it in split.csv, raise `data.val_fraction` and `data.test_fraction`, \
                  or add images."
                     .into()
+            }
+            Problem::NoForeground { .. } => {
+                "Draw what is to be found into some masks, lower `data.mask_threshold` where it is set, or move \
+                 images with foreground into the part."
+                    .into()
+            }
+            Problem::Constant { .. } => "Export the image again, or remove it and its mask.".into(),
+            Problem::SplitPatients { .. } => {
+                "Put all images of a patient into one part, or remove the column `patient`.".into()
             }
             Problem::Labelled { available, .. } => {
                 format!("Set `train.labelled` to 1..={available}, or leave it out.")

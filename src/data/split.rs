@@ -1,6 +1,6 @@
 //! Which images are for training, validation and testing.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::path::Path;
 
@@ -58,8 +58,10 @@ pub(super) fn read(path: &Path, ids: &[&str]) -> (Vec<Option<Part>>, Vec<DataErr
     match read_rows(path, &mut problems) {
         Err(error) => problems.push(error),
         Ok(rows) => {
+            let refused = problems.len();
+            problems.extend(shared_patients(path, &rows));
             let mut missing: Vec<String> = Vec::new();
-            for (id, part) in rows {
+            for Row { id, part, .. } in rows {
                 match ids.binary_search(&id.as_str()) {
                     Ok(i) => parts[i] = Some(part),
                     Err(_) => missing.push(id),
@@ -72,8 +74,8 @@ pub(super) fn read(path: &Path, ids: &[&str]) -> (Vec<Option<Part>>, Vec<DataErr
                 let problem = Problem::SplitNamesMissing { ids: missing, total };
                 problems.push(DataError::at(path, problem));
             }
-            // Lines that were refused above also leave their images without a part.
-            if problems.is_empty() {
+            // Lines that were refused also leave their images without a part.
+            if refused == 0 && total == 0 {
                 let unlisted: Vec<String> = ids
                     .iter()
                     .zip(&parts)
@@ -92,26 +94,36 @@ pub(super) fn read(path: &Path, ids: &[&str]) -> (Vec<Option<Part>>, Vec<DataErr
 }
 
 /// The patient of each image by the column `patient` of a `split.csv`; empty where it has none. Rows
-/// that [`read`] refuses are not looked at.
+/// that [`read`] refuses are left out.
 pub(super) fn patients(path: &Path) -> Result<BTreeMap<String, String>, DataError> {
-    let bad_csv = |e: csv::Error| DataError::at(path, Problem::SplitCsv { message: e.to_string() });
-    let bytes = std::fs::read(path).map_err(|e| DataError::io(path, &e))?;
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(true).from_reader(&bytes[..]);
-    let columns: Vec<String> = reader.headers().map_err(bad_csv)?.iter().map(str::to_lowercase).collect();
-    let column = |name: &str| columns.iter().position(|c| c == name);
-    let (Some(id), Some(patient)) = (column("id"), column("patient")) else { return Ok(BTreeMap::new()) };
-    let mut patients = BTreeMap::new();
-    for record in reader.records() {
-        let record = record.map_err(bad_csv)?;
-        if let (Some(id), Some(patient)) = (record.get(id), record.get(patient).filter(|p| !p.is_empty())) {
-            patients.insert(id.to_owned(), patient.to_owned());
+    let rows = read_rows(path, &mut Vec::new())?;
+    Ok(rows.into_iter().filter_map(|row| Some((row.id, row.patient?))).collect())
+}
+
+/// The patients who have images in two of the parts that must not know each other.
+fn shared_patients(path: &Path, rows: &[Row]) -> Option<DataError> {
+    let mut parts: BTreeMap<&str, HashSet<Part>> = BTreeMap::new();
+    for row in rows.iter().filter(|row| row.part != Part::Unused) {
+        if let Some(patient) = &row.patient {
+            parts.entry(patient).or_default().insert(row.part);
         }
     }
-    Ok(patients)
+    parts.retain(|_, parts| parts.len() > 1);
+    let total = parts.len();
+    let patients = parts.into_keys().take(IDS_LISTED).map(str::to_owned).collect();
+    (total > 0).then(|| DataError::at(path, Problem::SplitPatients { patients, total }))
+}
+
+/// A row of a `split.csv`.
+struct Row {
+    id: String,
+    part: Part,
+    /// None where there is no column `patient`, or nothing in it.
+    patient: Option<String>,
 }
 
 /// The rows that can be read; those that cannot go to `problems`.
-fn read_rows(path: &Path, problems: &mut Vec<DataError>) -> Result<Vec<(String, Part)>, DataError> {
+fn read_rows(path: &Path, problems: &mut Vec<DataError>) -> Result<Vec<Row>, DataError> {
     let bytes = std::fs::read(path).map_err(|e| DataError::io(path, &e))?;
     let bad_csv = |e: csv::Error| DataError::at(path, Problem::SplitCsv { message: e.to_string() });
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(true).from_reader(&bytes[..]);
@@ -123,6 +135,7 @@ fn read_rows(path: &Path, problems: &mut Vec<DataError>) -> Result<Vec<(String, 
         })
     };
     let (id_column, split_column) = (column("id")?, column("split")?);
+    let patient_column = column("patient").ok();
     let mut first_lines: HashMap<String, u64> = HashMap::new();
     let mut rows = Vec::new();
     for record in reader.records() {
@@ -136,7 +149,11 @@ fn read_rows(path: &Path, problems: &mut Vec<DataError>) -> Result<Vec<(String, 
         }
         first_lines.insert(id.clone(), line);
         match Part::parse(word) {
-            Some(part) => rows.push((id, part)),
+            Some(part) => {
+                let patient =
+                    patient_column.and_then(|i| record.get(i)).filter(|patient| !patient.is_empty());
+                rows.push(Row { id, part, patient: patient.map(str::to_owned) });
+            }
             None => {
                 problems.push(DataError::at(path, Problem::SplitWord { id, word: word.to_string(), line }))
             }
@@ -189,6 +206,28 @@ mod tests {
         assert_eq!((count(Part::Train), count(Part::Val), count(Part::Test)), (65, 15, 20));
         assert_eq!(parts, draw(100, 3, 0.15, 0.2));
         assert_ne!(parts, draw(100, 4, 0.15, 0.2));
+    }
+
+    #[test]
+    fn a_patient_is_in_one_part() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("split.csv");
+        let problems = |rows: &str| {
+            std::fs::write(&path, format!("id,split,patient\n{rows}")).unwrap();
+            read(&path, &["a", "b", "c", "d"]).1
+        };
+        assert_eq!(problems("a,train,p\nb,train,p\nc,test,\nd,val,\n"), []);
+        // An image that is left out does no harm.
+        assert_eq!(problems("a,train,p\nb,unused,p\nc,test,q\nd,val,r\n"), []);
+        let found = problems("a,train,p\nb,test,p\nc,test,q\nd,val,q\n");
+        let [error] = &found[..] else { panic!("{found:?}") };
+        let text = error.to_string();
+        assert!(text.contains("split.csv: 2 patients have images in more than one part (p, q)"), "{text}");
+        assert!(text.contains("Put all images of a patient into one part"), "{text}");
+        let rows = "a,train,p\nb,test,\nc,test,q\nd,val,r\n";
+        problems(rows);
+        let expected = [("a", "p"), ("c", "q"), ("d", "r")].map(|(id, p)| (id.to_owned(), p.to_owned()));
+        assert_eq!(patients(&path).unwrap(), expected.into());
     }
 
     #[test]

@@ -42,9 +42,9 @@ pub enum State {
 }
 
 impl Job {
-    /// As users are told of it.
+    /// As users are told of it: its folder, which `--only` takes too.
     pub fn label(&self) -> String {
-        format!("seed {} {}", self.spec.seed, self.spec.id)
+        self.spec.folder()
     }
 
     pub fn is_complete(&self) -> bool {
@@ -52,8 +52,8 @@ impl Job {
     }
 }
 
-/// Looks at the folder of each run in `root`. Runs stand after those that they need. `only` are the ids
-/// of the runs wanted, all when it is empty.
+/// Looks at the folder of each run in `root`. Runs stand after those that they need. `only` names the
+/// runs wanted, by id for all seeds or by folder for one; all when it is empty.
 ///
 /// # Errors
 /// An unknown id, a run that is wanted and needs one that is neither wanted nor complete, a folder
@@ -65,9 +65,11 @@ pub fn assess(
     code: &str,
     only: &[String],
 ) -> Result<Vec<Job>, MethodError> {
-    if let Some(id) = only.iter().find(|id| !runs.iter().any(|run| run.id == **id)) {
-        let nearest = nearest(id, runs.iter().map(|run| run.id.as_str()));
-        return Err(MethodError::UnknownRun { id: id.clone(), nearest });
+    let named = |name: &String, run: &RunSpec| *name == run.id || *name == run.folder();
+    if let Some(id) = only.iter().find(|id| !runs.iter().any(|run| named(id, run))) {
+        let folders: Vec<String> = runs.iter().map(RunSpec::folder).collect();
+        let names = runs.iter().map(|run| run.id.as_str()).chain(folders.iter().map(String::as_str));
+        return Err(MethodError::UnknownRun { id: id.clone(), nearest: nearest(id, names) });
     }
     let mut jobs: Vec<Job> = vec![];
     let mut places: HashMap<(u64, &str), usize> = HashMap::new();
@@ -76,8 +78,7 @@ pub fn assess(
         let mut hashes = BTreeMap::new();
         for id in &spec.needs {
             let Some(&place) = places.get(&(spec.seed, id.as_str())) else {
-                let (seed, id) = (spec.seed, spec.id.clone());
-                return Err(MethodError::Missing { id, seed, missing: spec.needs[needs.len()].clone() });
+                return Err(MethodError::Missing { run: spec.folder(), missing: id.clone() });
             };
             needs.push(place);
             hashes.insert(id.clone(), jobs[place].hash.clone());
@@ -85,7 +86,7 @@ pub fn assess(
         let inputs = Inputs::new(spec, data, code, hashes);
         let hash = inputs.hash()?;
         let state = state(&root.join(spec.folder()), &inputs, &hash)?;
-        let wanted = only.is_empty() || only.contains(&spec.id);
+        let wanted = only.is_empty() || only.iter().any(|name| named(name, spec));
         places.insert((spec.seed, &spec.id), jobs.len());
         jobs.push(Job { spec: spec.clone(), inputs, hash, needs, wanted, state });
     }
@@ -93,8 +94,7 @@ pub fn assess(
         if let Some(need) =
             job.needs.iter().map(|i| &jobs[*i]).find(|need| !need.wanted && !need.is_complete())
         {
-            let (id, seed, missing) = (job.spec.id.clone(), job.spec.seed, need.spec.id.clone());
-            return Err(MethodError::Missing { id, seed, missing });
+            return Err(MethodError::Missing { run: job.label(), missing: need.label() });
         }
     }
     Ok(jobs)
@@ -339,7 +339,7 @@ pub(super) mod tests {
         assert!(error.to_string().contains("--redo-changed"), "{error}");
 
         let lines = remove_stale(root, &mut jobs).unwrap();
-        assert_eq!(lines[0], format!("seed 0 teacher is done anew: {}", stale[0]));
+        assert_eq!(lines[0], format!("seed_0/teacher is done anew: {}", stale[0]));
         assert_eq!(lines.len(), 2);
         assert_eq!(kinds(&jobs), ["new", "new", "complete"]);
         assert!(!root.join("seed_0/teacher").exists() && root.join("seed_0/other").exists());
@@ -411,7 +411,10 @@ pub(super) mod tests {
             assess(root.path(), &specs(), &images("images"), "1", &ids)
         };
         let error = only(&["student"]).unwrap_err();
-        assert!(matches!(&error, MethodError::Missing { missing, .. } if missing == "teacher"), "{error}");
+        assert!(
+            matches!(&error, MethodError::Missing { missing, .. } if missing == "seed_0/teacher"),
+            "{error}"
+        );
         only(&["student", "teacher"]).unwrap();
         let error = only(&["studnt"]).unwrap_err();
         assert!(matches!(&error, MethodError::UnknownRun { nearest, .. } if nearest == "student"), "{error}");

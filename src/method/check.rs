@@ -116,13 +116,14 @@ pub fn check_freezing(config: &Config, labelled: usize) -> Result<(), MethodErro
     Ok(())
 }
 
-/// Checks that enough unlabelled images are held out for a batch, or no task could be measured.
+/// Checks that enough unlabelled images are held out for a batch, or no task could be measured; `copies`
+/// were left out before.
 ///
 /// # Errors
 /// Fewer than a batch.
-pub fn check_held_out(config: &Config, held_out: usize) -> Result<(), MethodError> {
+pub fn check_held_out(config: &Config, held_out: usize, copies: usize) -> Result<(), MethodError> {
     let batch = config.task_batch();
-    if held_out < batch { Err(MethodError::FewHeldOut { found: held_out, batch }) } else { Ok(()) }
+    if held_out < batch { Err(MethodError::FewHeldOut { found: held_out, batch, copies }) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -221,9 +222,10 @@ mod tests {
     fn fewer_held_out_images_than_a_batch() {
         let mut config = Config::default();
         config.method.task_batch_size = Some(4);
-        check_held_out(&config, 4).unwrap();
-        let error = check_held_out(&config, 3).unwrap_err();
-        assert!(matches!(error, MethodError::FewHeldOut { found: 3, batch: 4 }), "{error}");
+        check_held_out(&config, 4, 0).unwrap();
+        let error = check_held_out(&config, 3, 7).unwrap_err();
+        assert!(matches!(error, MethodError::FewHeldOut { found: 3, batch: 4, copies: 7 }), "{error}");
+        assert!(error.to_string().contains("(7 copies of other images are left out)"), "{error}");
         assert!(error.to_string().contains("method.held_out"), "{error}");
     }
 

@@ -128,6 +128,15 @@ pub struct Lesson {
     pub note: String,
 }
 
+/// Whether the teachers are asked once for each image, and not at every step.
+pub(super) fn asked_once(config: &Config) -> bool {
+    match config.distillation.teacher_outputs {
+        TeacherOutputs::Once => true,
+        TeacherOutputs::EveryStep => false,
+        TeacherOutputs::Auto => config.augment.moves_whole_pixels(),
+    }
+}
+
 /// Makes the lesson of `config`.
 pub fn lesson(
     config: &Config,
@@ -138,11 +147,7 @@ pub fn lesson(
     let distillation = &config.distillation;
     let seed = config.train.seed;
     let one_per_step = distillation.teachers == Teachers::OnePerStep;
-    let once = match distillation.teacher_outputs {
-        TeacherOutputs::Once => true,
-        TeacherOutputs::EveryStep => false,
-        TeacherOutputs::Auto => config.augment.moves_whole_pixels(),
-    };
+    let once = asked_once(config);
     let (mut of_labelled, mut of_unlabelled) = (None, None);
     let models = faculty.models.len();
     let note = if once {
@@ -150,9 +155,11 @@ pub fn lesson(
         of_labelled = Some(Answers::ask(&mut faculty, one_per_step, &images, seed)?);
         let images: Vec<&[f32]> = (0..unlabelled.len()).map(|i| unlabelled.image(i)).collect();
         of_unlabelled = Some(Answers::ask(&mut faculty, one_per_step, &images, seed)?);
-        let count = labelled.len() + unlabelled.len();
         format!(
-            "{models} teachers were asked once for each of {count} images; their answers move with the images"
+            "{models} teachers were asked once for each of {} labelled and {} unlabelled images, the labelled ones \
+             among them; their answers move with the images",
+            labelled.len(),
+            unlabelled.len()
         )
     } else {
         let batch = config.train.batch_size + config.task_batch();

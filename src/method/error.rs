@@ -39,10 +39,10 @@ pub enum MethodError {
     )]
     FewUnlabelled { found: usize, batch: usize },
     #[error(
-        "{found} unlabelled images are held out to measure the tasks on, fewer than a batch of {batch}; give more with \
-         --unlabelled, a larger method.held_out, or a smaller method.task_batch_size"
+        "{found} unlabelled images are held out to measure the tasks on, fewer than a batch of {batch}{}; give more with \
+         --unlabelled, a larger method.held_out, or a smaller method.task_batch_size", left_out(*copies)
     )]
-    FewHeldOut { found: usize, batch: usize },
+    FewHeldOut { found: usize, batch: usize, copies: usize },
     #[error(
         "there are {found} labelled images to train on, fewer than a batch of {batch}; label more, raise train.labelled \
          where it is set, or set train.batch_size = {found} or less"
@@ -55,9 +55,9 @@ pub enum MethodError {
     #[error("there is no run `{id}`; did you mean `{nearest}`? `wgseg plan` lists all")]
     UnknownRun { id: String, nearest: String },
     #[error(
-        "`{id}` (seed {seed}) needs `{missing}`, which is not complete; do that first, by --only {missing} or without --only"
+        "`{run}` needs `{missing}`, which is not complete; do that first, by --only {missing} or without --only"
     )]
-    Missing { id: String, seed: u64, missing: String },
+    Missing { run: String, missing: String },
     #[error(
         "{} was made by another config: `{key}` is {was} there and {now} now, and {runs} would be done anew; choose \
          another folder, take the config back, or give --redo-changed to remove what is not of this config",
@@ -82,6 +82,15 @@ pub enum MethodError {
     Io { path: PathBuf, source: std::io::Error },
     #[error("cannot write down what `{id}` is made of: {message}")]
     Encode { id: String, message: String },
+}
+
+/// That `copies` of images do not count.
+fn left_out(copies: usize) -> String {
+    match copies {
+        0 => String::new(),
+        1 => " (1 copy of another image is left out)".into(),
+        _ => format!(" ({copies} copies of other images are left out)"),
+    }
 }
 
 /// The name among `known` that is spelt most like `wanted`.

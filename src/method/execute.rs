@@ -165,7 +165,7 @@ impl<'a> Board<'a> {
             if *status == Status::Waiting
                 && let Some(missing) = missing
             {
-                summary.not_started.push((job.label(), self.jobs[*missing].spec.id.clone()));
+                summary.not_started.push((job.label(), self.jobs[*missing].label()));
             }
         }
         summary
@@ -355,8 +355,8 @@ mod tests {
             assert_eq!(started, ["a", "b", "c", "d", "cd", "alone"]);
             assert_eq!(summary.complete, 5);
             let [(label, message)] = &summary.failed[..] else { panic!("{summary:?}") };
-            assert!(label == "seed 0 b" && message.contains("the loss is purple"), "{message}");
-            let not_started = [("seed 0 ab", "b"), ("seed 0 abcd", "ab")];
+            assert!(label == "seed_0/b" && message.contains("the loss is purple"), "{message}");
+            let not_started = [("seed_0/ab", "seed_0/b"), ("seed_0/abcd", "seed_0/ab")];
             assert_eq!(summary.not_started, not_started.map(|(a, b)| (a.to_owned(), b.to_owned())));
             assert!(!summary.interrupted);
 
@@ -385,7 +385,7 @@ mod tests {
         let options = Options { root: root.path(), threads: 1, stop: &stop, view: &view, costs: &[] };
         type Never = fn(&RunSpec, &str, &mut dyn Watch) -> Result<Ended, String>;
         let summary = execute(&jobs, &options, || Err::<Never, _>("no adapter".to_owned()));
-        assert_eq!(summary.failed, [("seed 0 a".to_owned(), "no adapter".to_owned())]);
+        assert_eq!(summary.failed, [("seed_0/a".to_owned(), "no adapter".to_owned())]);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::distil::{UNLABELLED, put_unlabelled};
+use super::distil::{UNLABELLED, asked_once, put_unlabelled};
+use super::plan::ImageCounts;
 use super::run::{RunSpec, Work};
 use crate::config::Config;
 use crate::nn::Layers;
@@ -11,7 +12,8 @@ use crate::tape::Tape;
 use crate::tasks::{self, Dims};
 use crate::train::TrainError;
 use crate::train::branch::{TARGET, segment};
-use crate::train::step::{Build, Mix, segmentation_loss, step_of_branches};
+use crate::train::single::steps_per_epoch;
+use crate::train::step::{Build, Mix, inference, segmentation_loss, step_of_branches};
 use crate::train::task_branch::put_on_tape;
 
 /// What a run costs.
@@ -23,12 +25,15 @@ pub struct Forecast {
     pub flops: u64,
     /// Device memory of a step in bytes.
     pub bytes: u64,
+    /// Floating-point operations of all answers outside of the steps: those by which epochs, tasks and
+    /// the end are measured, and those of teachers. 0 where the images are not known.
+    pub answers: u64,
 }
 
 impl Forecast {
-    /// Operations of the whole training; none where the steps are not known.
+    /// Operations of the whole run; none where the steps are not known.
     pub fn total_flops(&self) -> Option<f64> {
-        Some(self.steps? as f64 * self.flops as f64)
+        Some(self.steps? as f64 * self.flops as f64 + self.answers as f64)
     }
 }
 
@@ -37,21 +42,23 @@ impl Forecast {
 pub struct Forecaster {
     /// By branches and width of the network: operations and bytes of a step.
     steps: HashMap<(Vec<String>, bool, usize), (u64, u64)>,
+    /// By width: operations of an answer to one image.
+    answers: HashMap<usize, u64>,
 }
 
 impl Forecaster {
-    /// The cost of `spec` on an adapter with `caps`, with `labelled` images to train on. All runs asked for
-    /// must be of one config.
+    /// The cost of `spec` on an adapter with `caps`, with these images. All runs asked for must be of one
+    /// config.
     ///
-    /// The step is built and compiled as the training does it; the answers of teachers and validation
-    /// are left out.
+    /// The step is built and compiled as the training does it. A task's measure on an image counts as one
+    /// answer of the whole network, though that of some ends at the encoder.
     ///
     /// # Errors
     /// The step cannot be built or is too large for the adapter.
     pub fn forecast(
         &mut self,
         spec: &RunSpec,
-        labelled: Option<usize>,
+        images: Option<&ImageCounts>,
         caps: &Caps,
     ) -> Result<Forecast, TrainError> {
         let mut config = spec.config.clone();
@@ -64,9 +71,13 @@ impl Forecaster {
                     config.distillation.base_channels.unwrap_or(config.model.base_channels);
                 (vec![TARGET.to_owned(), UNLABELLED.to_owned()], false)
             }
-            Work::Ensemble { .. } => return Ok(Forecast { steps: Some(0), flops: 0, bytes: 0 }),
+            Work::Ensemble { .. } => {
+                let answers = self.answers(spec, &config, Some(0), images, caps)?;
+                return Ok(Forecast { steps: Some(0), flops: 0, bytes: 0, answers });
+            }
         };
-        let steps = steps(&config, &spec.work, labelled);
+        let steps = steps(&config, &spec.work, images.map(|images| images.train));
+        let answers = self.answers(spec, &config, steps, images, caps)?;
         let key = (branches, coupled, config.model.base_channels);
         let (flops, bytes) = match self.steps.get(&key) {
             Some(known) => *known,
@@ -75,7 +86,51 @@ impl Forecaster {
                 *self.steps.entry(key).or_insert((program.flops(), program.peak_bytes()))
             }
         };
-        Ok(Forecast { steps, flops, bytes })
+        Ok(Forecast { steps, flops, bytes, answers })
+    }
+
+    /// Operations of the answers outside of the steps of `spec`, whose network is that of `config`.
+    fn answers(
+        &mut self,
+        spec: &RunSpec,
+        config: &Config,
+        steps: Option<usize>,
+        images: Option<&ImageCounts>,
+        caps: &Caps,
+    ) -> Result<u64, TrainError> {
+        let (Some(images), Some(steps)) = (images, steps) else { return Ok(0) };
+        let epochs = steps / steps_per_epoch(config, images.train);
+        let (mut own, mut of_teachers) = (0, 0);
+        match &spec.work {
+            Work::Target { .. } => own = epochs * images.val + images.test,
+            Work::Joint { tasks, .. } => {
+                own = epochs * (images.val + tasks.len() * images.held_out) + images.test;
+            }
+            Work::Pretrain { tasks } => own = epochs * tasks.len() * images.held_out,
+            Work::Distil { teachers } => {
+                own = epochs * images.val + images.test;
+                of_teachers = teachers.len()
+                    * match asked_once(config) {
+                        true => images.train + images.unlabelled,
+                        false => steps * (config.train.batch_size + config.task_batch()),
+                    };
+            }
+            Work::Ensemble { teachers } => of_teachers = teachers.len() * (images.val + images.test),
+        }
+        let (own_one, teacher_one) = (self.answer(config, caps)?, self.answer(&spec.config, caps)?);
+        Ok(own as u64 * own_one + of_teachers as u64 * teacher_one)
+    }
+
+    /// Operations of an answer to one image.
+    fn answer(&mut self, config: &Config, caps: &Caps) -> Result<u64, TrainError> {
+        let width = config.model.base_channels;
+        if let Some(known) = self.answers.get(&width) {
+            return Ok(*known);
+        }
+        let (tape, _) = inference(config, 1, config.data.size)?;
+        let flops = compile(&tape, caps)?.flops();
+        self.answers.insert(width, flops);
+        Ok(flops)
     }
 }
 
@@ -121,7 +176,10 @@ fn steps(config: &Config, work: &Work, labelled: Option<usize>) -> Option<usize>
 mod tests {
     use super::super::inputs::tests::spec;
     use super::*;
-    use crate::method::run::{CouplingChoice, TargetStart};
+    use crate::config::schema::TeacherOutputs;
+    use crate::method::run::{Candidates, CouplingChoice, TargetStart};
+
+    const IMAGES: ImageCounts = ImageCounts { train: 10, val: 5, test: 7, unlabelled: 30, held_out: 4 };
 
     fn small() -> RunSpec {
         let mut spec = spec("a", &[]);
@@ -136,7 +194,7 @@ mod tests {
     fn a_step_costs_what_its_branches_do() {
         let mut forecaster = Forecaster::default();
         let mut spec = small();
-        let mut of = |spec: &RunSpec| forecaster.forecast(spec, Some(10), &Caps::default()).unwrap();
+        let mut of = |spec: &RunSpec| forecaster.forecast(spec, Some(&IMAGES), &Caps::default()).unwrap();
         let alone = of(&spec);
         assert_eq!(alone.steps, Some(9));
         assert!(alone.flops > 0 && alone.bytes > 0);
@@ -155,7 +213,42 @@ mod tests {
         let student = of(&spec).flops as f64 / (2 * alone.flops) as f64;
         assert!((0.2..0.5).contains(&student), "{student}");
         spec.work = Work::Ensemble { teachers: vec![] };
-        assert_eq!(of(&spec).total_flops(), Some(0.0));
+        assert_eq!((of(&spec).steps, of(&spec).total_flops()), (Some(0), Some(0.0)));
+    }
+
+    #[test]
+    fn answers_are_those_of_validation_tasks_and_teachers() {
+        let mut forecaster = Forecaster::default();
+        let mut spec = small();
+        let answer = {
+            let (tape, _) = inference(&spec.config, 1, 32).unwrap();
+            compile(&tape, &Caps::default()).unwrap().flops()
+        };
+        let mut images_of = |work: Work, change: fn(&mut Config)| {
+            spec.work = work;
+            change(&mut spec.config);
+            let forecast = forecaster.forecast(&spec, Some(&IMAGES), &Caps::default()).unwrap();
+            assert_eq!(forecast.answers % answer, 0);
+            forecast.answers / answer
+        };
+        let tasks = || vec!["edges".to_owned(), "rotation".to_owned()];
+        let teachers = || {
+            let of = |name: &str| Candidates { name: name.into(), runs: vec![] };
+            vec![of("a"), of("b"), of("c")]
+        };
+        // Three epochs of three steps; 5 validation, 7 test and 4 held-out images.
+        let target = Work::Target { start: TargetStart::Scratch };
+        assert_eq!(images_of(target.clone(), |_| {}), 3 * 5 + 7);
+        let coupling = CouplingChoice::Named("equal".into());
+        assert_eq!(images_of(Work::Joint { tasks: tasks(), coupling }, |_| {}), 3 * (5 + 2 * 4) + 7);
+        assert_eq!(images_of(Work::Pretrain { tasks: tasks() }, |_| {}), 3 * 2 * 4);
+        assert_eq!(images_of(Work::Ensemble { teachers: teachers() }, |_| {}), 3 * (5 + 7));
+        let once = |c: &mut Config| c.distillation.teacher_outputs = TeacherOutputs::Once;
+        assert_eq!(images_of(Work::Distil { teachers: teachers() }, once), 3 * 5 + 7 + 3 * (10 + 30));
+        let every_step = |c: &mut Config| c.distillation.teacher_outputs = TeacherOutputs::EveryStep;
+        assert_eq!(images_of(Work::Distil { teachers: teachers() }, every_step), 3 * 5 + 7 + 3 * 9 * (4 + 4));
+        let unknown = RunSpec { work: target, ..small() };
+        assert_eq!(forecaster.forecast(&unknown, None, &Caps::default()).unwrap().answers, 0);
     }
 
     #[test]

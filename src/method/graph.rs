@@ -135,8 +135,13 @@ impl Builder<'_> {
         self.run("teacher_ensemble", Work::Ensemble { teachers: teachers.clone() });
         self.run("two_stage", Work::Distil { teachers });
         self.draw(STUDENT);
-        if which == Which::Compare {
-            self.rivals(couplings);
+        match which {
+            // Without it nobody could tell what more training alone does.
+            Which::TwoStage => self.rivals(couplings, |name| name == TARGET_LONGER),
+            Which::Compare => {
+                let chosen = &self.config.method.rivals;
+                self.rivals(couplings, |name| chosen.is_empty() || chosen.iter().any(|rival| rival == name));
+            }
         }
         self
     }
@@ -177,9 +182,7 @@ impl Builder<'_> {
         }
     }
 
-    fn rivals(&mut self, couplings: &[(&str, &str)]) {
-        let chosen = &self.config.method.rivals;
-        let wanted = |name: &str| chosen.is_empty() || chosen.iter().any(|rival| rival == name);
+    fn rivals(&mut self, couplings: &[(&str, &str)], wanted: impl Fn(&str) -> bool) {
         let tasks = &self.config.method.tasks;
         for (name, about) in couplings {
             let id = format!("joint_{name}");
@@ -386,6 +389,8 @@ mod tests {
             "stage1:jigsaw:finetune",
             "teacher_ensemble",
             "two_stage",
+            "target_only_longer:2",
+            "target_only_longer:3",
         ];
         assert_eq!(ids(&config(1), Which::TwoStage), expected);
         let graph = build(&config(1), Which::TwoStage, &COUPLINGS);
@@ -400,13 +405,13 @@ mod tests {
         assert_eq!(find(&graph, "teacher_ensemble").needs, teachers);
         assert_eq!(find(&graph, "stage1:rotation:finetune").needs, ["stage1:rotation:pretrain"]);
         let names: Vec<_> = graph.methods.iter().map(|method| method.name.as_str()).collect();
-        assert_eq!(names, ["two_stage", "target_only", "teacher_ensemble"]);
+        assert_eq!(names, ["two_stage", "target_only", "teacher_ensemble", "target_only_longer"]);
     }
 
     #[test]
     fn compare_adds_every_rival_or_those_named() {
         let all = ids(&config(1), Which::Compare);
-        let added = &all[ids(&config(1), Which::TwoStage).len()..];
+        let added = &all[9..];
         let expected = [
             "joint_equal",
             "joint_pcgrad",

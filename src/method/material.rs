@@ -27,8 +27,8 @@ pub struct Material {
     /// The patient of each test image that the split's file names.
     pub patients: BTreeMap<String, String>,
     pub fingerprint: Fingerprint,
-    /// What was left out, for the user.
-    pub note: Option<String>,
+    /// What the user should know of the images.
+    pub notes: Vec<String>,
 }
 
 impl Material {
@@ -64,13 +64,18 @@ impl Material {
             [&train, &val, &test].iter().flat_map(|c| (0..c.len()).map(|i| digest(c.image(i)))).collect();
         let given = others.len();
         others.retain(|image| seen.insert(digest(image)));
-        let dropped = given - others.len();
-        let note = (dropped > 0).then(|| {
-            format!("{dropped} of {given} unlabelled images are the same as labelled ones or as each other and are left out")
-        });
+        let copies = given - others.len();
         let (others, held_out) = others.hold_out(config.method.held_out, config.data.seed);
         check_counts(config, train.len(), train.len() + others.len())?;
-        check_held_out(config, held_out.len())?;
+        check_held_out(config, held_out.len(), copies)?;
+        let parts = [("training", &train), ("validation", &val), ("test", &test)];
+        let mut notes: Vec<String> =
+            parts.iter().filter_map(|(part, images)| images.thin_note(part)).collect();
+        if copies > 0 {
+            notes.push(format!(
+                "{copies} of {given} unlabelled images are the same as labelled ones or as each other and are left out"
+            ));
+        }
         let mut unlabelled = Unlabelled::of_cache(&train);
         unlabelled.append(others);
 
@@ -100,7 +105,7 @@ impl Material {
             unlabelled: Arc::new(unlabelled),
             held_out: Arc::new(held_out),
             patients,
-            note,
+            notes,
             fingerprint: Fingerprint { labelled, all: hex(hash) },
         })
     }
@@ -145,7 +150,8 @@ mod tests {
         // And one of the others is there twice.
         let twice = more.path().join("images");
         std::fs::copy(twice.join("a10.png"), twice.join("b10.png")).unwrap();
-        let rows = (0..9).map(|i| format!("a{i:02},{},p{}", ["train", "val", "test"][i % 3], i / 2));
+        let rows =
+            (0..9).map(|i| format!("a{i:02},{},p{}", ["train", "val", "test"][i % 3], i % 3 * 10 + i / 6));
         let split = rows.fold("id,split,patient".to_owned(), |text, row| text + "\n" + &row);
         std::fs::write(data.path().join("split.csv"), split).unwrap();
         let mut config = Config::default();
@@ -154,17 +160,14 @@ mod tests {
         let material = Material::open(&config, data.path(), &[more.path()]).unwrap();
         let expected = ImageCounts { train: 3, val: 3, test: 3, unlabelled: 3 + 1, held_out: 2 };
         assert_eq!(material.counts(), expected);
-        assert!(
-            material.note.as_ref().is_some_and(|note| note.starts_with("10 of 13 ")),
-            "{:?}",
-            material.note
-        );
+        let notes = &material.notes;
+        assert!(matches!(&notes[..], [note] if note.starts_with("10 of 13 ")), "{notes:?}");
         let mut ids = [&material.unlabelled.ids()[3..], material.held_out.ids()].concat();
         ids.sort();
         assert_eq!(ids, ["a09", "a10", "a11"]);
         let patients: Vec<(&str, &str)> =
             material.patients.iter().map(|(id, patient)| (id.as_str(), patient.as_str())).collect();
-        assert_eq!(patients, [("a02", "p1"), ("a05", "p2"), ("a08", "p4")]);
+        assert_eq!(patients, [("a02", "p20"), ("a05", "p20"), ("a08", "p21")]);
 
         // Other masks are other data.
         let mask = data.path().join("masks");

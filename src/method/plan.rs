@@ -39,9 +39,9 @@ pub const PLAN: &str = "plan.json";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Which {
-    /// The method, its baseline and its ceiling.
+    /// The method, its baseline, its ceiling and the target trained as long.
     TwoStage,
-    /// These and the rivals.
+    /// These and the rivals of `method.rivals`.
     Compare,
 }
 

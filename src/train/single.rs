@@ -55,6 +55,9 @@ pub fn train(gpu: &Arc<Gpu>, options: &TrainOptions) -> Result<TrainSummary, Tra
     let train_images = Arc::new(cache(&labelled)?);
     let val_images = Arc::new(cache(&dataset.part(Part::Val))?);
     require_foreground(&train_images, config)?;
+    for (part, images) in [("training", &train_images), ("validation", &val_images)] {
+        images.thin_note(part).iter().for_each(|note| tell(note));
+    }
 
     let mut progress = Console::default();
     let setup = Setup {

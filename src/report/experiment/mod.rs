@@ -169,6 +169,10 @@ mod tests {
         assert!(
             page.contains("Some GPU (Vulkan, driver 1)") && page.contains("f1e2") && page.contains("c0de")
         );
+        for file in [RESULTS, TABLE_CSV, TABLE_MARKDOWN, "plan.json", "seed_0/two_stage/"] {
+            let link = format!("href=\"{file}\"");
+            assert!(page.contains(&link) && root.path().join(file).exists(), "{file}");
+        }
         // Each chart has its curves: two points of accuracy and cosine, ten images.
         // Means over the seeds, whose best have 0.01 more.
         assert!(page.contains(

@@ -12,8 +12,8 @@ use super::results::{MethodRow, Results};
 use super::series::{self, TaskCurves, TaskEnd, distinct};
 use super::source::Experiment;
 use super::tables::{COLUMNS, cells};
-use super::{picture, results};
-use crate::method::plan::{Role, Which};
+use super::{RESULTS, TABLE_CSV, TABLE_MARKDOWN, picture, results};
+use crate::method::plan::{PLAN, Role, Which};
 use crate::report::words::count;
 
 const STYLE: &str = include_str!("style.css");
@@ -63,6 +63,7 @@ pub fn page(experiment: &Experiment, results: &Results, cases: &Cases) -> String
                     p.soft { (results.setting) }
                     div.outcome id="outcome" { @for sentence in &sentences { p { (sentence) } } }
                     (missing(results))
+                    p.soft { "These tables as files: " (files()) }
                     nav { ul { @for (anchor, title) in SECTIONS { li { a href={ "#" (anchor) } { (title) } } } } }
                 }
                 @for ((anchor, title), content) in SECTIONS.iter().zip(contents) {
@@ -72,6 +73,19 @@ pub fn page(experiment: &Experiment, results: &Results, cases: &Cases) -> String
         }
     };
     page.into_string()
+}
+
+/// Links to the files beside the page.
+fn files() -> Markup {
+    let about = [
+        (TABLE_CSV, "for spreadsheets"),
+        (TABLE_MARKDOWN, "to paste"),
+        (RESULTS, "with every number of every seed"),
+        (PLAN, "the runs and their config"),
+    ];
+    html! { @for (index, (name, about)) in about.into_iter().enumerate() {
+        @if index > 0 { ", " } a href=(name) { (name) } " (" (about) ")"
+    } }
 }
 
 fn missing(results: &Results) -> Markup {
@@ -213,7 +227,7 @@ fn curves(experiment: &Experiment) -> Markup {
         .collect();
     html! {
         @if drawn.is_empty() { (absent("No run has been validated yet.")) } @else {
-            p.soft { "Validation Dice over the steps of the last training of each; a low start is cut off." }
+            p.soft { "Validation Dice over the training steps that the weights have behind them, so a line that starts late goes on from another training; a low start is cut off." }
             div.charts { @for (seed, lines) in &drawn {
                 (charts::later_lines(&format!("Seed {seed}"), "step", "validation Dice", lines))
             } }
@@ -312,7 +326,7 @@ fn cost(experiment: &Experiment, results: &Results) -> Markup {
                     @let result = run.result();
                     @let segmentation = result.and_then(|result| result.segmentation.as_ref());
                     tr {
-                        td.name { (run.folder) } td.left { (run.state()) } td { (number(result.map(|result| result.steps))) }
+                        td.name { a href={ (run.folder) "/" } { (run.folder) } } td.left { (run.state()) } td { (number(result.map(|result| result.steps))) }
                         td { (seconds(result.map(|result| result.train_seconds))) }
                         td { (number(result.map(|result| result.parameters))) }
                         td { (score(segmentation.map(|segmentation| segmentation.val_dice))) }
@@ -344,7 +358,7 @@ fn reproduce(experiment: &Experiment) -> Markup {
         p { "Same adapter, driver and build give the same bits." }
         dl {
             dt { "Command" } dd { code { "wgseg " (command(&plan.arguments)) } }
-            dt { "What" } dd { (match plan.command { Which::TwoStage => "the method, its baseline and its ceiling",
+            dt { "What" } dd { (match plan.command { Which::TwoStage => "the method, its baseline, its ceiling and the target trained as long",
                 Which::Compare => "the method and its rivals" }) }
             dt { "Seeds" } dd { (seeds.join(", ")) }
             dt { "Data" } dd { (plan.data.display()) }

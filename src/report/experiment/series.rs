@@ -13,13 +13,14 @@ use crate::report::TaskRow;
 /// Points of a smoothed curve.
 const BINS: usize = 20;
 
-/// Validation Dice over steps of the baseline, the student and its elite models in one seed.
+/// Validation Dice of the baseline, the student and its elite models in one seed, over the steps that
+/// their weights have behind them.
 pub fn learning(experiment: &Experiment, seed: u64) -> Vec<Line> {
     let mut lines = Vec::new();
     for (index, task) in tasks(experiment).iter().enumerate() {
         let elite = results::elite(experiment, seed, task).and_then(|id| experiment.run(seed, id));
         if let Some(run) = elite {
-            lines.push(dice_line(format!("elite: {task}"), Look::Plain(index + 2), run));
+            lines.push(dice_line(experiment, format!("elite: {task}"), Look::Plain(index + 2), run));
         }
     }
     for (role, look) in [(Role::Baseline, Look::Strong(0)), (Role::Method, Look::Strong(1))] {
@@ -29,16 +30,17 @@ pub fn learning(experiment: &Experiment, seed: u64) -> Vec<Line> {
             None => experiment.run(seed, method.runs.first()?),
         });
         if let (Some(method), Some(run)) = (method, run) {
-            lines.push(dice_line(method.name.clone(), look, run));
+            lines.push(dice_line(experiment, method.name.clone(), look, run));
         }
     }
     lines.retain(|line| !line.points.is_empty());
     lines
 }
 
-fn dice_line(name: String, look: Look, run: &Run) -> Line {
-    let epochs = run.history.epochs.iter();
-    Line { name, look, points: epochs.filter_map(|row| Some((row.step as f64, row.val_dice?))).collect() }
+fn dice_line(experiment: &Experiment, name: String, look: Look, run: &Run) -> Line {
+    let before = experiment.steps_before(run).unwrap_or_default() as f64;
+    let points = run.history.epochs.iter().filter_map(|row| Some((before + row.step as f64, row.val_dice?)));
+    Line { name, look, points: points.collect() }
 }
 
 /// The tasks of stage one, in the plan's order.

@@ -83,19 +83,21 @@ impl Experiment {
     /// from. None for an ensemble, whose models have a line each, and when a run of the line is not
     /// complete.
     pub fn steps_in_line(&self, run: &Run) -> Option<usize> {
-        let result = run.result()?;
+        Some(self.steps_before(run)? + run.result()?.steps)
+    }
+
+    /// The steps in line of what `run` starts from; 0 where it starts from scratch.
+    pub fn steps_before(&self, run: &Run) -> Option<usize> {
         let start = match &run.spec.work {
             Work::Ensemble { .. } => return None,
             Work::Target { start } => start.run(),
             Work::Distil { .. } if run.spec.config.distillation.student == StudentStart::BestElite => {
-                Teacher::best(&result.teachers).map(|best| &best.run)
+                // Only its result says who its teachers were.
+                Teacher::best(&run.result()?.teachers).map(|best| &best.run)
             }
             Work::Distil { .. } | Work::Joint { .. } | Work::Pretrain { .. } => None,
         };
-        match start {
-            None => Some(result.steps),
-            Some(id) => Some(result.steps + self.steps_in_line(self.run(run.spec.seed, id)?)?),
-        }
+        start.map_or(Some(0), |id| self.steps_in_line(self.run(run.spec.seed, id)?))
     }
 
     /// These runs and all that they need; none for one that the plan lacks.
