@@ -85,9 +85,17 @@ fn too_few_images_leave_nothing_behind() {
     let phantom = ["data", "phantom", "--count", "12", "--size", "32", "--seed", "1", "--out"];
     wgseg().current_dir(folder.path()).args(phantom).arg("data").assert().success();
     std::fs::create_dir(folder.path().join("more")).unwrap();
-    std::fs::copy(folder.path().join("data/images/phantom_0001.png"), folder.path().join("more/a.png")).unwrap();
+    std::fs::copy(folder.path().join("data/images/phantom_0001.png"), folder.path().join("more/a.png"))
+        .unwrap();
     let mut command = wgseg();
-    command.current_dir(folder.path()).args(["two-stage", "two_stage_phantom", "--data", "data", "--out", "run"]);
+    command.current_dir(folder.path()).args([
+        "two-stage",
+        "two_stage_phantom",
+        "--data",
+        "data",
+        "--out",
+        "run",
+    ]);
     let output = command.args(["--unlabelled", "more"]).assert().failure().code(1).get_output().clone();
     says(&String::from_utf8(output.stderr).unwrap(), &["fewer than a batch of 4"]);
     assert!(!folder.path().join("run").exists());

@@ -239,3 +239,19 @@ fn conclude(summary: &Summary, jobs: &[Job], root: &Path, adapter: &AdapterArg) 
     }
     Ok(ExitCode::SUCCESS)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::schema::Lambda;
+
+    #[test]
+    fn a_lambda_without_its_task_is_told() {
+        let mut config = Config::default();
+        config.method.tasks = vec!["edges".into()];
+        config.lambda =
+            [("edges".to_owned(), Lambda::Fixed(1.0)), ("rotation".to_owned(), Lambda::Search)].into();
+        let expected = "lambda.rotation has no effect: method.tasks does not name rotation";
+        assert_eq!(unused_lambdas(&config), [expected]);
+    }
+}

@@ -416,6 +416,8 @@ pub(super) mod tests {
             "{error}"
         );
         only(&["student", "teacher"]).unwrap();
+        let of_one_seed = only(&["seed_0/teacher"]).unwrap();
+        assert_eq!(of_one_seed.iter().map(|job| job.wanted).collect::<Vec<_>>(), [true, false, false]);
         let error = only(&["studnt"]).unwrap_err();
         assert!(matches!(&error, MethodError::UnknownRun { nearest, .. } if nearest == "student"), "{error}");
         complete(root.path(), &all(root.path())[0]);

@@ -251,7 +251,7 @@ pub struct IntervalRow {
 /// Means with their intervals, one below the other, with a line through `reference`.
 pub fn intervals(title: &str, label: &str, rows: &[IntervalRow], reference: Option<f64>) -> Markup {
     const ROW: f64 = 24.0;
-    const NAMES: f64 = 196.0;
+    const NAMES: f64 = 216.0;
     let values = rows.iter().flat_map(|row| row.bounds.into_iter().chain(row.parts.iter().copied()));
     let axis = Axis::over(label, values);
     let at = |value: f64| format!("{:.1}", NAMES + axis.place(value) * (WIDTH - NAMES - 2.0 * RIGHT));
@@ -272,7 +272,7 @@ pub fn intervals(title: &str, label: &str, rows: &[IntervalRow], reference: Opti
                 @for (index, row) in rows.iter().enumerate() {
                     @let y = TOP + ROW * (index as f64 + 0.5);
                     @let colour = if row.strong { "line strong c1" } else { "line c0" };
-                    text x=(NAMES - 8.0) y=(y) dy="0.32em" text-anchor="end" { (shortened(&row.name, 24)) title { (row.name) } }
+                    text x=(NAMES - 8.0) y=(y) dy="0.32em" text-anchor="end" { (shortened(&row.name, 28)) title { (row.name) } }
                     line class=(colour) x1=(at(row.bounds[0])) x2=(at(row.bounds[1])) y1=(y) y2=(y) {}
                     @for part in &row.parts {
                         line class=(colour) x1=(at(*part)) x2=(at(*part)) y1=(y - 4.0) y2=(y + 4.0) {}

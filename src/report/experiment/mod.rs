@@ -5,6 +5,7 @@ mod bootstrap;
 mod cases;
 mod charts;
 mod compare;
+mod explained;
 mod format;
 mod headline;
 mod page;
@@ -13,6 +14,7 @@ pub mod results;
 mod series;
 mod setting;
 mod source;
+mod stage1;
 mod statistics;
 mod tables;
 #[cfg(test)]

@@ -11,8 +11,9 @@ use super::headline;
 use super::results::{MethodRow, Results};
 use super::series::{self, TaskCurves, TaskEnd, distinct};
 use super::source::Experiment;
+use super::stage1::StageOneRow;
 use super::tables::{COLUMNS, cells};
-use super::{RESULTS, TABLE_CSV, TABLE_MARKDOWN, picture, results};
+use super::{RESULTS, TABLE_CSV, TABLE_MARKDOWN, picture};
 use crate::method::plan::{PLAN, Role, Which};
 use crate::report::words::count;
 
@@ -47,7 +48,8 @@ pub fn page(experiment: &Experiment, results: &Results, cases: &Cases) -> String
         reproduce(experiment),
     ];
     let sentences = headline::sentences(results);
-    let title = format!("wgseg: {}", experiment.plan.data.file_name().unwrap_or_default().to_string_lossy());
+    let folder = experiment.plan.data.file_name().unwrap_or_default().to_string_lossy();
+    let title = format!("wgseg: {folder}");
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -59,7 +61,7 @@ pub fn page(experiment: &Experiment, results: &Results, cases: &Cases) -> String
             }
             body {
                 header {
-                    h1 { "Two-stage training on " (experiment.plan.data.display()) }
+                    h1 { "Two-stage training on " (folder) }
                     p.soft { (results.setting) }
                     div.outcome id="outcome" { @for sentence in &sentences { p { (sentence) } } }
                     (missing(results))
@@ -205,7 +207,7 @@ fn stage1(results: &Results) -> Markup {
     }
 }
 
-fn mode_cells(row: Option<&results::StageOneRow>) -> Markup {
+fn mode_cells(row: Option<&StageOneRow>) -> Markup {
     let lambda = row.and_then(|row| row.lambda);
     html! {
         td.yes[row.is_some_and(|row| row.chosen == Some(true))] {

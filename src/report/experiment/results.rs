@@ -1,17 +1,15 @@
 //! `results.json`: every number of an experiment.
 
-use std::collections::BTreeSet;
-
 use serde::Serialize;
 
-use super::bootstrap;
 use super::compare::{Comparison, Scores, compare};
-use super::setting;
+use super::explained::Explained;
 use super::source::{Chosen, Experiment};
+use super::stage1::{self, StageOneRow};
 use super::statistics::{holm, mean, sd};
-use super::units::{self, Patients, Units};
-use crate::method::plan::{Method, Mode, Plan, Role};
-use crate::method::run::{CouplingChoice, RunSpec, Work};
+use super::units::{self, Patients};
+use super::{bootstrap, setting};
+use crate::method::plan::{Method, Role};
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Results {
@@ -31,63 +29,6 @@ pub struct Results {
     pub stage1: Vec<StageOneRow>,
     pub missing: Vec<Missing>,
 }
-
-/// How the numbers were made.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Explained {
-    /// What intervals and tests count, and how many.
-    pub unit: String,
-    pub dice_sd: &'static str,
-    pub interval: &'static str,
-    pub test: &'static str,
-    pub correction: &'static str,
-    pub best_rival: &'static str,
-    pub train_seconds: &'static str,
-    pub steps_in_line: &'static str,
-}
-
-impl Explained {
-    fn of(plan: &Plan) -> Explained {
-        let named = plan.patients.values().collect::<BTreeSet<_>>().len();
-        let units = Units {
-            images: plan.images.test,
-            patients: named,
-            images_without_patient: plan.images.test.saturating_sub(plan.patients.len()),
-        };
-        let unit = match named {
-            0 => format!("{}, each a unit: the data name no patients.", units.text()),
-            _ => format!(
-                "{}, each a unit: images of one patient are alike, so their Dice is averaged first. The mean Dice of \
-                 a method is that over images all the same, so its interval need not lie evenly around it.",
-                units.text()
-            ),
-        };
-        Explained { unit, ..EXPLAINED }
-    }
-}
-
-const EXPLAINED: Explained = Explained {
-    unit: String::new(),
-    dice_sd: "Sample standard deviation (n − 1) of the test Dice over seeds. The split and the draw of the labelled \
-              images are the same for all seeds, so it does not tell how much these matter.",
-    interval: "95 % percentile bootstrap over units of the mean Dice, 10,000 resamples; each image's Dice is its mean \
-               over seeds first. It tells how much the choice of test images matters, not that of seeds.",
-    test: "Paired two-sided Wilcoxon signed-rank test over units, each image's Dice its mean over the seeds that both \
-           methods have; differences are means over units too. Units without a difference are left out, ties share \
-           their mean rank; exact up to 50 units that differ, above that the normal approximation, tie- and \
-           continuity-corrected.",
-    correction: "Holm. One family: the student against each rival and target_only. Another: each other method \
-                 against target_only.",
-    best_rival: "Picked by its mean test Dice, which favours it; the correction covers that, as the student's tests \
-                 against all rivals are one family.",
-    train_seconds: "Wall time of the training of a method and of all that it needs, mean over seeds; \
-                    own_train_seconds is that of its last training alone. Runs that are done at the same time share \
-                    the machine, so each takes longer than it would alone. A joint training also measures the \
-                    cosines of the gradients, which costs it a backward pass a task.",
-    steps_in_line: "Training steps that the weights of a method's model have behind them, mean over seeds: those of \
-                    its last training and those of the runs that its weights start from. None for an ensemble, whose \
-                    models have a line each.",
-};
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct MethodRow {
@@ -143,23 +84,6 @@ pub struct TestScores {
     pub iou: f64,
 }
 
-/// A mode of a task in one seed.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct StageOneRow {
-    pub seed: u64,
-    pub task: String,
-    pub mode: String,
-    /// None until its runs are complete; of several λ, the best by validation.
-    pub run: Option<String>,
-    /// Of a joint training.
-    pub lambda: Option<f64>,
-    pub val_dice: Option<f64>,
-    pub test_dice: Option<f64>,
-    /// Whether it is the task's elite model; none until that is known.
-    pub chosen: Option<bool>,
-    pub train_seconds: Option<f64>,
-}
-
 /// A run that is not complete.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Missing {
@@ -185,7 +109,7 @@ impl Results {
             test_images: experiment.plan.images.test,
             best_rival: best_rival.map(|index| methods[index].name.clone()),
             statistics: Explained::of(&experiment.plan),
-            stage1: stage1(experiment),
+            stage1: stage1::rows(experiment),
             methods,
             missing,
         }
@@ -347,49 +271,6 @@ fn best_rival(
         }
     }
     best.map(|(index, _)| index)
-}
-
-fn stage1(experiment: &Experiment) -> Vec<StageOneRow> {
-    let plan = &experiment.plan;
-    let seeds = plan.seeds.iter();
-    seeds.flat_map(|seed| plan.stage1.iter().map(|mode| stage1_row(experiment, *seed, mode))).collect()
-}
-
-fn stage1_row(experiment: &Experiment, seed: u64, mode: &Mode) -> StageOneRow {
-    let best = experiment.chosen(seed, &mode.runs);
-    StageOneRow {
-        seed,
-        task: mode.task.clone(),
-        mode: mode.mode.clone(),
-        run: best.map(|best| best.result.id.clone()),
-        lambda: best.and_then(|best| lambda(&best.run.spec)),
-        val_dice: best.map(|best| best.segmentation.val_dice),
-        test_dice: best.map(|best| best.segmentation.test.dice.mean),
-        chosen: elite(experiment, seed, &mode.task).map(|elite| mode.runs.iter().any(|run| run == elite)),
-        train_seconds: experiment.whole_seconds(seed, &mode.runs),
-    }
-}
-
-/// The run that is the elite model of a task: the one that taught the student, or the better one by
-/// validation Dice as long as there is no student.
-pub fn elite<'a>(experiment: &'a Experiment, seed: u64, task: &str) -> Option<&'a str> {
-    let modes = || experiment.plan.stage1.iter().filter(|mode| mode.task == task);
-    let student = experiment.of_role(Role::Method)?;
-    if let Some(student) = experiment.chosen(seed, &student.runs) {
-        let teachers = &student.result.teachers;
-        let of_task = teachers.iter().find(|teacher| modes().any(|mode| mode.runs.contains(&teacher.run)));
-        return of_task.map(|teacher| teacher.run.as_str());
-    }
-    let runs: Vec<String> = modes().flat_map(|mode| mode.runs.clone()).collect();
-    experiment.chosen(seed, &runs).map(|best| best.result.id.as_str())
-}
-
-/// λ of the task of a joint training of one task.
-pub fn lambda(spec: &RunSpec) -> Option<f64> {
-    match &spec.work {
-        Work::Joint { coupling: CouplingChoice::Fixed(lambda), .. } if lambda.len() == 1 => Some(lambda[0]),
-        _ => None,
-    }
 }
 
 fn missing(experiment: &Experiment) -> Vec<Missing> {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::charts::{Line, Look};
-use super::results;
 use super::source::{Experiment, Run};
+use super::stage1;
 use super::statistics::mean;
 use crate::method::plan::Role;
 use crate::method::run::{TaskScore, Work};
@@ -18,7 +18,7 @@ const BINS: usize = 20;
 pub fn learning(experiment: &Experiment, seed: u64) -> Vec<Line> {
     let mut lines = Vec::new();
     for (index, task) in tasks(experiment).iter().enumerate() {
-        let elite = results::elite(experiment, seed, task).and_then(|id| experiment.run(seed, id));
+        let elite = stage1::elite(experiment, seed, task).and_then(|id| experiment.run(seed, id));
         if let Some(run) = elite {
             lines.push(dice_line(experiment, format!("elite: {task}"), Look::Plain(index + 2), run));
         }

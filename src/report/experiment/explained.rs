@@ -1,0 +1,65 @@
+//! How the numbers of a report were made, in words.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use super::units::Units;
+use crate::method::plan::Plan;
+
+/// How the numbers were made.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Explained {
+    /// What intervals and tests count, and how many.
+    pub unit: String,
+    pub dice_sd: &'static str,
+    pub interval: &'static str,
+    pub test: &'static str,
+    pub correction: &'static str,
+    pub best_rival: &'static str,
+    pub train_seconds: &'static str,
+    pub steps_in_line: &'static str,
+}
+
+impl Explained {
+    pub fn of(plan: &Plan) -> Explained {
+        let named = plan.patients.values().collect::<BTreeSet<_>>().len();
+        let units = Units {
+            images: plan.images.test,
+            patients: named,
+            images_without_patient: plan.images.test.saturating_sub(plan.patients.len()),
+        };
+        let unit = match named {
+            0 => format!("{}, each a unit: the data name no patients.", units.text()),
+            _ => format!(
+                "{}, each a unit: images of one patient are alike, so their Dice is averaged first. The mean Dice of \
+                 a method is that over images all the same, so its interval need not lie evenly around it.",
+                units.text()
+            ),
+        };
+        Explained { unit, ..EXPLAINED }
+    }
+}
+
+const EXPLAINED: Explained = Explained {
+    unit: String::new(),
+    dice_sd: "Sample standard deviation (n − 1) of the test Dice over seeds. The split and the draw of the labelled \
+              images are the same for all seeds, so it does not tell how much these matter.",
+    interval: "95 % percentile bootstrap over units of the mean Dice, 10,000 resamples; each image's Dice is its mean \
+               over seeds first. It tells how much the choice of test images matters, not that of seeds.",
+    test: "Paired two-sided Wilcoxon signed-rank test over units, each image's Dice its mean over the seeds that both \
+           methods have; differences are means over units too. Units without a difference are left out, ties share \
+           their mean rank; exact up to 50 units that differ, above that the normal approximation, tie- and \
+           continuity-corrected.",
+    correction: "Holm. One family: the student against each rival and target_only. Another: each other method \
+                 against target_only.",
+    best_rival: "Picked by its mean test Dice, which favours it; the correction covers that, as the student's tests \
+                 against all rivals are one family.",
+    train_seconds: "Wall time of the training of a method and of all that it needs, mean over seeds; \
+                    own_train_seconds is that of its last training alone. Runs that are done at the same time share \
+                    the machine, so each takes longer than it would alone. A joint training also measures the \
+                    cosines of the gradients, which costs it a backward pass a task.",
+    steps_in_line: "Training steps that the weights of a method's model have behind them, mean over seeds: those of \
+                    its last training and those of the runs that its weights start from. None for an ensemble, whose \
+                    models have a line each.",
+};
