@@ -6,9 +6,11 @@ use std::{env, fs, io};
 use sha2::{Digest, Sha256};
 
 /// What data, networks, kernels and training are made of. Commands, reports and docs are not among it.
-const SOURCES: [&str; 12] = [
+const SOURCES: [&str; 14] = [
     "Cargo.lock",
+    "Cargo.toml",
     "shaders",
+    "src/config",
     "src/data",
     "src/gpu",
     "src/method",

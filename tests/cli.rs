@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use common::wgseg;
@@ -191,8 +192,52 @@ fn an_interrupted_run_resumes_to_the_same_bits() {
     expect_words(&message, &["train.batch_size", "4", "2"]);
 }
 
+/// Ctrl-C in the middle of an epoch keeps what was done of it.
+#[cfg(unix)]
 #[test]
-fn a_resumed_run_keeps_its_split() {
+fn a_run_stopped_within_an_epoch_resumes_to_the_same_bits() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = phantom(&folder);
+    let whole = folder.path().join("whole");
+    let long = ["--set", "train.epochs=2", "--set", "train.steps_per_epoch=150"];
+    train(&data, &whole, &long).success();
+
+    let cut = folder.path().join("cut");
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_wgseg"))
+        .args(["train", "phantom"])
+        .args(TINY)
+        .args(long)
+        .arg("--data")
+        .arg(&data)
+        .arg("--out")
+        .arg(&cut)
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("wgseg starts");
+    let mut lines = BufReader::new(child.stderr.take().expect("stderr")).lines();
+    let first = lines.find(|line| line.as_ref().is_ok_and(|line| line.starts_with("epoch 1/2, step")));
+    assert!(first.is_some(), "no step was told");
+    let pid = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().expect("kill").success());
+    assert_eq!(child.wait().expect("wait").code(), Some(130));
+    let rows = |run: &Path| std::fs::read_to_string(run.join("metrics.csv")).map_or(0, |t| t.lines().count());
+    assert!(rows(&cut) < 2, "stopped before the end of the first epoch");
+    assert!(cut.join("training_state.safetensors").exists());
+    train(&data, &cut, &[&long[..], &["--resume"]].concat()).success();
+    for name in ["best.safetensors", "last.safetensors"] {
+        let bytes = |run: &Path| std::fs::read(run.join(name)).expect(name);
+        assert!(bytes(&whole) == bytes(&cut), "{name} differs after a resume");
+    }
+    // Times differ from run to run, the rest does not.
+    let losses = |run: &Path| {
+        let text = std::fs::read_to_string(run.join("metrics.csv")).expect("metrics.csv");
+        text.lines().map(|line| line.split(',').take(3).collect::<Vec<_>>().join(",")).collect::<Vec<_>>()
+    };
+    assert_eq!(losses(&whole), losses(&cut));
+}
+
+#[test]
+fn a_run_is_not_resumed_on_other_images() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = phantom(&folder);
     std::fs::remove_file(data.join("split.csv")).expect("the split");

@@ -6,8 +6,8 @@
 DIR holds training/ and test/, each with images/ and masks/. Vessels are a pixel or two wide, so
 whole images cannot be made small: each is halved, and the middle 256 x 256 pixels of that are cut
 into 16 tiles of 64 x 64. OUT, which must not exist, gets images/, masks/, unlabelled/ and split.csv:
-of the training images, by name, the first 5 are `train`, the next 7 `val`, and the tiles of the other
-7 are in unlabelled/ without their masks; all test images are `test`. The column `patient` names the
+of the training images, by name, the first 5 are `train`, the next 7 `val`, and the tiles of the
+others (7 where there are 19) are in unlabelled/ without their masks; all test images are `test`. The column `patient` names the
 image of a tile: tiles of one eye are alike, and the report counts eyes.
     wgseg compare configs/compare_vessels.toml --data OUT --unlabelled OUT/unlabelled --out RUN
 """

@@ -68,7 +68,7 @@ pub fn run(command: Command) -> Outcome {
             } else {
                 say!("{report}");
             }
-            Ok(if report.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            Ok(if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
     }
 }

@@ -68,6 +68,7 @@ pub fn run(args: Args, which: Which) -> Outcome {
     set.extend(args.seeds.map(|seeds| format!("method.seeds={seeds}")));
     let config = Config::load(&args.config, &set)?;
     let graph = Graph::of(&config, which)?;
+    assess::check_only(&graph.runs, &args.only)?;
     check_folders(&args.unlabelled)?;
     let root = &args.out;
     check_out(root)?;

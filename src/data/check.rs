@@ -102,9 +102,9 @@ pub struct Duplicate {
 }
 
 impl CheckReport {
-    /// Whether there is no problem. Duplicates are no problem by themselves.
+    /// Whether there is no problem. Duplicates within a part are none.
     pub fn is_sound(&self) -> bool {
-        self.problems.is_empty()
+        self.problems.is_empty() && !self.duplicates.iter().any(|group| in_two_parts(group))
     }
 }
 
@@ -330,8 +330,7 @@ impl fmt::Display for CheckReport {
                 None => d.id.clone(),
             });
             // The same image on both sides of a split makes scores look better than they are.
-            let leak = group.iter().any(|d| d.part != group[0].part);
-            let note = if leak { ": in different parts, keep one" } else { "" };
+            let note = if in_two_parts(group) { ": in different parts, keep one" } else { "" };
             writeln!(f, "  {}{note}", joined(list))?;
         }
         match self.problems.len() {
@@ -346,6 +345,12 @@ impl fmt::Display for CheckReport {
             }
         }
     }
+}
+
+/// Whether the same image is in two parts of the split, those that are left out not counted.
+fn in_two_parts(group: &[Duplicate]) -> bool {
+    let mut parts = group.iter().filter_map(|image| image.part).filter(|part| *part != Part::Unused);
+    parts.next().is_some_and(|first| parts.any(|part| part != first))
 }
 
 fn percent(share: Option<f64>) -> String {

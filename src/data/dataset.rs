@@ -102,6 +102,13 @@ impl Dataset {
         Ok(drawn)
     }
 
+    /// Whether the image is of a patient who has images to validate or test on.
+    pub fn is_of_scored_patient(&self, id: &str, patients: &BTreeMap<String, String>) -> bool {
+        let Some(patient) = patients.get(id) else { return false };
+        let scored = self.items.iter().zip(&self.parts).filter(|(_, p)| matches!(p, Part::Val | Part::Test));
+        scored.into_iter().any(|(item, _)| patients.get(&item.id) == Some(patient))
+    }
+
     /// Writes the split as a `split.csv` that [`Dataset::open`] reads.
     ///
     /// # Errors

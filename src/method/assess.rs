@@ -52,6 +52,22 @@ impl Job {
     }
 }
 
+/// Whether `name` is the id of the run or its folder.
+fn is_named(name: &str, run: &RunSpec) -> bool {
+    name == run.id || name == run.folder()
+}
+
+/// Refuses names of runs that there are not.
+///
+/// # Errors
+/// The first of these, with the nearest that there is.
+pub fn check_only(runs: &[RunSpec], only: &[String]) -> Result<(), MethodError> {
+    let Some(id) = only.iter().find(|id| !runs.iter().any(|run| is_named(id, run))) else { return Ok(()) };
+    let folders: Vec<String> = runs.iter().map(RunSpec::folder).collect();
+    let names = runs.iter().map(|run| run.id.as_str()).chain(folders.iter().map(String::as_str));
+    Err(MethodError::UnknownRun { id: id.clone(), nearest: nearest(id, names) })
+}
+
 /// Looks at the folder of each run in `root`. Runs stand after those that they need. `only` names the
 /// runs wanted, by id for all seeds or by folder for one; all when it is empty.
 ///
@@ -65,12 +81,7 @@ pub fn assess(
     code: &str,
     only: &[String],
 ) -> Result<Vec<Job>, MethodError> {
-    let named = |name: &String, run: &RunSpec| *name == run.id || *name == run.folder();
-    if let Some(id) = only.iter().find(|id| !runs.iter().any(|run| named(id, run))) {
-        let folders: Vec<String> = runs.iter().map(RunSpec::folder).collect();
-        let names = runs.iter().map(|run| run.id.as_str()).chain(folders.iter().map(String::as_str));
-        return Err(MethodError::UnknownRun { id: id.clone(), nearest: nearest(id, names) });
-    }
+    check_only(runs, only)?;
     let mut jobs: Vec<Job> = vec![];
     let mut places: HashMap<(u64, &str), usize> = HashMap::new();
     for spec in runs {
@@ -86,9 +97,18 @@ pub fn assess(
         let inputs = Inputs::new(spec, data, code, hashes);
         let hash = inputs.hash()?;
         let state = state(&root.join(spec.folder()), &inputs, &hash)?;
-        let wanted = only.is_empty() || only.iter().any(|name| named(name, spec));
+        let wanted = only.is_empty() || only.iter().any(|name| is_named(name, spec));
         places.insert((spec.seed, &spec.id), jobs.len());
         jobs.push(Job { spec: spec.clone(), inputs, hash, needs, wanted, state });
+    }
+    // From the last to the first, as a run that is done anew needs others again.
+    for i in (0..jobs.len()).rev() {
+        if let State::Complete(result) = &jobs[i].state
+            && let Some(name) = lost(&root.join(jobs[i].spec.folder()), result)
+            && jobs.iter().any(|job| job.wanted && !job.is_complete() && job.needs.contains(&i))
+        {
+            jobs[i].state = State::Stale(Change::Lost(name));
+        }
     }
     for job in jobs.iter().filter(|job| job.wanted && !job.is_complete()) {
         if let Some(need) =
@@ -118,15 +138,13 @@ fn state(folder: &Path, inputs: &Inputs, hash: &str) -> Result<State, MethodErro
     }
     let Some(result) = read(&folder.join(RESULT))? else { return Ok(State::Begun) };
     match serde_json::from_slice::<RunResult>(&result) {
-        Ok(result) if result.inputs == hash => Ok(match lost(folder, &result) {
-            Some(name) => State::Stale(Change::Lost(name)),
-            None => State::Complete(Box::new(result)),
-        }),
+        Ok(result) if result.inputs == hash => Ok(State::Complete(Box::new(result))),
         _ => Ok(State::Stale(Change::Unreadable)),
     }
 }
 
-/// The file of weights that a complete run has left and that is not there any more.
+/// The file of weights that a complete run has left and that is not there any more, as where room was made:
+/// what came out still stands, but a run that starts from it must have it.
 fn lost(folder: &Path, result: &RunResult) -> Option<&'static str> {
     let name = if result.segmentation.is_some() { BEST } else { STATE };
     // Without steps nothing was trained.
@@ -358,6 +376,10 @@ pub(super) mod tests {
         refuse_other(root.path(), &jobs).unwrap();
         fs::write(folder.join(STATE), "weights").unwrap();
         assert_eq!(kinds(&all(root.path()))[0], "complete");
+        // Nothing needs them any more once the student is complete.
+        complete(root.path(), &jobs[1]);
+        fs::remove_file(folder.join(STATE)).unwrap();
+        assert_eq!(kinds(&all(root.path()))[..2], ["complete", "complete"]);
     }
 
     #[test]

@@ -137,7 +137,8 @@ pub(super) fn asked_once(config: &Config) -> bool {
     }
 }
 
-/// Makes the lesson of `config`.
+/// Makes the lesson of `config`. The first of the `unlabelled` images are the `labelled` ones, in their
+/// order, so one answer serves both.
 pub fn lesson(
     config: &Config,
     mut faculty: Faculty,
@@ -151,15 +152,13 @@ pub fn lesson(
     let (mut of_labelled, mut of_unlabelled) = (None, None);
     let models = faculty.models.len();
     let note = if once {
-        let images: Vec<&[f32]> = (0..labelled.len()).map(|i| labelled.image(i)).collect();
-        of_labelled = Some(Answers::ask(&mut faculty, one_per_step, &images, seed)?);
         let images: Vec<&[f32]> = (0..unlabelled.len()).map(|i| unlabelled.image(i)).collect();
-        of_unlabelled = Some(Answers::ask(&mut faculty, one_per_step, &images, seed)?);
+        let answers = Answers::ask(&mut faculty, one_per_step, &images, seed)?;
+        of_labelled = Some(answers.clone());
+        of_unlabelled = Some(answers);
         format!(
-            "{models} teachers were asked once for each of {} labelled and {} unlabelled images, the labelled ones \
-             among them; their answers move with the images",
-            labelled.len(),
-            unlabelled.len()
+            "{models} teachers were asked once for each of {} images; their answers move with the images",
+            images.len()
         )
     } else {
         let batch = config.train.batch_size + config.task_batch();

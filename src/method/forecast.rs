@@ -14,7 +14,7 @@ use crate::train::TrainError;
 use crate::train::branch::{TARGET, segment};
 use crate::train::single::steps_per_epoch;
 use crate::train::step::{Build, Mix, inference, segmentation_loss, step_of_branches};
-use crate::train::task_branch::put_on_tape;
+use crate::train::task_branch::{measured, put_on_tape};
 
 /// What a run costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,18 +100,19 @@ impl Forecaster {
     ) -> Result<u64, TrainError> {
         let (Some(images), Some(steps)) = (images, steps) else { return Ok(0) };
         let epochs = steps / steps_per_epoch(config, images.train);
+        let of_task = measured(images.held_out, config.task_batch());
         let (mut own, mut of_teachers) = (0, 0);
         match &spec.work {
             Work::Target { .. } => own = epochs * images.val + images.test,
             Work::Joint { tasks, .. } => {
-                own = epochs * (images.val + tasks.len() * images.held_out) + images.test;
+                own = epochs * (images.val + tasks.len() * of_task) + images.test;
             }
-            Work::Pretrain { tasks } => own = epochs * tasks.len() * images.held_out,
+            Work::Pretrain { tasks } => own = epochs * tasks.len() * of_task,
             Work::Distil { teachers } => {
                 own = epochs * images.val + images.test;
                 of_teachers = teachers.len()
                     * match asked_once(config) {
-                        true => images.train + images.unlabelled,
+                        true => images.unlabelled,
                         false => steps * (config.train.batch_size + config.task_batch()),
                     };
             }
@@ -179,7 +180,7 @@ mod tests {
     use crate::config::schema::TeacherOutputs;
     use crate::method::run::{Candidates, CouplingChoice, TargetStart};
 
-    const IMAGES: ImageCounts = ImageCounts { train: 10, val: 5, test: 7, unlabelled: 30, held_out: 4 };
+    const IMAGES: ImageCounts = ImageCounts { train: 10, val: 5, test: 7, unlabelled: 30, held_out: 7 };
 
     fn small() -> RunSpec {
         let mut spec = spec("a", &[]);
@@ -236,7 +237,7 @@ mod tests {
             let of = |name: &str| Candidates { name: name.into(), runs: vec![] };
             vec![of("a"), of("b"), of("c")]
         };
-        // Three epochs of three steps; 5 validation, 7 test and 4 held-out images.
+        // Three epochs of three steps; 5 validation and 7 test images, and of 7 held out a batch of 4.
         let target = Work::Target { start: TargetStart::Scratch };
         assert_eq!(images_of(target.clone(), |_| {}), 3 * 5 + 7);
         let coupling = CouplingChoice::Named("equal".into());
@@ -244,7 +245,7 @@ mod tests {
         assert_eq!(images_of(Work::Pretrain { tasks: tasks() }, |_| {}), 3 * 2 * 4);
         assert_eq!(images_of(Work::Ensemble { teachers: teachers() }, |_| {}), 3 * (5 + 7));
         let once = |c: &mut Config| c.distillation.teacher_outputs = TeacherOutputs::Once;
-        assert_eq!(images_of(Work::Distil { teachers: teachers() }, once), 3 * 5 + 7 + 3 * (10 + 30));
+        assert_eq!(images_of(Work::Distil { teachers: teachers() }, once), 3 * 5 + 7 + 3 * 30);
         let every_step = |c: &mut Config| c.distillation.teacher_outputs = TeacherOutputs::EveryStep;
         assert_eq!(images_of(Work::Distil { teachers: teachers() }, every_step), 3 * 5 + 7 + 3 * 9 * (4 + 4));
         let unknown = RunSpec { work: target, ..small() };

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::error::MethodError;
 use super::material::Fingerprint;
-use super::run::{Candidates, CouplingChoice, RunSpec, Work};
+use super::run::{Candidates, CouplingChoice, RunSpec, TargetStart, Work};
 use crate::config::schema::DataConfig;
 use crate::tasks;
 
@@ -75,6 +75,10 @@ impl Inputs {
             let (key, then, now) = was.spec.config.first_difference(&self.spec.config);
             if key.is_empty() { work_change(&was.spec.work, &self.spec.work) } else { Some((key, then, now)) }
         };
+        // First, as another version may have other defaults, which are in the config.
+        if self.code != was.code {
+            return Some(Change::Code);
+        }
         if self.spec != was.spec
             && let Some((key, was, now)) = config()
         {
@@ -82,9 +86,6 @@ impl Inputs {
         }
         if self.data != was.data {
             return Some(Change::Data);
-        }
-        if self.code != was.code {
-            return Some(Change::Code);
         }
         let changed = self.needs.iter().find(|(id, hash)| was.needs.get(*id) != Some(*hash));
         changed.map(|(id, _)| Change::Needs(id.clone()))
@@ -120,6 +121,14 @@ fn work_change(was: &Work, now: &Work) -> Option<(String, String, String)> {
         };
         let by = |of: &Candidates| format!("one that makes the runs {}", of.runs.join(", "));
         return Some((key, by(was), by(now)));
+    }
+    if let (Work::Target { start: was }, Work::Target { start: now }) = (was, now) {
+        // How many members the seed ensemble has to a place goes by the λ that are searched.
+        let by = |start: &TargetStart| match start.run() {
+            Some(run) => format!("one by which this run starts from {run}"),
+            None => "one by which this run starts from scratch".to_owned(),
+        };
+        return (was != now).then(|| ("[lambda] or method.lambda_candidates".to_owned(), by(was), by(now)));
     }
     (was != now).then(|| ("method.tasks".to_owned(), names(was), names(now)))
 }

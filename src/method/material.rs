@@ -1,6 +1,7 @@
 //! The images that all runs of an experiment share.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use super::check::{check_counts, check_freezing, check_held_out, images_in};
 use super::plan::ImageCounts;
 use crate::config::Config;
 use crate::data::{Cache, Dataset, Part, Unlabelled, list_images};
+use crate::report::words::count;
 use crate::train::TrainError;
 use crate::train::single::require_foreground;
 
@@ -29,6 +31,7 @@ pub struct Material {
     pub fingerprint: Fingerprint,
     /// What the user should know of the images.
     pub notes: Vec<String>,
+    dataset: Dataset,
 }
 
 impl Material {
@@ -41,9 +44,16 @@ impl Material {
         let dataset = Dataset::open(data, &config.data)?;
         let labelled = dataset.labelled(config.train.labelled, config.data.seed)?;
         let channels = config.model.in_channels;
+        let patients = dataset.patients()?;
         let mut files = vec![];
         for folder in unlabelled {
-            files.extend(list_images(&[images_in(folder)])?);
+            let folder = images_in(folder);
+            let mut images = list_images(std::slice::from_ref(&folder))?;
+            if is_same(&folder, &data.join("images")) {
+                // An image that the split leaves out may still be of a patient who is tested on.
+                images.retain(|image| !dataset.is_of_scored_patient(&image.id, &patients));
+            }
+            files.extend(images);
         }
         // Counted before anything is decoded, which may take long. Held out is what came without masks.
         let held_out = (config.method.held_out * files.len() as f64).round() as usize;
@@ -68,7 +78,7 @@ impl Material {
         let (others, held_out) = others.hold_out(config.method.held_out, config.data.seed);
         check_counts(config, train.len(), train.len() + others.len())?;
         check_held_out(config, held_out.len(), copies)?;
-        let parts = [("training", &train), ("validation", &val), ("test", &test)];
+        let parts: [(&str, &Cache); 3] = [("training", &train), ("validation", &val), ("test", &test)];
         let mut notes: Vec<String> =
             parts.iter().filter_map(|(part, images)| images.thin_note(part)).collect();
         if copies > 0 {
@@ -79,7 +89,8 @@ impl Material {
         let mut unlabelled = Unlabelled::of_cache(&train);
         unlabelled.append(others);
 
-        let mut patients = dataset.patients()?;
+        notes.extend(shared_images(&parts));
+        let mut patients = patients;
         patients.retain(|id, _| test.ids().contains(id));
         let mut hash = Sha256::new();
         for (part, images) in [("train", &train), ("val", &val), ("test", &test)] {
@@ -106,8 +117,17 @@ impl Material {
             held_out: Arc::new(held_out),
             patients,
             notes,
+            dataset,
             fingerprint: Fingerprint { labelled, all: hex(hash) },
         })
+    }
+
+    /// Writes which image is in which part, so that a model's folder says what it may be scored on.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write_split(&self, path: &Path) -> Result<(), TrainError> {
+        Ok(self.dataset.write_split(path)?)
     }
 
     pub fn counts(&self) -> ImageCounts {
@@ -119,6 +139,32 @@ impl Material {
             held_out: self.held_out.len(),
         }
     }
+}
+
+/// Whether both name one folder that is there.
+fn is_same(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
+
+/// Tells of images whose pixels are in two parts: what is trained on must not be scored.
+fn shared_images(parts: &[(&str, &Cache)]) -> Option<String> {
+    let mut first: HashMap<Vec<u8>, (&str, &str)> = HashMap::new();
+    let mut shared = vec![];
+    for (part, images) in parts {
+        for (i, id) in images.ids().iter().enumerate() {
+            match first.entry(digest(images.image(i))) {
+                Entry::Vacant(entry) => drop(entry.insert((part, id))),
+                Entry::Occupied(entry) if entry.get().0 != *part => shared.push((entry.get().1, id)),
+                Entry::Occupied(_) => {}
+            }
+        }
+    }
+    let (one, other) = shared.first()?;
+    let count = count(shared.len(), "image");
+    Some(format!(
+        "{count} of one part of the split with the same pixels in another, such as {one} and {other}: scores are better \
+         than they should be; keep one of each, `wgseg data check` lists all"
+    ))
 }
 
 /// SHA-256 of pixels, masks and ids and of who is in which part, as hexadecimal digits.
@@ -168,6 +214,22 @@ mod tests {
         let patients: Vec<(&str, &str)> =
             material.patients.iter().map(|(id, patient)| (id.as_str(), patient.as_str())).collect();
         assert_eq!(patients, [("a02", "p20"), ("a05", "p20"), ("a08", "p21")]);
+
+        // A film of a test patient that the split leaves out is no image to learn from, nor is a copy in
+        // another part kept a secret.
+        let split = std::fs::read_to_string(data.path().join("split.csv")).unwrap();
+        let unused = split.replace("a00,train,p0", "a00,unused,p20");
+        assert_ne!(unused, split);
+        std::fs::write(data.path().join("split.csv"), unused).unwrap();
+        std::fs::copy(data.path().join("images/a01.png"), data.path().join("images/a03.png")).unwrap();
+        let shared = Material::open(&config, data.path(), &[data.path(), more.path()]).unwrap();
+        let all = [shared.unlabelled.ids(), shared.held_out.ids()].concat();
+        let expected =
+            "1 image of one part of the split with the same pixels in another, such as a03 and a01";
+        assert!(shared.notes.iter().any(|note| note.starts_with(expected)), "{:?}", shared.notes);
+        assert_eq!(all.iter().filter(|id| *id == "a00").count(), 1, "that of the other folder");
+        std::fs::write(data.path().join("split.csv"), split).unwrap();
+        std::fs::copy(more.path().join("images/a03.png"), data.path().join("images/a03.png")).unwrap();
 
         // Other masks are other data.
         let mask = data.path().join("masks");

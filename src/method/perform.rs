@@ -122,6 +122,7 @@ fn train(
     if !resume {
         remove_metrics(folder)?;
         report::make_folder(folder)?;
+        place.material.write_split(&folder.join("split.csv"))?;
     }
     let batch = config.task_batch();
     let probes = |gpu: &Arc<Gpu>, states: &mut States| {

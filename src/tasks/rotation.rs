@@ -1,9 +1,8 @@
 //! Which of four right-angle turns an image was given (Gidaris et al., "Unsupervised Representation
 //! Learning by Predicting Image Rotations", 2018).
 //!
-//! Pixels are moved and not resampled, so that no blur tells the turn. It is well-posed for chest
-//! X-rays, and for retina images too: an eye upside down looks like the other eye but for the fovea,
-//! which lies below the optic disc.
+//! Pixels are moved and not resampled, so that no blur tells the turn. It is well-posed for what is
+//! taken upright, such as chest X-rays; from a tile of a retina it cannot be learnt.
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;

@@ -41,7 +41,7 @@ pub fn train(gpu: &Arc<Gpu>, options: &TrainOptions) -> Result<TrainSummary, Tra
         }
         report::check_free(options.out)?;
     }
-    // A resumed run keeps its split, whatever has come into the folder since.
+    // A resumed run keeps its split, and is refused where the folder holds other images since.
     let mut data = config.data.clone();
     if options.resume {
         data.split_file = Some(options.out.join("split.csv"));

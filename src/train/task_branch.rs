@@ -19,6 +19,11 @@ use crate::tasks::{Dims, Head, Shares, Task};
 /// Batches of held-out images that a task is measured on, at most.
 const MEASURED_BATCHES: usize = 16;
 
+/// How many of `held_out` images a task is measured on, in batches of `batch`: whole ones, 16 at most.
+pub fn measured(held_out: usize, batch: usize) -> usize {
+    (held_out / batch.max(1)).min(MEASURED_BATCHES) * batch
+}
+
 const PREDICTION: &str = "prediction";
 
 /// A task on unlabelled images. Its inputs are named `TASK.TENSOR`.
@@ -112,7 +117,8 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// Takes as many whole batches of `batch` as there are in `held_out`, 16 at most. None when there is not one.
+    /// Takes [`measured`] images, evenly out of all, which may be of several sources one after the other.
+    /// None when there is not one batch.
     pub fn new(
         gpu: &Arc<Gpu>,
         config: &Config,
@@ -122,13 +128,14 @@ impl Probe {
         states: &mut States,
     ) -> Result<Option<Probe>, TrainError> {
         let dims = Dims { batch, size: held_out.size(), channels: held_out.channels() };
-        let count = (held_out.len() / batch.max(1)).min(MEASURED_BATCHES);
+        let count = measured(held_out.len(), batch);
         if count == 0 {
             return Ok(None);
         }
-        let batches = (0..count)
+        let place = |i: usize| i * held_out.len() / count;
+        let batches = (0..count / batch)
             .map(|b| {
-                let images: Vec<&[f32]> = (0..batch).map(|i| held_out.image(b * batch + i)).collect();
+                let images: Vec<&[f32]> = (0..batch).map(|i| held_out.image(place(b * batch + i))).collect();
                 task.batch(&images, dims, &mut rng(config.data.seed, Purpose::HeldOut, 1 + b as u64))
             })
             .collect();

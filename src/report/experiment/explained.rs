@@ -59,7 +59,7 @@ const EXPLAINED: Explained = Explained {
                     own_train_seconds is that of its last training alone. Runs that are done at the same time share \
                     the machine, so each takes longer than it would alone. A joint training also measures the \
                     cosines of the gradients, which costs it a backward pass a task.",
-    steps_in_line: "Training steps that the weights of a method's model have behind them, mean over seeds: those of \
-                    its last training and those of the runs that its weights start from. None for an ensemble, whose \
-                    models have a line each.",
+    steps_in_line: "Training steps spent on a method's model one after the other, mean over seeds: those of its last \
+                    training and of the trainings that it starts from, each to its end, though what is kept of each \
+                    are the weights of its best epoch. None for an ensemble, whose models have a line each.",
 };

@@ -47,12 +47,26 @@ pub fn sentences(results: &Results) -> Vec<String> {
         && rival.name != TARGET_LONGER
         && let Some(comparison) = &rival.student_against_it
     {
-        sentences.push(against(&format!("the best rival, {}", rival.name), comparison));
+        let lines = match (rival.steps_in_line, student.and_then(|student| student.steps_in_line)) {
+            (Some(of_rival), Some(of_student)) if of_rival < of_student => {
+                format!(" It has {of_rival:.0} training steps in line, the student {of_student:.0}.")
+            }
+            _ => String::new(),
+        };
+        sentences.push(against(&format!("the best rival, {}", rival.name), comparison) + &lines);
     }
     if let (Some(student), Some(baseline), Some(ceiling)) =
         (student, baseline, results.of_role(Role::Ceiling))
     {
         sentences.extend(kept(student, baseline, ceiling));
+    }
+    if results.adapters.len() > 1 {
+        let adapters: Vec<&str> = results.adapters.iter().map(String::as_str).collect();
+        sentences.push(format!(
+            "The runs were made on different adapters or drivers ({}): their times cannot be compared, nor small \
+             differences of Dice.",
+            adapters.join("; ")
+        ));
     }
     if student.is_some() && results.seeds.len() < ENOUGH_SEEDS {
         sentences.push(format!(
@@ -149,7 +163,7 @@ fn kept(student: &MethodRow, baseline: &MethodRow, ceiling: &MethodRow) -> Optio
              {}, {} ({of_seeds} that all three have).",
             difference(student - baseline),
             match 100.0 * (student - baseline) / gain {
-                share if share > 100.0 => "more than they, as it was trained further".to_owned(),
+                share if share > 100.0 => "more than they".to_owned(),
                 share => format!("{share:.0} % of that").replace('-', "−"),
             }
         )
@@ -215,6 +229,17 @@ mod tests {
     }
 
     #[test]
+    fn other_adapters_and_a_rival_of_fewer_steps_are_told() {
+        let mut results = results();
+        assert!(!said(&results, "different adapters") && !said(&results, "steps in line"));
+        results.adapters = ["GPU A", "GPU B"].map(str::to_owned).into();
+        assert!(said(&results, "different adapters or drivers (GPU A; GPU B)"));
+        let student = results.methods.iter_mut().find(|method| method.role == Role::Method).unwrap();
+        student.steps_in_line = Some(60.0);
+        assert!(said(&results, "It has 20 training steps in line, the student 60."));
+    }
+
+    #[test]
     fn images_that_decide_nothing_are_told() {
         let mut results = results();
         assert!(!said(&results, "cannot decide anything"));
@@ -235,7 +260,7 @@ mod tests {
         let mut results = results();
         let student = results.methods.iter_mut().find(|method| method.role == Role::Method).unwrap();
         student.seeds.iter_mut().for_each(|seed| seed.test.dice += 0.2);
-        assert!(said(&results, "more than they, as it was trained further"), "{:?}", sentences(&results));
+        assert!(said(&results, ", more than they ("), "{:?}", sentences(&results));
     }
 
     #[test]

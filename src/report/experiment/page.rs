@@ -229,7 +229,7 @@ fn curves(experiment: &Experiment) -> Markup {
         .collect();
     html! {
         @if drawn.is_empty() { (absent("No run has been validated yet.")) } @else {
-            p.soft { "Validation Dice over the training steps that the weights have behind them, so a line that starts late goes on from another training; a low start is cut off." }
+            p.soft { "Validation Dice over the training steps in line, so a curve that starts late goes on from the best weights of another training; a low start is cut off." }
             div.charts { @for (seed, lines) in &drawn {
                 (charts::later_lines(&format!("Seed {seed}"), "step", "validation Dice", lines))
             } }

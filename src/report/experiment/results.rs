@@ -1,5 +1,7 @@
 //! `results.json`: every number of an experiment.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::compare::{Comparison, Scores, compare};
@@ -20,6 +22,8 @@ pub struct Results {
     pub seeds: Vec<u64>,
     /// What it was done with, in a sentence.
     pub setting: String,
+    /// What the complete runs were made on: one unless a folder went on somewhere else.
+    pub adapters: BTreeSet<String>,
     /// Images in the test set.
     pub test_images: usize,
     /// The single model other than the student with the highest mean test Dice.
@@ -106,6 +110,7 @@ impl Results {
             runs_complete: experiment.runs.len() - missing.len(),
             seeds: experiment.plan.seeds.clone(),
             setting: setting::sentence(&experiment.plan),
+            adapters: experiment.adapters(),
             test_images: experiment.plan.images.test,
             best_rival: best_rival.map(|index| methods[index].name.clone()),
             statistics: Explained::of(&experiment.plan),

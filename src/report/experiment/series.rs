@@ -13,8 +13,7 @@ use crate::report::TaskRow;
 /// Points of a smoothed curve.
 const BINS: usize = 20;
 
-/// Validation Dice of the baseline, the student and its elite models in one seed, over the steps that
-/// their weights have behind them.
+/// Validation Dice of the baseline, the student and its elite models in one seed, over the steps in line.
 pub fn learning(experiment: &Experiment, seed: u64) -> Vec<Line> {
     let mut lines = Vec::new();
     for (index, task) in tasks(experiment).iter().enumerate() {
@@ -38,8 +37,10 @@ pub fn learning(experiment: &Experiment, seed: u64) -> Vec<Line> {
 }
 
 fn dice_line(experiment: &Experiment, name: String, look: Look, run: &Run) -> Line {
-    let before = experiment.steps_before(run).unwrap_or_default() as f64;
-    let points = run.history.epochs.iter().filter_map(|row| Some((before + row.step as f64, row.val_dice?)));
+    // A run that is still trained may not say yet what it started from.
+    let before = experiment.steps_before(run).map(|steps| steps as f64);
+    let points = run.history.epochs.iter();
+    let points = points.filter_map(|row| Some((before? + row.step as f64, row.val_dice?)));
     Line { name, look, points: points.collect() }
 }
 

@@ -115,6 +115,13 @@ impl Experiment {
         found
     }
 
+    /// The adapters, with their drivers, that the complete runs were made on.
+    pub fn adapters(&self) -> BTreeSet<String> {
+        let complete = self.runs.iter().filter(|run| run.result().is_some());
+        let infos = complete.filter_map(|run| run.info.as_ref());
+        infos.map(|info| format!("{} ({}, {})", info.adapter, info.backend, info.driver)).collect()
+    }
+
     /// The first method of this role.
     pub fn of_role(&self, role: Role) -> Option<&Method> {
         self.plan.methods.iter().find(|method| method.role == role)
