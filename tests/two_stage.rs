@@ -116,6 +116,19 @@ fn every_task_mode_and_rival_trains_and_is_reported() {
     let told = String::from_utf8(again.get_output().stderr.clone()).expect("UTF-8");
     assert!(told.contains("0 runs to do"), "{told}");
     assert_eq!(trained(&out), before);
+
+    // The folder of a model says what it may be scored on, whatever becomes of that of the data.
+    std::fs::remove_file(folder.path().join("data/split.csv")).expect("the split");
+    let model = out.join("seed_1/two_stage/best.safetensors");
+    let mut evaluate = wgseg();
+    evaluate.args(["evaluate", "--split", "test", "--json", "--data"]).arg(folder.path().join("data"));
+    let output = evaluate.arg("--model").arg(model).assert().success().get_output().clone();
+    let scores: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let student = find("two_stage");
+    let expected = student["seeds"][1]["test"]["dice"].as_f64().expect("a Dice");
+    assert!((scores["dice"]["mean"].as_f64().expect("a Dice") - expected).abs() < 1e-6, "{scores}");
+    let images = scores["images"].as_array().expect("images").len();
+    assert_eq!(u64::try_from(images).ok(), results["test_images"].as_u64(), "the test part and nothing else");
 }
 
 #[test]
