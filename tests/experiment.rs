@@ -7,20 +7,25 @@ use std::path::Path;
 use common::wgseg;
 use serde_json::Value;
 
+/// A command on `data` in `folder`, with `run` for its results.
+fn experiment(command: &str, folder: &Path) -> assert_cmd::Command {
+    let mut wgseg = wgseg();
+    wgseg.current_dir(folder).args([command, "two_stage_phantom", "--data", "data", "--out", "run"]);
+    wgseg
+}
+
 /// Runs `two-stage` in an empty folder, expects that it fails and trains nothing, and returns stderr.
 fn refused(more: &[&str]) -> String {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("more")).unwrap();
-    let mut command = wgseg();
-    command.current_dir(folder.path()).args([
-        "two-stage",
-        "two_stage_phantom",
-        "--data",
-        "data",
-        "--out",
-        "run",
-    ]);
-    let output = command.args(more).assert().failure().code(1).stdout("").get_output().clone();
+    let output = experiment("two-stage", folder.path())
+        .args(more)
+        .assert()
+        .failure()
+        .code(1)
+        .stdout("")
+        .get_output()
+        .clone();
     assert!(!folder.path().join("run").exists());
     String::from_utf8(output.stderr).unwrap()
 }
@@ -64,16 +69,13 @@ fn a_folder_of_something_else_is_left_alone() {
         std::fs::create_dir(folder.path().join(name)).unwrap();
     }
     std::fs::write(run.join("notes.txt"), "keep").unwrap();
-    let mut command = wgseg();
-    command.current_dir(folder.path()).args([
-        "compare",
-        "two_stage_phantom",
-        "--data",
-        "data",
-        "--out",
-        "run",
-    ]);
-    let output = command.args(["--unlabelled", "more"]).assert().failure().code(1).get_output().clone();
+    let output = experiment("compare", folder.path())
+        .args(["--unlabelled", "more"])
+        .assert()
+        .failure()
+        .code(1)
+        .get_output()
+        .clone();
     says(&String::from_utf8(output.stderr).unwrap(), &["run is not empty"]);
     assert_eq!(std::fs::read_dir(&run).unwrap().count(), 1);
 }
@@ -87,16 +89,13 @@ fn too_few_images_leave_nothing_behind() {
     std::fs::create_dir(folder.path().join("more")).unwrap();
     std::fs::copy(folder.path().join("data/images/phantom_0001.png"), folder.path().join("more/a.png"))
         .unwrap();
-    let mut command = wgseg();
-    command.current_dir(folder.path()).args([
-        "two-stage",
-        "two_stage_phantom",
-        "--data",
-        "data",
-        "--out",
-        "run",
-    ]);
-    let output = command.args(["--unlabelled", "more"]).assert().failure().code(1).get_output().clone();
+    let output = experiment("two-stage", folder.path())
+        .args(["--unlabelled", "more"])
+        .assert()
+        .failure()
+        .code(1)
+        .get_output()
+        .clone();
     says(&String::from_utf8(output.stderr).unwrap(), &["fewer than a batch of 4"]);
     assert!(!folder.path().join("run").exists());
 }

@@ -129,8 +129,10 @@ fn left_out(before: &Plan, now: &Plan) -> Option<String> {
     match (method, seed) {
         (None, None) => None,
         (Some(method), None) => Some(format!("methods, such as {}", method.name)),
-        (None, Some(seed)) => Some(format!("seeds, such as {seed}")),
-        (Some(method), Some(seed)) => Some(format!("methods and seeds, such as {} and {seed}", method.name)),
+        (None, Some(seed)) => Some(format!("seeds, such as seed {seed}")),
+        (Some(method), Some(seed)) => {
+            Some(format!("methods and seeds, such as {} and seed {seed}", method.name))
+        }
     }
 }
 

@@ -110,6 +110,10 @@ pub fn run(args: Args) -> Outcome {
     if args.json {
         print_json(&table)?;
     } else {
+        match which {
+            Which::TwoStage => say!("plan of `wgseg two-stage`; for `wgseg compare` add --compare"),
+            Which::Compare => say!("plan of `wgseg compare`"),
+        }
         print(&table);
     }
     Ok(ExitCode::SUCCESS)

@@ -6,6 +6,7 @@ use super::error::{DataError, Problem};
 use super::images::prepare;
 use super::parallel;
 use super::resize::resize_mask;
+use super::split::Part;
 use crate::config::schema::DataConfig;
 use crate::config::validate::in_channels;
 
@@ -92,6 +93,19 @@ impl Cache {
             note += &format!(", and {} of {} none, so these count as empty", self.vanished, self.len());
         }
         Some(note + "; a larger data.size keeps more")
+    }
+
+    /// Refuses masks of which none has foreground at training size: from such a `part` there is nothing
+    /// to learn, nor to choose by.
+    ///
+    /// # Errors
+    /// None has.
+    pub fn require_foreground(&self, part: Part, config: &DataConfig) -> Result<(), DataError> {
+        if self.positives().contains(&true) {
+            return Ok(());
+        }
+        let (images, threshold) = (self.len(), config.mask_threshold);
+        Err(DataError::bare(Problem::NoForeground { part, images, threshold }))
     }
 
     /// How many images there are.
@@ -212,6 +226,21 @@ mod tests {
         let expected = "at 4 × 4 pixels the training masks keep 50 % of their foreground, and 1 of 3 none, so these count as \
                         empty; a larger data.size keeps more";
         assert_eq!(note(4).as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn masks_without_foreground_are_refused() {
+        let dir = folder(3);
+        let data = Dataset::open(dir.path(), &config(8, 1)).unwrap();
+        let of = |items: &[Item]| {
+            Cache::of_items(items, 1, &config(8, 1)).unwrap().require_foreground(Part::Val, &config(8, 1))
+        };
+        of(data.items()).unwrap();
+        let error = of(&data.items()[1..2]).unwrap_err().to_string();
+        assert!(
+            error.starts_with("none of the 1 val masks has foreground (data.mask_threshold is unset). "),
+            "{error}"
+        );
     }
 
     #[test]

@@ -186,7 +186,8 @@ pub fn check(dir: &Path, config: &DataConfig) -> CheckReport {
     if problems.is_empty() {
         let empty = parts.iter().filter(|count| count.images > 0 && count.positives == 0);
         problems.extend(empty.map(|count| {
-            DataError::at(dir, Problem::NoForeground { part: count.part, images: count.images })
+            let (part, images, threshold) = (count.part, count.images, config.mask_threshold);
+            DataError::at(dir, Problem::NoForeground { part, images, threshold })
         }));
     }
     CheckReport {
@@ -434,7 +435,7 @@ mod tests {
         write_grey(&at("masks/a08.png"), 8, &[0; 64]);
         let report = check(dir.path(), &DataConfig::default());
         let [problem] = &report.problems[..] else { panic!("{report}") };
-        assert_eq!(problem.what, "none of the 2 test masks has foreground");
+        assert_eq!(problem.what, "none of the 2 test masks has foreground (data.mask_threshold is unset)");
         write_grey(&at("images/a00.png"), 8, &[9; 64]);
         let report = check(dir.path(), &DataConfig::default());
         let [problem] = &report.problems[..] else { panic!("{report}") };

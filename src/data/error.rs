@@ -140,11 +140,12 @@ pub enum Problem {
     SplitWord { id: String, word: String, line: u64 },
     #[error("the {part} part is empty ({images} images in all), expected at least one image in it")]
     EmptyPart { part: Part, images: usize },
-    #[error("{total} patient{} {} images in more than one part ({}), so scores would be of patients that were trained on",
+    #[error("{total} patient{} {} images in more than one part ({}), so scores would not be of new patients",
         plural(*total), if *total == 1 { "has" } else { "have" }, listed(patients, *total))]
     SplitPatients { patients: Vec<String>, total: usize },
-    #[error("none of the {images} {part} masks has foreground")]
-    NoForeground { part: Part, images: usize },
+    #[error("none of the {images} {part} masks has foreground (data.mask_threshold is {})",
+        threshold.map_or("unset".to_owned(), |threshold| threshold.to_string()))]
+    NoForeground { part: Part, images: usize, threshold: Option<f64> },
     #[error("every pixel has the value {value}, expected a picture")]
     Constant { value: u16 },
     #[error("{wanted} labelled images are asked for, but the train part has {available}")]

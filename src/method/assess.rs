@@ -54,7 +54,7 @@ impl Job {
 
 /// Whether `name` is the id of the run or its folder.
 fn is_named(name: &str, run: &RunSpec) -> bool {
-    name == run.id || name == run.folder()
+    name == run.id || name.trim_end_matches('/') == run.folder()
 }
 
 /// Refuses names of runs that there are not.
@@ -438,7 +438,7 @@ pub(super) mod tests {
             "{error}"
         );
         only(&["student", "teacher"]).unwrap();
-        let of_one_seed = only(&["seed_0/teacher"]).unwrap();
+        let of_one_seed = only(&["seed_0/teacher/"]).unwrap();
         assert_eq!(of_one_seed.iter().map(|job| job.wanted).collect::<Vec<_>>(), [true, false, false]);
         let error = only(&["studnt"]).unwrap_err();
         assert!(matches!(&error, MethodError::UnknownRun { nearest, .. } if nearest == "student"), "{error}");

@@ -13,6 +13,7 @@ use crate::config::schema::{AugmentConfig, DistillationConfig, LossConfig, Teach
 use crate::data::augment::{Key, augment};
 use crate::data::{Cache, DataError, Sampler, Unlabelled};
 use crate::nn::{Layers, unet};
+use crate::report::words::count;
 use crate::rng::{Purpose, rng, seed_of};
 use crate::tape::{Tape, TapeError, Value};
 use crate::tasks::Dims;
@@ -150,19 +151,19 @@ pub fn lesson(
     let one_per_step = distillation.teachers == Teachers::OnePerStep;
     let once = asked_once(config);
     let (mut of_labelled, mut of_unlabelled) = (None, None);
-    let models = faculty.models.len();
+    let teachers = count(faculty.models.len(), "teacher");
     let note = if once {
         let images: Vec<&[f32]> = (0..unlabelled.len()).map(|i| unlabelled.image(i)).collect();
         let answers = Answers::ask(&mut faculty, one_per_step, &images, seed)?;
         of_labelled = Some(answers.clone());
         of_unlabelled = Some(answers);
         format!(
-            "{models} teachers were asked once for each of {} images; their answers move with the images",
+            "{teachers}, asked once for each of {} images; the answers move with the images",
             images.len()
         )
     } else {
         let batch = config.train.batch_size + config.task_batch();
-        format!("{models} teachers are asked at every step, for {batch} images as the student sees them")
+        format!("{teachers}, asked at every step, for {batch} images as the student sees them")
     };
     let of_target = LabelledLesson {
         images: Arc::clone(labelled),

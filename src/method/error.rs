@@ -33,6 +33,8 @@ pub enum MethodError {
     UnlabelledFolder { path: PathBuf },
     #[error("the folder of unlabelled images {} is given twice; give each once", .path.display())]
     UnlabelledTwice { path: PathBuf },
+    #[error("{} holds the masks of the labelled images, which no task may learn from; give images: --unlabelled DIR", .path.display())]
+    UnlabelledMasks { path: PathBuf },
     #[error(
         "there are {found} unlabelled images to train on, fewer than a batch of {batch}; give more with --unlabelled, or \
          set method.task_batch_size = {found} or less, or a smaller method.held_out"

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::check::{check_counts, check_freezing, check_held_out, images_in};
+use super::error::MethodError;
 use super::plan::ImageCounts;
 use crate::config::Config;
 use crate::data::{Cache, Dataset, Part, Unlabelled, list_images};
 use crate::report::words::count;
 use crate::train::TrainError;
-use crate::train::single::require_foreground;
 
 /// Everything in memory, at training size.
 pub struct Material {
@@ -44,11 +44,14 @@ impl Material {
         let dataset = Dataset::open(data, &config.data)?;
         let labelled = dataset.labelled(config.train.labelled, config.data.seed)?;
         let channels = config.model.in_channels;
-        let patients = dataset.patients()?;
+        let mut patients = dataset.patients()?;
         let mut files = vec![];
         for folder in unlabelled {
             let folder = images_in(folder);
             let mut images = list_images(std::slice::from_ref(&folder))?;
+            if is_same(&folder, &data.join("masks")) {
+                return Err(MethodError::UnlabelledMasks { path: folder }.into());
+            }
             if is_same(&folder, &data.join("images")) {
                 // An image that the split leaves out may still be of a patient who is tested on.
                 images.retain(|image| !dataset.is_of_scored_patient(&image.id, &patients));
@@ -65,8 +68,9 @@ impl Material {
             Cache::of_items(items, channels, &config.data)
         };
         let train = cache(&labelled)?;
-        require_foreground(&train, config)?;
+        train.require_foreground(Part::Train, &config.data)?;
         let (val, test) = (cache(&dataset.part(Part::Val))?, cache(&dataset.part(Part::Test))?);
+        val.require_foreground(Part::Val, &config.data)?;
         let mut others = Unlabelled::of_files(&files, channels, &config.data)?;
         // A task that has seen a test image would have an unfair start on it, and one that has seen a
         // held-out image would be measured on what it was trained on.
@@ -90,7 +94,6 @@ impl Material {
         unlabelled.append(others);
 
         notes.extend(shared_images(&parts));
-        let mut patients = patients;
         patients.retain(|id, _| test.ids().contains(id));
         let mut hash = Sha256::new();
         for (part, images) in [("train", &train), ("val", &val), ("test", &test)] {
@@ -230,6 +233,10 @@ mod tests {
         assert_eq!(all.iter().filter(|id| *id == "a00").count(), 1, "that of the other folder");
         std::fs::write(data.path().join("split.csv"), split).unwrap();
         std::fs::copy(more.path().join("images/a03.png"), data.path().join("images/a03.png")).unwrap();
+
+        let masks = data.path().join("masks");
+        let error = Material::open(&config, data.path(), &[&masks]).err().unwrap().to_string();
+        assert!(error.contains("holds the masks"), "{error}");
 
         // Other masks are other data.
         let mask = data.path().join("masks");

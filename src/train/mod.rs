@@ -56,11 +56,6 @@ pub enum TrainError {
     )]
     RunExists { path: PathBuf },
     #[error(
-        "none of the {images} labelled images has any foreground in its mask (data.mask_threshold is {threshold}): \
-         there is nothing to learn; see `wgseg data check`"
-    )]
-    NoForeground { images: usize, threshold: String },
-    #[error(
         "{path}: what the coupling of the losses remembers is damaged: {message}; delete the folder and train anew"
     )]
     Coupling { path: PathBuf, message: String },

@@ -54,7 +54,8 @@ pub fn train(gpu: &Arc<Gpu>, options: &TrainOptions) -> Result<TrainSummary, Tra
     };
     let train_images = Arc::new(cache(&labelled)?);
     let val_images = Arc::new(cache(&dataset.part(Part::Val))?);
-    require_foreground(&train_images, config)?;
+    train_images.require_foreground(Part::Train, &config.data)?;
+    val_images.require_foreground(Part::Val, &config.data)?;
     for (part, images) in [("training", &train_images), ("validation", &val_images)] {
         images.thin_note(part).iter().for_each(|note| tell(note));
     }
@@ -98,17 +99,6 @@ pub fn train(gpu: &Arc<Gpu>, options: &TrainOptions) -> Result<TrainSummary, Tra
 /// Steps in an epoch of `labelled` images.
 pub fn steps_per_epoch(config: &Config, labelled: usize) -> usize {
     config.train.steps_per_epoch.unwrap_or_else(|| labelled.div_ceil(config.train.batch_size)).max(1)
-}
-
-/// Refuses labelled images of which none has foreground.
-pub fn require_foreground(images: &Cache, config: &Config) -> Result<(), TrainError> {
-    if images.positives().contains(&true) {
-        return Ok(());
-    }
-    Err(TrainError::NoForeground {
-        images: images.len(),
-        threshold: config.data.mask_threshold.map_or("unset".to_owned(), |t| t.to_string()),
-    })
 }
 
 /// Curves, and overlays of the best checkpoint on the validation images.

@@ -1,5 +1,7 @@
 //! What came out, in plain sentences made from the numbers.
 
+use std::collections::BTreeSet;
+
 use super::compare::Comparison;
 use super::format::{difference, interval, p, score};
 use super::results::{MethodRow, Results};
@@ -11,8 +13,6 @@ use crate::report::words::count;
 const LEVEL: f64 = 0.05;
 /// Fewer say too little of chance.
 const ENOUGH_SEEDS: usize = 3;
-/// The least p of the exact signed-rank test of n pairs is 2^(1 − n).
-const ENOUGH_UNITS: usize = 6;
 
 /// One sentence for each thing that can be said so far, the most important first.
 pub fn sentences(results: &Results) -> Vec<String> {
@@ -29,7 +29,7 @@ pub fn sentences(results: &Results) -> Vec<String> {
         (Some(student), Some(_)) => {
             if let Some(comparison) = &student.against_target_only {
                 sentences.push(against("the target-only baseline", comparison));
-                sentences.extend(too_little(comparison, student));
+                sentences.extend(too_little(comparison, student, in_family(results)));
             }
         }
         (None, _) => {
@@ -60,6 +60,7 @@ pub fn sentences(results: &Results) -> Vec<String> {
     {
         sentences.extend(kept(student, baseline, ceiling));
     }
+    sentences.extend(collapsed(results));
     if results.adapters.len() > 1 {
         let adapters: Vec<&str> = results.adapters.iter().map(String::as_str).collect();
         sentences.push(format!(
@@ -91,20 +92,29 @@ fn at_equal_steps(results: &Results, student: &MethodRow, baseline: &MethodRow) 
     (of_student > of_baseline).then(|| {
         format!(
             "The student has {of_student:.0} training steps behind it, the baseline {of_baseline:.0}, and that alone \
-             may be the difference: `wgseg compare` with the rival {TARGET_LONGER} tells."
+             may be the difference: the rival {TARGET_LONGER} in method.rivals tells."
         )
     })
 }
 
-/// What keeps the test images from deciding anything.
-fn too_little(comparison: &Comparison, student: &MethodRow) -> Option<String> {
+/// Tests that the student's are corrected for.
+fn in_family(results: &Results) -> usize {
+    let tested = results.methods.iter().filter(|method| method.student_against_it.is_some());
+    tested.filter(|method| matches!(method.role, Role::Rival | Role::Baseline)).count()
+}
+
+/// What keeps the test images from deciding anything, by `tests` tests.
+fn too_little(comparison: &Comparison, student: &MethodRow, tests: usize) -> Option<String> {
     let units = comparison.units.patients + comparison.units.images_without_patient;
+    // The least p of the exact signed-rank test of n pairs is 2^(1 − n), and Holm counts it `tests` times.
+    let least = tests as f64 * 2f64.powi(1 - i32::try_from(units).unwrap_or(i32::MAX));
     if student.dice_positives_only_mean.is_none() {
         Some("No test image has a mask with foreground, so Dice says only whether nothing was found.".into())
-    } else if units < ENOUGH_UNITS {
+    } else if least >= LEVEL {
         Some(format!(
-            "{} cannot decide anything: with fewer than {ENOUGH_UNITS} no p below 0.05 is possible.",
-            comparison.units.text()
+            "{} cannot decide anything: corrected for {}, no p below {LEVEL} is possible.",
+            comparison.units.text(),
+            count(tests, "test")
         ))
     } else {
         None
@@ -143,6 +153,22 @@ fn against(other: &str, comparison: &Comparison) -> String {
 fn relation(value: f64) -> String {
     let text = p(value);
     if text.starts_with('<') { text } else { format!("=\u{a0}{text}") }
+}
+
+/// Models that tell no image from another.
+fn collapsed(results: &Results) -> Option<String> {
+    let rows = results.methods.iter().flat_map(|method| &method.seeds);
+    let runs: BTreeSet<String> =
+        rows.filter(|row| row.collapsed).map(|row| format!("{} of seed {}", row.run, row.seed)).collect();
+    let first = runs.first()?;
+    Some(format!(
+        "{} every pixel of every test image alike, such as {first}: nothing was learnt, and what is said above rests on \
+         it. Train for more steps or by another learning rate.",
+        match runs.len() {
+            1 => "1 model marks".to_owned(),
+            more => format!("{more} models mark"),
+        }
+    ))
 }
 
 /// How much of the ensemble's gain the student keeps, over the seeds that all three have.
@@ -240,6 +266,17 @@ mod tests {
     }
 
     #[test]
+    fn models_that_mark_all_alike_are_told() {
+        let mut results = results();
+        assert!(!said(&results, "alike, such as"));
+        results.methods[1].seeds[2].collapsed = true;
+        assert!(said(
+            &results,
+            "1 model marks every pixel of every test image alike, such as target_only of seed 2"
+        ));
+    }
+
+    #[test]
     fn images_that_decide_nothing_are_told() {
         let mut results = results();
         assert!(!said(&results, "cannot decide anything"));
@@ -250,6 +287,13 @@ mod tests {
             &results,
             "2 patients of 6 images and 3 images without a patient cannot decide anything"
         ));
+        // Three tests: 3 / 2^6 is below 0.05, 3 / 2^5 is not.
+        for (images, decides) in [(7, true), (6, false)] {
+            let student = results.methods.iter_mut().find(|method| method.role == Role::Method).unwrap();
+            let comparison = student.against_target_only.as_mut().unwrap();
+            comparison.units = Units { images, patients: 0, images_without_patient: images };
+            assert_eq!(said(&results, "corrected for 3 tests, no p below 0.05"), !decides, "{images}");
+        }
         let student = results.methods.iter_mut().find(|method| method.role == Role::Method).unwrap();
         student.dice_positives_only_mean = None;
         assert!(said(&results, "No test image has a mask"));

@@ -12,6 +12,7 @@ use super::statistics::{holm, mean, sd};
 use super::units::{self, Patients};
 use super::{bootstrap, setting};
 use crate::method::plan::{Method, Role};
+use crate::train::metrics::ImageScore;
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Results {
@@ -73,6 +74,8 @@ pub struct SeedRow {
     /// The run that it is the result of.
     pub run: String,
     pub test: TestScores,
+    /// Every test image is foreground all over, or none has any although some should.
+    pub collapsed: bool,
     pub val_dice: f64,
     pub train_seconds: Option<f64>,
     pub own_train_seconds: f64,
@@ -196,6 +199,7 @@ fn seed_row(experiment: &Experiment, chosen: Chosen, train_seconds: Option<f64>)
             dice_positives_only: test.dice.positives_only,
             iou: test.iou.mean,
         },
+        collapsed: marks_all_alike(&test.images, experiment.plan.config.data.size),
         val_dice: segmentation.val_dice,
         train_seconds,
         own_train_seconds: result.train_seconds,
@@ -203,6 +207,14 @@ fn seed_row(experiment: &Experiment, chosen: Chosen, train_seconds: Option<f64>)
         steps_in_line: experiment.steps_in_line(run),
         parameters: result.parameters,
     }
+}
+
+/// Whether every image is foreground all over, or none has any although some should.
+fn marks_all_alike(images: &[ImageScore], size: usize) -> bool {
+    let all = (size * size) as u64;
+    let none = images.iter().all(|image| image.predicted_pixels == 0);
+    let some_should = images.iter().any(|image| image.truth_pixels > 0);
+    none && some_should || !images.is_empty() && images.iter().all(|image| image.predicted_pixels == all)
 }
 
 /// Fills in the comparisons; returns the place of the best rival.
@@ -287,4 +299,31 @@ fn missing(experiment: &Experiment) -> Vec<Missing> {
             message: run.trouble().map(str::to_owned),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_that_tells_no_image_from_another_marks_all_alike() {
+        let images = |pixels: &[(u64, u64)]| -> Vec<ImageScore> {
+            let image = |&(truth_pixels, predicted_pixels): &(u64, u64)| ImageScore {
+                id: String::new(),
+                dice: 0.0,
+                iou: 0.0,
+                precision: None,
+                recall: None,
+                truth_pixels,
+                predicted_pixels,
+            };
+            pixels.iter().map(image).collect()
+        };
+        assert!(marks_all_alike(&images(&[(3, 16), (0, 16)]), 4));
+        assert!(marks_all_alike(&images(&[(3, 0), (0, 0)]), 4));
+        assert!(!marks_all_alike(&images(&[(0, 0), (0, 0)]), 4), "there is nothing to find");
+        assert!(!marks_all_alike(&images(&[(3, 16), (0, 15)]), 4));
+        assert!(!marks_all_alike(&images(&[(3, 1), (0, 0)]), 4));
+        assert!(!marks_all_alike(&[], 4));
+    }
 }
