@@ -244,7 +244,7 @@ fn print(table: &Table) {
             let ImageCounts { train, val, test, unlabelled, held_out } = images;
             say!(
                 "images: labelled {train} to train on, {val} to choose by, {test} to test on; without masks {unlabelled} \
-                 to train on, those {train} among them, {held_out} held out to measure the tasks on"
+                 to train on, those {train} among them, {held_out} held out from the tasks"
             );
             say!("time: {}; validation and answers of teachers counted", table.time);
         }
