@@ -192,6 +192,15 @@ fn an_interrupted_run_resumes_to_the_same_bits() {
     expect_words(&message, &["train.batch_size", "4", "2"]);
 }
 
+/// The steps that the state of a run has behind it.
+fn saved_step(run: &Path) -> u64 {
+    let bytes = std::fs::read(run.join("training_state.safetensors")).expect("a state");
+    let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).expect("safetensors");
+    let ours = header.metadata().as_ref().and_then(|metadata| metadata.get("wgseg")).expect("our part");
+    let progress: Value = serde_json::from_str(ours).expect("JSON");
+    progress["step"].as_u64().expect("a step")
+}
+
 /// Ctrl-C in the middle of an epoch keeps what was done of it.
 #[cfg(unix)]
 #[test]
@@ -222,7 +231,8 @@ fn a_run_stopped_within_an_epoch_resumes_to_the_same_bits() {
     assert_eq!(child.wait().expect("wait").code(), Some(130));
     let rows = |run: &Path| std::fs::read_to_string(run.join("metrics.csv")).map_or(0, |t| t.lines().count());
     assert!(rows(&cut) < 2, "stopped before the end of the first epoch");
-    assert!(cut.join("training_state.safetensors").exists());
+    let step = saved_step(&cut);
+    assert!((1..150).contains(&step), "what was done of the epoch is saved, not its start: step {step}");
     train(&data, &cut, &[&long[..], &["--resume"]].concat()).success();
     for name in ["best.safetensors", "last.safetensors"] {
         let bytes = |run: &Path| std::fs::read(run.join(name)).expect(name);
