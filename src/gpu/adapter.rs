@@ -80,6 +80,10 @@ fn adapters() -> Vec<(wgpu::Adapter, AdapterDescription)> {
         .collect()
 }
 
+/// What the kernels of [`Caps::subgroups`] ask of a device.
+pub(super) const SUBGROUP_FEATURES: wgpu::Features =
+    wgpu::Features::SUBGROUP.union(wgpu::Features::SHADER_INT64);
+
 /// What the compiler may use of an adapter.
 pub(super) fn caps(adapter: &wgpu::Adapter) -> Caps {
     let info = adapter.get_info();
@@ -87,7 +91,7 @@ pub(super) fn caps(adapter: &wgpu::Adapter) -> Caps {
     let software = info.device_type == wgpu::DeviceType::Cpu;
     Caps {
         family: if software { Family::Cpu } else { Family::Tiled },
-        subgroups: adapter.features().contains(wgpu::Features::SUBGROUP)
+        subgroups: adapter.features().contains(SUBGROUP_FEATURES)
             && info.subgroup_min_size == info.subgroup_max_size
             && info.subgroup_min_size == 8,
         max_binding_bytes: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size),

@@ -42,7 +42,7 @@ impl Gpu {
             ..wgpu::Limits::default()
         };
         let caps = adapter::caps(&adapter);
-        let features = if caps.subgroups { wgpu::Features::SUBGROUP } else { wgpu::Features::empty() };
+        let features = if caps.subgroups { adapter::SUBGROUP_FEATURES } else { wgpu::Features::empty() };
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("wgseg"),
             required_features: features,

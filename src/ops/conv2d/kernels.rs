@@ -104,13 +104,13 @@ fn lower_conv(
         }
         Family::Cpu if quads && lower.caps().subgroups && patch(g).is_some() => {
             let [height, width] = g.out_size;
-            let tiles = batch * height.div_ceil(8) * width.div_ceil(8);
+            let blocks = batch * height.div_ceil(8) * width.div_ceil(8);
             let patch_pixels = if transposed { g.stride * g.stride } else { 1 };
-            (&CONV_CPU, grid(tiles, channels.div_ceil(16) * patch_pixels))
+            (&CONV_CPU, grid(blocks.div_ceil(2), channels.div_ceil(16) * patch_pixels))
         }
         Family::Cpu if quads && !strided && small && lower.caps().subgroups => {
-            let tiles = batch * height.div_ceil(8) * width.div_ceil(8);
-            (&CONV_CPU, grid(tiles, channels.div_ceil(16)))
+            let blocks = batch * height.div_ceil(8) * width.div_ceil(8);
+            (&CONV_CPU, grid(blocks.div_ceil(2), channels.div_ceil(16)))
         }
         Family::Cpu if quads && !(strided && transposed) => {
             let strips = batch * height * width.div_ceil(8);
