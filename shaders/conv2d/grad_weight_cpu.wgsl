@@ -1,7 +1,7 @@
-// Gradient of the weights of conv2d for software drivers with subgroups of 8 lanes (lavapipe):
-// stride 1, kernels up to 3x3, any padding, channels multiples of 4.
+// Gradient of the weights of conv2d for software drivers with subgroups of 8 lanes and 64-bit
+// integers (lavapipe): stride 1, kernels up to 3x3, any padding, channels multiples of 4.
 //
-// As in conv_cpu.wgsl nothing is loaded twice. A workgroup is one subgroup and sums all taps of 4
+// As in conv_cpu.wgsl nothing is loaded twice, and two floats are one u64. A workgroup is one subgroup and sums all taps of 4
 // input by 16 output channels. Its lanes are 4 quads of output channels, twice: each half walks
 // down its own run of 8 pixels a row, with the rows under the kernel at hand. A lane loads the
 // gradients of its own channels and every fourth pixel of the input; the other pixels come from
@@ -28,8 +28,8 @@ override KERNEL_H: u32 = 3;
 override KERNEL_W: u32 = 3;
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> input: array<vec4f>;
-@group(0) @binding(2) var<storage, read> grad_output: array<vec4f>;
+@group(0) @binding(1) var<storage, read> input: array<vec2<u64>>;         // quads of channels
+@group(0) @binding(2) var<storage, read> grad_output: array<vec2<u64>>;   // quads of channels
 @group(0) @binding(3) var<storage, read_write> partials: array<vec4f>;
 
 const RUN = 8u;                                  // pixels of a row
@@ -44,12 +44,16 @@ var<private> sums: array<vec4f, 36>;             // [tap][input channel], each l
 var<private> x: array<vec4f, 9>;                 // [row under the kernel][share]
 var<private> dy: array<vec4f, RUN>;
 
+fn floats(quad: vec2<u64>) -> vec4f {
+    return bitcast<vec4f>(vec4u(u32(quad.x), u32(quad.x >> 32u), u32(quad.y), u32(quad.y >> 32u)));
+}
+
 fn load_row(r: u32, iy: u32) {
     for (var i = 0u; 4u * i < RUN + KERNEL_W - 1u; i++) {
         let ix = x0 + 4u * i + lane % 4u - params.pad_left;
         let ok = image < params.batch && iy < params.in_height && ix < params.in_width;
         let at = ((image * params.in_height + iy) * params.in_width + ix) * (params.in_channels / 4u) + ci_quad;
-        x[r * SHARES + i] = select(vec4f(), input[select(0u, at, ok)], vec4<bool>(ok));
+        x[r * SHARES + i] = select(vec4f(), floats(input[select(0u, at, ok)]), vec4<bool>(ok));
     }
 }
 
@@ -58,7 +62,7 @@ fn load_grads(y: u32, co_quad: u32) {
     for (var p = 0u; p < RUN; p++) {
         let ok = image < params.batch && x0 + p < params.out_width && co_quad < out_quads;
         let at = ((image * params.out_height + y) * params.out_width + x0 + p) * out_quads + co_quad;
-        dy[p] = select(vec4f(), grad_output[select(0u, at, ok)], vec4<bool>(ok));
+        dy[p] = select(vec4f(), floats(grad_output[select(0u, at, ok)]), vec4<bool>(ok));
     }
 }
 
