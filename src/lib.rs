@@ -4,6 +4,7 @@
 //! it there, and [`mod@reference`] interprets it on the CPU in f64 to check both. [`nn`] puts
 //! networks on tapes, [`train`] trains them on what [`data`] reads, and [`report`] draws.
 
+pub mod bench;
 pub mod cli;
 pub mod config;
 pub mod data;

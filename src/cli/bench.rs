@@ -1,51 +1,83 @@
 //! `wgseg bench`
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::Instant;
-
-use rand::RngExt;
-use serde_json::json;
 
 use super::{AdapterArg, Outcome, print_json, say};
+use crate::bench::ceilings::{self, Ceilings};
+use crate::bench::{OpRow, Report, UnetReport, compare, ops, roofline_percent, unet};
 use crate::config::Config;
-use crate::gpu::{Gpu, Session, States};
-use crate::ops::Hyper;
-use crate::program::{Program, compile};
-use crate::rng::{Purpose, rng};
-use crate::train::TrainError;
-use crate::train::step::{HYPER, IMAGES, MASKS, inference, train_step};
-
-/// Runs before the clock: pipelines are compiled on first use.
-const WARM_UP: usize = 3;
+use crate::report::console::tell;
+use crate::report::{atomic, roofline};
+use crate::verify::select;
 
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true, after_help = AFTER)]
 pub struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Measure this op; may be given again. Without --op and --unet all ops and the U-Net
+    #[arg(long, value_name = "OP")]
+    op: Vec<String>,
     /// Measure the U-Net: a training step and an inference
-    #[arg(long, required = true)]
+    #[arg(long)]
     unet: bool,
+    /// Images in a batch of the U-Net
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
     batch: u16,
+    /// Height and width of its images in pixels
     #[arg(long, default_value_t = 128)]
     size: usize,
+    /// Channels of its first level
     #[arg(long, default_value_t = 16)]
     base: usize,
+    /// Times it halves the image
     #[arg(long, default_value_t = 4)]
     depth: usize,
-    /// Timed runs; the median is told
+    /// Timed runs of the U-Net; the median is told
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     reps: u16,
-    /// Print the time of each dispatch
-    #[arg(long, conflicts_with = "json")]
-    dispatches: bool,
-    /// Print JSON
+    /// Time each dispatch of the training step as well
     #[arg(long)]
-    json: bool,
+    dispatches: bool,
+    /// Write JSON to this file; without a name, print it
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
+    json: Option<PathBuf>,
+    /// Draw the ops under the adapter's roofline, as a PNG
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
     #[command(flatten)]
     adapter: AdapterArg,
 }
 
+const AFTER: &str = "\
+A time is told only for a result that was compared with the f64 reference in the same run. Percents are of the
+roofline: of the least time that the adapter's own measured ceilings allow. A convolution counts as the direct one.
+Close other programs first: a drift of the ceiling tells when the machine was not quiet.
+
+Examples:
+  wgseg bench --op conv2d --op norm --plot roofline.png
+  wgseg bench --json before.json
+  wgseg bench compare before.json after.json";
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Put two files of `bench --json` side by side.
+    Compare {
+        /// The first, A
+        a: PathBuf,
+        /// The second, B
+        b: PathBuf,
+    },
+}
+
+/// Drift of the ceiling, in percent, beyond which the machine was not quiet.
+const QUIET: f64 = 10.0;
+
 pub fn run(args: Args) -> Outcome {
+    if let Some(Command::Compare { a, b }) = &args.command {
+        return compare_files(a, b);
+    }
     let set = [
         format!("data.size={}", args.size),
         format!("model.base_channels={}", args.base),
@@ -53,116 +85,130 @@ pub fn run(args: Args) -> Outcome {
         format!("train.batch_size={}", args.batch),
     ];
     let config = Config::parse("", "bench", &set)?;
+    let everything = args.op.is_empty() && !args.unet;
+    let mut entries = vec![];
+    if everything {
+        entries = select(None)?;
+    }
+    for name in &args.op {
+        entries.extend(select(Some(name))?);
+    }
     let gpu = args.adapter.open()?;
-    let (batch, size) = (usize::from(args.batch), args.size);
+    let printed = args.json.as_deref() == Some(Path::new("-"));
 
-    let UnetStep { mut session, mut states, images, flops, peak_bytes, first_ms, median_ms: train_ms } =
-        unet_step(&gpu, &config, args.reps)?;
-
-    let (tape, _) = inference(&config, batch, size)?;
-    let mut infer = Session::new(&gpu, compile(&tape, gpu.caps())?, &mut states)?;
-    infer.write(IMAGES, &images)?;
-    let (_, infer_ms) = time(&mut infer, args.reps)?;
-
-    let measured = |what: &str, ms: f64| {
-        json!({
-            "what": what, "batch": batch, "size": size, "base": args.base, "depth": args.depth, "ms": ms,
-            "images_per_s": batch as f64 / ms * 1e3,
-        })
+    tell("measuring what the adapter can do");
+    let before = ceilings::measure(&gpu)?;
+    if !printed {
+        say!("{}", ceiling_line(&before));
+    }
+    let mut rows = vec![];
+    for entry in entries {
+        rows.extend(ops::measure(&gpu, entry, &mut |row| {
+            if !printed {
+                say!("{}", op_line(row, &before));
+            }
+        })?);
+    }
+    let unet = match everything || args.unet {
+        true => Some(unet::measure(&gpu, &config, usize::from(args.reps), args.dispatches)?),
+        false => None,
     };
-    if args.json {
-        print_json(&json!({
-            "adapter": gpu.description(),
-            "train_step_ms": train_ms,
-            "first_step_ms": first_ms,
-            "infer_ms": infer_ms,
-            "peak_bytes": peak_bytes,
-            "gflop_per_s": flops as f64 / train_ms / 1e6,
-            "measurements": [measured("unet_train_step", train_ms), measured("unet_infer", infer_ms)],
-        }))?;
-        return Ok(ExitCode::SUCCESS);
+    let after = ceilings::measure(&gpu)?;
+    let drift_percent = 100.0 * after.multiply_add_gflop_per_s / before.multiply_add_gflop_per_s;
+    let report = Report {
+        adapter: gpu.description().clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ceilings: before.best(after),
+        drift_percent,
+        ops: rows,
+        unet,
+    };
+    if (drift_percent - 100.0).abs() > QUIET {
+        tell(&format!(
+            "warning: multiply-adds ran at {drift_percent:.0} % of their first rate at the end: the machine was not \
+             quiet, or slowed down when warm, and percents are off by as much"
+        ));
     }
-    if args.dispatches {
-        print_dispatches(&gpu, &mut session)?;
+    if let (Some(unet), false) = (&report.unet, printed) {
+        print_unet(unet);
     }
-    say!(
-        "training step {train_ms:.1} ms ({:.1} images/s, {:.1} GFLOP/s, {:.1} MiB), the first {first_ms:.0} ms; inference {infer_ms:.1} ms",
-        batch as f64 / train_ms * 1e3,
-        flops as f64 / train_ms / 1e6,
-        peak_bytes as f64 / f64::from(1 << 20)
-    );
+    if let Some(path) = &args.plot {
+        roofline::write_plot(path, &report)?;
+    }
+    match &args.json {
+        Some(_) if printed => print_json(&report)?,
+        Some(path) => atomic::write(path, serde_json::to_string_pretty(&report)?.as_bytes())?,
+        None => {}
+    }
+    let wrong = report.ops.iter().filter(|r| !r.pass).count();
+    if wrong > 0 {
+        tell(&format!(
+            "error: {wrong} of {} results are wrong on this adapter and have no time",
+            report.ops.len()
+        ));
+        return Ok(ExitCode::FAILURE);
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-/// A training step of the U-Net, timed.
-pub(super) struct UnetStep {
-    session: Session,
-    states: States,
-    /// What it was given to see.
-    images: Vec<f32>,
-    pub flops: u64,
-    peak_bytes: u64,
-    first_ms: f64,
-    pub median_ms: f64,
+fn ceiling_line(c: &Ceilings) -> String {
+    format!(
+        "ceilings: multiply-add {:.1} GFLOP/s (f32), copy {:.1} GB/s, a dispatch {:.1} µs, a submission {:.0} µs",
+        c.multiply_add_gflop_per_s, c.copy_gb_per_s, c.dispatch_us, c.submit_us
+    )
 }
 
-/// Times the training step of `config` on random images.
-pub(super) fn unet_step(gpu: &Arc<Gpu>, config: &Config, reps: u16) -> Result<UnetStep, TrainError> {
-    let (batch, size) = (config.train.batch_size, config.data.size);
-    let step = train_step(config, batch, size)?;
-    let program = compile(&step.tape, gpu.caps())?;
-    let mut states = States::new();
-    let (peak_bytes, flops) = (program.peak_bytes(), program.flops());
-    let mut session = Session::new(gpu, program, &mut states)?;
-    for (name, shape, init) in &step.inits {
-        states.write(gpu, name, &init.numbers(shape.len(), 0, name))?;
-    }
-    let pixels = batch * size * size;
-    let mut rng = rng(0, Purpose::Case, 0);
-    let images: Vec<f32> =
-        (0..pixels * config.model.in_channels).map(|_| rng.random_range(-1.0..1.0)).collect();
-    let masks: Vec<f32> =
-        (0..pixels).map(|_| f32::from(u8::from(rng.random_range(0.0..1.0) < 0.1))).collect();
-    session.write(IMAGES, &images)?;
-    session.write(MASKS, &masks)?;
-    session.write(HYPER, &Hyper::adam_defaults(1e-4, 1).to_array())?;
-    let (first_ms, median_ms) = time(&mut session, reps)?;
-    Ok(UnetStep { session, states, images, flops, peak_bytes, first_ms, median_ms })
-}
-
-/// Milliseconds of the first run and the median of the timed ones.
-fn time(session: &mut Session, reps: u16) -> Result<(f64, f64), TrainError> {
-    let mut once = || -> Result<f64, TrainError> {
-        let start = Instant::now();
-        session.run()?;
-        session.wait()?;
-        Ok(start.elapsed().as_secs_f64() * 1e3)
+fn op_line(row: &OpRow, ceilings: &Ceilings) -> String {
+    let what = format!("{:28} {:26}", row.op, row.case);
+    let Some(timing) = &row.timing else {
+        let error = row.max_error.map_or("not finite".to_owned(), |e| format!("{e:.1e} off"));
+        return format!("{what} WRONG: {error}, allowed {:.1e}  {}", row.bound, row.shaders);
     };
-    let first = once()?;
-    for _ in 1..WARM_UP {
-        once()?;
-    }
-    let mut times = (0..reps).map(|_| once()).collect::<Result<Vec<_>, _>>()?;
-    times.sort_by(f64::total_cmp);
-    Ok((first, times[times.len() / 2]))
+    format!(
+        "{what} {:10.3} ms ±{:3.0} % {:8.1} GFLOP/s {:7.1} GB/s {:4.0} %  {}",
+        timing.median_ms,
+        timing.spread_percent / 2.0,
+        row.flops as f64 / timing.median_ms / 1e6,
+        row.bytes as f64 / timing.median_ms / 1e6,
+        roofline_percent(ceilings, row.flops, row.bytes, timing),
+        row.shaders
+    )
 }
 
-/// Each dispatch alone, slowest first.
-fn print_dispatches(gpu: &Arc<Gpu>, session: &mut Session) -> Result<(), TrainError> {
-    let times = session.time_dispatches(3)?;
-    let program: &Program = session.program();
-    let mut rows: Vec<_> = program.dispatches.iter().zip(times).collect();
-    rows.sort_by_key(|(_, time)| std::cmp::Reverse(*time));
-    say!("{}", gpu.description());
-    for (dispatch, time) in rows {
-        let ms = time.as_secs_f64() * 1e3;
-        say!(
-            "{ms:9.3} ms {:7.1} GFLOP/s  {:32} {:32} {}",
-            dispatch.flops as f64 / ms / 1e6,
-            dispatch.kernel.shader.name,
-            dispatch.op,
-            dispatch.scope
-        );
+fn print_unet(unet: &UnetReport) {
+    for row in &unet.dispatches {
+        let rate = row.flops as f64 / row.ms / 1e6;
+        say!("{:9.3} ms {rate:7.1} GFLOP/s  {:32} {:32} {}", row.ms, row.shader, row.op, row.scope);
     }
-    Ok(())
+    say!(
+        "training step {:.1} ms ({:.1} images/s, {:.1} GFLOP/s, {:.1} MiB), the first {:.0} ms; inference {:.1} ms",
+        unet.train_step_ms,
+        unet.batch as f64 / unet.train_step_ms * 1e3,
+        unet.gflop_per_s,
+        unet.peak_bytes as f64 / f64::from(1 << 20),
+        unet.first_step_ms,
+        unet.infer_ms
+    );
+}
+
+fn compare_files(a: &Path, b: &Path) -> Outcome {
+    let (first, second) = (compare::read(a)?, compare::read(b)?);
+    let pairs = compare::pairs(&first, &second);
+    if pairs.is_empty() {
+        return Err(format!(
+            "{} and {} have nothing in common: no op at the same shape, no U-Net of the same size",
+            a.display(),
+            b.display()
+        )
+        .into());
+    }
+    say!("A: {} ({}), wgseg {}", first.adapter, a.display(), first.version);
+    say!("B: {} ({}), wgseg {}", second.adapter, b.display(), second.version);
+    say!("{:56} {:>12} {:>12} {:>9}", "", "A ms", "B ms", "A / B");
+    for pair in &pairs {
+        say!("{:56} {:12.3} {:12.3} {:9.2}", pair.what, pair.a_ms, pair.b_ms, pair.speed_up());
+    }
+    let mean = pairs.iter().map(|p| p.speed_up().ln()).sum::<f64>() / pairs.len() as f64;
+    say!("B is {:.2} times as fast as A in the geometric mean of {} times", mean.exp(), pairs.len());
+    Ok(ExitCode::SUCCESS)
 }

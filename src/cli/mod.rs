@@ -61,7 +61,7 @@ enum Command {
     Report(report::Args),
     /// Check each kernel against the CPU reference.
     Verify(verify::Args),
-    /// Measure the U-Net's training step and inference.
+    /// Measure kernels and the U-Net beside what the adapter can do.
     Bench(bench::Args),
     /// Print a built-in config, with every key and its meaning in `default`.
     Config(config::Args),

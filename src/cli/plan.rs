@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::bench::unet_step;
 use super::{AdapterArg, Outcome, print_json, say};
+use crate::bench::unet::UnetStep;
 use crate::config::Config;
 use crate::gpu::{Gpu, GpuError};
 use crate::method::check::check_folders;
@@ -23,7 +23,7 @@ use crate::tasks;
 use crate::train::TrainError;
 
 /// Timed steps of the target.
-const REPS: u16 = 3;
+const REPS: usize = 3;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -158,12 +158,14 @@ fn speed(config: &Config, adapter: &AdapterArg) -> Result<Result<Speed, String>,
     };
     let started = Instant::now();
     tell(&format!("measuring {REPS} steps of the target"));
-    let step = unet_step(&gpu, config, REPS)?;
-    let flops_a_second = step.flops as f64 / step.median_ms * 1e3;
+    let mut step = UnetStep::new(&gpu, config)?;
+    let flops = step.session.program().flops();
+    let (_, timing) = step.time(REPS)?;
+    let flops_a_second = flops as f64 / timing.median_ms * 1e3;
     let how = format!(
         "by {REPS} steps of the target on {}, {:.1} ms each or {:.1} GFLOP/s, measured in {:.0} s",
         adapter_name(&gpu),
-        step.median_ms,
+        timing.median_ms,
         flops_a_second / 1e9,
         started.elapsed().as_secs_f64()
     );

@@ -1,12 +1,12 @@
 //! Which adapters this machine offers, and which one is taken.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::GpuError;
 use crate::program::{Caps, Family};
 
 /// An adapter as `wgseg adapters` tells it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AdapterDescription {
     /// Its number in the list; `--adapter` takes it.
     pub index: usize,

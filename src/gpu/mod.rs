@@ -3,6 +3,7 @@
 mod adapter;
 mod device;
 mod session;
+mod timing;
 
 pub use adapter::{AdapterDescription, choose, list};
 pub use device::{Gpu, GpuOptions};

@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, mpsc};
-use std::time::{Duration, Instant};
 
 use super::GpuError;
 use super::device::{Gpu, Pipeline};
@@ -11,7 +10,7 @@ use crate::tape::Shape;
 
 /// Work in one submission at most, so that a driver's time-out of about two seconds does not kill
 /// it even on a device that does 10 GFLOP/s. A single dispatch is not divided.
-const FLOPS_PER_SUBMISSION: u64 = 10_000_000_000;
+pub(super) const FLOPS_PER_SUBMISSION: u64 = 10_000_000_000;
 
 /// Readings of outputs that may be under way at once.
 const READBACKS_IN_FLIGHT: usize = 2;
@@ -72,11 +71,11 @@ fn check_length(name: &str, shape: &Shape, data: &[f32]) -> Result<(), GpuError>
     })
 }
 
-struct Step {
+pub(super) struct Step {
     pipeline: Arc<Pipeline>,
     bind_group: wgpu::BindGroup,
     grid: [u32; 3],
-    flops: u64,
+    pub(super) flops: u64,
 }
 
 struct Readback {
@@ -206,6 +205,14 @@ impl Session {
         &self.program
     }
 
+    pub(super) fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
+    pub(super) fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
     /// Names of the outputs of one number, in the order that [`Session::run_step`] gives them.
     pub fn scalar_names(&self) -> Vec<&str> {
         self.program.outputs.iter().filter(|p| p.shape.len() == 1).map(|p| p.name.as_str()).collect()
@@ -307,25 +314,9 @@ impl Session {
     pub fn wait(&self) -> Result<(), GpuError> {
         wait_idle(&self.gpu)
     }
-
-    /// Host time of each dispatch, submitted alone, the least of `repetitions`.
-    pub fn time_dispatches(&mut self, repetitions: usize) -> Result<Vec<Duration>, GpuError> {
-        let mut least = vec![Duration::MAX; self.steps.len()];
-        for _ in 0..repetitions {
-            for (step, least) in self.steps.iter().zip(&mut least) {
-                let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-                encode(&mut encoder, std::slice::from_ref(step));
-                let start = Instant::now();
-                self.gpu.queue.submit([encoder.finish()]);
-                wait_idle(&self.gpu)?;
-                *least = (*least).min(start.elapsed());
-            }
-        }
-        Ok(least)
-    }
 }
 
-fn encode(encoder: &mut wgpu::CommandEncoder, steps: &[Step]) {
+pub(super) fn encode(encoder: &mut wgpu::CommandEncoder, steps: &[Step]) {
     let mut pass = encoder.begin_compute_pass(&Default::default());
     for step in steps {
         pass.set_pipeline(&step.pipeline.pipeline);
@@ -346,7 +337,7 @@ fn device_error(gpu: &Gpu, message: impl ToString) -> GpuError {
     GpuError::Device { adapter: gpu.description().name.clone(), message: message.to_string() }
 }
 
-fn wait_idle(gpu: &Gpu) -> Result<(), GpuError> {
+pub(super) fn wait_idle(gpu: &Gpu) -> Result<(), GpuError> {
     gpu.device.poll(wgpu::PollType::wait_indefinitely()).map_err(|e| device_error(gpu, e))?;
     gpu.check(0)
 }

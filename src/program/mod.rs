@@ -18,7 +18,7 @@ use lower::PendingDispatch;
 use place::{Demand, place};
 
 /// A set of kernels of the same ops, made for one kind of device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Family {
     /// One invocation, one result. The check on the device itself.

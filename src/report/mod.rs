@@ -9,6 +9,7 @@ pub mod images;
 pub mod metrics_log;
 pub mod overlay;
 pub mod progress;
+pub mod roofline;
 pub mod run_folder;
 pub mod sheet;
 mod text;

@@ -29,10 +29,26 @@ pub fn check_altered_kernels(
     case: &Case,
     alter: &dyn Fn(&mut Program),
 ) -> Result<Vec<Row>, VerifyError> {
+    let mut rows = vec![];
+    each_op(case, &mut |alone| {
+        for mut program in distinct_programs(gpu, case, &alone.tape()?)? {
+            alter(&mut program);
+            rows.push(alone.check(gpu, program)?.1);
+        }
+        Ok(())
+    })?;
+    Ok(rows)
+}
+
+/// Gives `visit` each op that a case is about, those of its backward as well, with the inputs that
+/// the reference computed for it, rounded to f32, and the results that it expects.
+pub(crate) fn each_op(
+    case: &Case,
+    visit: &mut dyn FnMut(&OpAlone) -> Result<(), VerifyError>,
+) -> Result<(), VerifyError> {
     let case_tape = case_tape(case)?;
     let tape = &case_tape.tape;
     let mut values: Vec<Tensor> = vec![];
-    let mut rows = vec![];
     for (index, node) in tape.nodes().iter().enumerate() {
         let value = match &node.source {
             Source::Op(op) => {
@@ -42,7 +58,7 @@ pub fn check_altered_kernels(
                 let makes_loss = index > case_tape.result.index()
                     && case_tape.loss.is_some_and(|loss| index <= loss.index());
                 if belongs_to(op.as_ref(), case) && !makes_loss {
-                    rows.extend(check_op(gpu, case, op, &inputs, &expected, alter)?);
+                    visit(&OpAlone { op, case: &case.name, inputs, expected: &expected })?;
                 }
                 match op.in_place().is_empty() {
                     true => {
@@ -58,7 +74,7 @@ pub fn check_altered_kernels(
         };
         values.push(value);
     }
-    Ok(rows)
+    Ok(())
 }
 
 fn belongs_to(op: &dyn Op, case: &Case) -> bool {
@@ -70,41 +86,49 @@ fn rounded(tensor: Tensor) -> Tensor {
     Tensor { data: tensor.data.iter().map(|x| f64::from(*x as f32)).collect(), ..tensor }
 }
 
-fn check_op(
-    gpu: &Arc<Gpu>,
-    case: &Case,
-    op: &Arc<dyn Op>,
-    inputs: &[&Tensor],
-    expected: &[Vec<f64>],
-    alter: &dyn Fn(&mut Program),
-) -> Result<Vec<Row>, VerifyError> {
-    let shapes: Vec<_> = inputs.iter().map(|t| &t.shape).collect();
-    let mut tape = Tape::new();
-    let mut handles = vec![];
-    for (i, shape) in shapes.iter().enumerate() {
-        let name = format!("input{i}");
-        handles.push(match op.in_place().contains(&i) {
-            true => tape.state(&name, (*shape).clone())?,
-            false => tape.input(&name, (*shape).clone())?,
-        });
-    }
-    let result = tape.push_op(Arc::clone(op), &handles)?;
-    if op.in_place().is_empty() {
-        tape.output("result", result);
+/// An op with its inputs and what the reference makes of them, to be run alone on a device.
+pub(crate) struct OpAlone<'a> {
+    pub op: &'a Arc<dyn Op>,
+    pub case: &'a str,
+    pub inputs: Vec<&'a Tensor>,
+    pub expected: &'a [Vec<f64>],
+}
+
+impl OpAlone<'_> {
+    /// The op on a tape of its own; its inputs are `input0`, `input1`, …, its result `result`.
+    pub fn tape(&self) -> Result<Tape, VerifyError> {
+        let mut tape = Tape::new();
+        let mut handles = vec![];
+        for (i, input) in self.inputs.iter().enumerate() {
+            let name = format!("input{i}");
+            handles.push(match self.op.in_place().contains(&i) {
+                true => tape.state(&name, input.shape.clone())?,
+                false => tape.input(&name, input.shape.clone())?,
+            });
+        }
+        let result = tape.push_op(Arc::clone(self.op), &handles)?;
+        if self.op.in_place().is_empty() {
+            tape.output("result", result);
+        }
+        Ok(tape)
     }
 
-    let bounds = bounds(op.as_ref(), tape.shape(result), inputs, expected);
+    /// Shape of the result.
+    pub fn output(&self) -> Result<Shape, VerifyError> {
+        let tape = self.tape()?;
+        Ok(tape.nodes().last().map_or_else(|| Shape::new(vec![]), |node| node.shape.clone()))
+    }
 
-    let mut rows: Vec<Row> = vec![];
-    for mut program in distinct_programs(gpu, case, &tape)? {
-        alter(&mut program);
+    /// Runs `program`, which is [`OpAlone::tape`] compiled, and compares what it makes with what is
+    /// expected. The session is given back so that it can run again.
+    pub fn check(&self, gpu: &Arc<Gpu>, program: Program) -> Result<(Session, Row), VerifyError> {
         let shaders: Vec<&str> = program.dispatches.iter().map(|d| d.kernel.shader.name).collect();
         let shaders = shaders.join(" ");
         let mut states = States::new();
         let mut session = Session::new(gpu, program, &mut states)?;
-        for (i, tensor) in inputs.iter().enumerate() {
+        for (i, tensor) in self.inputs.iter().enumerate() {
             let name = format!("input{i}");
-            match op.in_place().contains(&i) {
+            match self.op.in_place().contains(&i) {
                 true => states.write(gpu, &name, &tensor.to_f32())?,
                 false if session.program().inputs.iter().any(|p| p.name == name) => {
                     session.write(&name, &tensor.to_f32())?
@@ -113,26 +137,28 @@ fn check_op(
             }
         }
         session.run()?;
-        let found = match op.in_place() {
+        let found = match self.op.in_place() {
             [] => vec![session.read("result")?],
             targets => targets
                 .iter()
                 .map(|i| states.read(gpu, &format!("input{i}")))
                 .collect::<Result<Vec<_>, _>>()?,
         };
-        let (worst, not_finite) = compare(op.as_ref(), tape.shape(result), &found, expected, &bounds);
-        rows.push(Row {
-            op: op.name().to_owned(),
-            case: case.name.clone(),
+        let output = self.output()?;
+        let bounds = bounds(self.op.as_ref(), &output, &self.inputs, self.expected);
+        let (worst, not_finite) = compare(self.op.as_ref(), &output, &found, self.expected, &bounds);
+        let row = Row {
+            op: self.op.name().to_owned(),
+            case: self.case.to_owned(),
             check: "kernel",
             shaders,
             pass: not_finite == 0 && worst.is_some_and(|(error, bound)| error <= bound),
             max_error: worst.map(|(error, _)| error),
             bound: worst.map_or(0.0, |(_, bound)| bound),
             not_finite,
-        });
+        };
+        Ok((session, row))
     }
-    Ok(rows)
 }
 
 /// A quantity of a result: which of the op's results, and [`Op::quantity`] in it.

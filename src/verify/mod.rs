@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 pub use gradient::check_gradient;
+pub(crate) use kernels::each_op;
 pub use kernels::{check_altered_kernels, check_kernels};
 
 use crate::gpu::{Gpu, GpuError};
@@ -79,7 +80,8 @@ pub fn verify(
     Ok(Report { adapter: gpu.description().to_string(), failed: ops.len() - passed, passed, ops })
 }
 
-fn select(op: Option<&str>) -> Result<Vec<&'static Entry>, VerifyError> {
+/// The entry of one op, or of all.
+pub(crate) fn select(op: Option<&str>) -> Result<Vec<&'static Entry>, VerifyError> {
     let Some(name) = op else { return Ok(ENTRIES.iter().collect()) };
     if let Some(entry) = crate::ops::registry::find(name) {
         return Ok(vec![entry]);

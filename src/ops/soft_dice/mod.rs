@@ -44,8 +44,8 @@ impl Tape {
 
 /// Input: the sums `[samples, 3]` of [`Tape::soft_dice_sums`].
 #[derive(Clone, Copy, Debug)]
-struct DiceOfSums {
-    smooth: f32,
+pub struct DiceOfSums {
+    pub smooth: f32,
 }
 
 impl Op for DiceOfSums {

@@ -1,0 +1,256 @@
+//! The U-Net's training step and inference, whole and dispatch by dispatch.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+
+use super::{BenchError, Timing};
+use crate::config::Config;
+use crate::gpu::{Gpu, Session, States};
+use crate::ops::Hyper;
+use crate::program::compile;
+use crate::reference::{self, Tensor};
+use crate::rng::{Purpose, rng};
+use crate::train::TrainError;
+use crate::train::step::{HYPER, IMAGES, LOSS, MASKS, TrainStep, inference, train_step};
+
+/// Runs before the clock: pipelines are compiled on first use.
+const WARM_UP: usize = 3;
+/// The step that is checked: the same network and kernels on fewer and smaller images, as the
+/// reference is slow.
+const CHECK_BATCH: usize = 2;
+/// Difference allowed, relative to the norm, after some thirty layers of f32 sums.
+const TOLERANCE: f64 = 2e-4;
+
+/// How far a training step was from the reference.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CheckedStep {
+    pub batch: usize,
+    pub size: usize,
+    /// Of the loss, relative.
+    pub loss_error: f64,
+    /// Of the gradient of a parameter, in norm relative to it, the largest.
+    pub gradient_error: f64,
+}
+
+impl CheckedStep {
+    pub fn pass(&self) -> bool {
+        self.loss_error <= TOLERANCE && self.gradient_error <= TOLERANCE
+    }
+}
+
+/// A dispatch of the training step, submitted alone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DispatchRow {
+    pub ms: f64,
+    pub flops: u64,
+    pub shader: String,
+    pub op: String,
+    pub scope: String,
+}
+
+/// What was measured of a U-Net.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UnetReport {
+    pub batch: usize,
+    pub size: usize,
+    pub base: usize,
+    pub depth: usize,
+    pub train_step_ms: f64,
+    /// From the first submission to its end, compilation by the driver included.
+    pub first_step_ms: f64,
+    pub infer_ms: f64,
+    /// All buffers of the training step, as told before it runs.
+    pub peak_bytes: u64,
+    pub gflop_per_s: f64,
+    pub checked: CheckedStep,
+    pub train_step: Timing,
+    pub infer: Timing,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dispatches: Vec<DispatchRow>,
+    /// The same two times, in the form that other programs of the comparison print.
+    pub measurements: Vec<Measurement>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Measurement {
+    pub what: String,
+    pub batch: usize,
+    pub size: usize,
+    pub base: usize,
+    pub depth: usize,
+    pub ms: f64,
+    pub images_per_s: f64,
+}
+
+/// Times the training step and the inference of `config`'s network, after a step was compared with
+/// the reference; `dispatches` times each dispatch alone as well.
+pub fn measure(
+    gpu: &Arc<Gpu>,
+    config: &Config,
+    repetitions: usize,
+    dispatches: bool,
+) -> Result<UnetReport, BenchError> {
+    let (batch, size) = (config.train.batch_size, config.data.size);
+    let checked = check_step(gpu, config)?;
+    if !checked.pass() {
+        return Err(BenchError::WrongStep { checked, tolerance: TOLERANCE });
+    }
+    let mut step = UnetStep::new(gpu, config)?;
+    let (first_ms, train_step) = step.time(repetitions)?;
+    let (peak_bytes, flops) = (step.session.program().peak_bytes(), step.session.program().flops());
+    let rows = if dispatches { dispatch_rows(&mut step.session)? } else { vec![] };
+
+    let (tape, _) = inference(config, batch, size).map_err(TrainError::from)?;
+    let mut session = Session::new(gpu, compile(&tape, gpu.caps())?, &mut step.states)?;
+    session.write(IMAGES, &step.images)?;
+    let (_, infer) = time(&mut session, repetitions)?;
+
+    let measurement = |what: &str, timing: &Timing| Measurement {
+        what: what.to_owned(),
+        batch,
+        size,
+        base: config.model.base_channels,
+        depth: config.model.depth,
+        ms: timing.median_ms,
+        images_per_s: batch as f64 / timing.median_ms * 1e3,
+    };
+    Ok(UnetReport {
+        batch,
+        size,
+        base: config.model.base_channels,
+        depth: config.model.depth,
+        train_step_ms: train_step.median_ms,
+        first_step_ms: first_ms,
+        infer_ms: infer.median_ms,
+        peak_bytes,
+        gflop_per_s: flops as f64 / train_step.median_ms / 1e6,
+        checked,
+        dispatches: rows,
+        measurements: vec![measurement("unet_train_step", &train_step), measurement("unet_infer", &infer)],
+        train_step,
+        infer,
+    })
+}
+
+/// A training step on random images, ready to run.
+pub struct UnetStep {
+    pub session: Session,
+    states: States,
+    images: Vec<f32>,
+}
+
+impl UnetStep {
+    pub fn new(gpu: &Arc<Gpu>, config: &Config) -> Result<UnetStep, TrainError> {
+        let (batch, size) = (config.train.batch_size, config.data.size);
+        let step = train_step(config, batch, size)?;
+        let mut states = States::new();
+        let mut session = Session::new(gpu, compile(&step.tape, gpu.caps())?, &mut states)?;
+        for (name, shape, init) in &step.inits {
+            states.write(gpu, name, &init.numbers(shape.len(), 0, name))?;
+        }
+        let (images, masks) = random_batch(config, batch, size);
+        session.write(IMAGES, &images)?;
+        session.write(MASKS, &masks)?;
+        session.write(HYPER, &Hyper::adam_defaults(1e-4, 1).to_array())?;
+        Ok(UnetStep { session, states, images })
+    }
+
+    /// Milliseconds of the first step, and the times of the others after a warm-up.
+    pub fn time(&mut self, repetitions: usize) -> Result<(f64, Timing), TrainError> {
+        time(&mut self.session, repetitions)
+    }
+}
+
+fn random_batch(config: &Config, batch: usize, size: usize) -> (Vec<f32>, Vec<f32>) {
+    let pixels = batch * size * size;
+    let mut rng = rng(0, Purpose::Case, 0);
+    let images = (0..pixels * config.model.in_channels).map(|_| rng.random_range(-1.0..1.0)).collect();
+    let masks = (0..pixels).map(|_| f32::from(u8::from(rng.random_range(0.0..1.0) < 0.1))).collect();
+    (images, masks)
+}
+
+fn time(session: &mut Session, repetitions: usize) -> Result<(f64, Timing), TrainError> {
+    let first = session.time_submission(1)?;
+    for _ in 1..WARM_UP {
+        session.time_submission(1)?;
+    }
+    let mut times = session.time_runs(repetitions, Duration::ZERO)?;
+    times.sort_by(f64::total_cmp);
+    Ok((first * 1e3, Timing::of(&times)))
+}
+
+/// Each dispatch alone, slowest first.
+fn dispatch_rows(session: &mut Session) -> Result<Vec<DispatchRow>, BenchError> {
+    let times = session.time_dispatches(3)?;
+    let mut rows: Vec<DispatchRow> = session
+        .program()
+        .dispatches
+        .iter()
+        .zip(times)
+        .map(|(dispatch, time)| DispatchRow {
+            ms: time.as_secs_f64() * 1e3,
+            flops: dispatch.flops,
+            shader: dispatch.kernel.shader.name.to_owned(),
+            op: dispatch.op.to_owned(),
+            scope: dispatch.scope.clone(),
+        })
+        .collect();
+    rows.sort_by(|a, b| b.ms.total_cmp(&a.ms));
+    Ok(rows)
+}
+
+/// Runs a small step of the same network on the device and in the reference.
+fn check_step(gpu: &Arc<Gpu>, config: &Config) -> Result<CheckedStep, BenchError> {
+    let size = 2 << config.model.depth;
+    let mut step: TrainStep = train_step(config, CHECK_BATCH, size).map_err(TrainError::from)?;
+    let parameters = step.tape.parameters();
+    let mut gradients = vec![];
+    for (name, value) in &parameters {
+        let Some(gradient) = step.gradients.of(*value) else { continue };
+        step.tape.output(&format!("grad.{name}"), gradient);
+        gradients.push((format!("grad.{name}"), gradient));
+    }
+    let (images, masks) = random_batch(config, CHECK_BATCH, size);
+    let hyper = Hyper::adam_defaults(1e-3, 1).to_array();
+    let mut feeds: HashMap<String, Tensor> = HashMap::new();
+    for (name, value) in step.tape.states() {
+        feeds.insert(name.to_string(), Tensor::zeros(step.tape.shape(value).clone()));
+    }
+    for (name, shape, init) in &step.inits {
+        feeds.insert(name.clone(), Tensor::from_f32(shape.clone(), &init.numbers(shape.len(), 0, name)));
+    }
+    let channels = config.model.in_channels;
+    feeds.insert(IMAGES.to_owned(), Tensor::from_f32([CHECK_BATCH, size, size, channels], &images));
+    feeds.insert(MASKS.to_owned(), Tensor::from_f32([CHECK_BATCH, size, size, 1], &masks));
+    feeds.insert(HYPER.to_owned(), Tensor::from_f32([hyper.len()], &hyper));
+    let expected = reference::run(&step.tape, &feeds)?;
+
+    let mut states = States::new();
+    let mut session = Session::new(gpu, compile(&step.tape, gpu.caps())?, &mut states)?;
+    for (name, _) in step.tape.states() {
+        states.write(gpu, name, &feeds[name].to_f32())?;
+    }
+    session.write(IMAGES, &images)?;
+    session.write(MASKS, &masks)?;
+    session.write(HYPER, &hyper)?;
+    session.run()?;
+    let loss_error = relative_error(&session.read(LOSS)?, &expected.value(step.loss).data);
+    let mut gradient_error: f64 = 0.0;
+    for (name, value) in gradients {
+        let error = relative_error(&session.read(&name)?, &expected.value(value).data);
+        // A number that is none must not pass as none.
+        gradient_error = if error.is_nan() { f64::INFINITY } else { gradient_error.max(error) };
+    }
+    Ok(CheckedStep { batch: CHECK_BATCH, size, loss_error, gradient_error })
+}
+
+/// `‖found − expected‖ / ‖expected‖`.
+fn relative_error(found: &[f32], expected: &[f64]) -> f64 {
+    let difference: f64 = found.iter().zip(expected).map(|(f, e)| (f64::from(*f) - e).powi(2)).sum();
+    let norm: f64 = expected.iter().map(|e| e * e).sum();
+    (difference / norm.max(1e-20)).sqrt()
+}

@@ -1,0 +1,92 @@
+//! How long things take on a device: whole programs, single dispatches, copies.
+
+use std::time::{Duration, Instant};
+
+use super::device::Gpu;
+use super::session::{FLOPS_PER_SUBMISSION, Session, encode, wait_idle};
+use crate::gpu::GpuError;
+
+/// Runs in one submission at most.
+const MOST_RUNS: u64 = 1_000;
+
+impl Session {
+    /// Seconds of one run of the program, measured `samples` times, shortest first. Each sample is
+    /// as many runs in one submission as take about `least`, so that the cost of a submission
+    /// hardly counts. The first runs, in which a driver compiles, are not among them.
+    pub fn time_runs(&mut self, samples: usize, least: Duration) -> Result<Vec<f64>, GpuError> {
+        let flops: u64 = self.steps().iter().map(|s| s.flops).sum();
+        let most = (FLOPS_PER_SUBMISSION / flops.max(1)).clamp(1, MOST_RUNS);
+        self.time_submission(1)?;
+        let mut runs = 1;
+        loop {
+            let seconds = self.time_submission(runs)?;
+            if seconds >= least.as_secs_f64() || runs == most {
+                break;
+            }
+            let wanted = runs as f64 * least.as_secs_f64() / seconds.max(1e-6);
+            runs = (wanted.ceil() as u64).clamp(runs + 1, most);
+        }
+        let mut times = (0..samples)
+            .map(|_| Ok(self.time_submission(runs)? / runs as f64))
+            .collect::<Result<Vec<_>, GpuError>>()?;
+        times.sort_by(f64::total_cmp);
+        Ok(times)
+    }
+
+    /// Seconds of one submission of `runs` runs, the wait for it included.
+    pub fn time_submission(&mut self, runs: u64) -> Result<f64, GpuError> {
+        let mut encoder = self.gpu().device.create_command_encoder(&Default::default());
+        for _ in 0..runs {
+            encode(&mut encoder, self.steps());
+        }
+        let commands = encoder.finish();
+        let start = Instant::now();
+        self.gpu().queue.submit([commands]);
+        wait_idle(self.gpu())?;
+        Ok(start.elapsed().as_secs_f64())
+    }
+
+    /// Host time of each dispatch, submitted alone, the least of `repetitions`.
+    pub fn time_dispatches(&mut self, repetitions: usize) -> Result<Vec<Duration>, GpuError> {
+        let mut least = vec![Duration::MAX; self.steps().len()];
+        for _ in 0..repetitions {
+            for (step, least) in self.steps().iter().zip(&mut least) {
+                let mut encoder = self.gpu().device.create_command_encoder(&Default::default());
+                encode(&mut encoder, std::slice::from_ref(step));
+                let start = Instant::now();
+                self.gpu().queue.submit([encoder.finish()]);
+                wait_idle(self.gpu())?;
+                *least = (*least).min(start.elapsed());
+            }
+        }
+        Ok(least)
+    }
+}
+
+impl Gpu {
+    /// Seconds that the device takes to copy `bytes` from one buffer to another, the least of
+    /// `repetitions`.
+    pub fn time_copy(&self, bytes: u64, repetitions: usize) -> Result<f64, GpuError> {
+        let make = || {
+            self.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("copy"),
+                size: bytes,
+                usage: wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            })
+        };
+        let (from, to) = (make(), make());
+        self.check(2 * bytes)?;
+        let mut least = f64::MAX;
+        // One more: the first touches the memory.
+        for _ in 0..=repetitions {
+            let mut encoder = self.device.create_command_encoder(&Default::default());
+            encoder.copy_buffer_to_buffer(&from, 0, &to, 0, bytes);
+            let start = Instant::now();
+            self.queue.submit([encoder.finish()]);
+            wait_idle(self)?;
+            least = least.min(start.elapsed().as_secs_f64());
+        }
+        Ok(least)
+    }
+}
