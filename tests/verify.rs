@@ -68,7 +68,9 @@ fn a_broken_kernel_is_found() {
         true => true,
         false => ["x1", "x4"].iter().all(|width| users.contains_key(format!("{file} {width}").as_str())),
     };
-    let unused: Vec<String> = shader_files().into_iter().filter(|file| !used(file)).collect();
+    // What measures an adapter's ceilings is no op's; the bench checks it in each run.
+    let of_ops = shader_files().into_iter().filter(|file| !file.starts_with("bench/"));
+    let unused: Vec<String> = of_ops.filter(|file| !used(file)).collect();
     assert!(unused.is_empty(), "no small case uses {unused:?}");
     let mut missed = vec![];
     for (name, (shader, cases)) in users {

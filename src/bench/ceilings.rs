@@ -202,6 +202,19 @@ mod tests {
     }
 
     #[test]
+    fn a_wrong_multiply_add_has_no_rate() {
+        let op = MultiplyAdd { chains: 3, rounds: 20, invocations: 64 };
+        let right: Vec<f32> =
+            op.reference(&[], &Shape::new(vec![64])).swap_remove(0).iter().map(|x| *x as f32).collect();
+        assert!(check(&right, &op).is_ok());
+        for wrong in [f32::NAN, right[5] * 1.01] {
+            let mut found = right.clone();
+            found[5] = wrong;
+            assert!(matches!(check(&found, &op), Err(BenchError::Ceiling { index: 5, .. })), "{wrong}");
+        }
+    }
+
+    #[test]
     fn a_chain_settles_where_its_map_does() {
         // x = x/2 + a has the fixed point 2a; all six chains of four lanes run.
         let op = MultiplyAdd { chains: 6, rounds: 20, invocations: 2 };
