@@ -68,8 +68,9 @@ pub fn check_only(runs: &[RunSpec], only: &[String]) -> Result<(), MethodError> 
     Err(MethodError::UnknownRun { id: id.clone(), nearest: nearest(id, names) })
 }
 
-/// Looks at the folder of each run in `root`. Runs stand after those that they need. `only` names the
-/// runs wanted, by id for all seeds or by folder for one; all when it is empty.
+/// Looks at the folder of each run in `root`. Runs stand after those that they need. Of the first `asked`
+/// of them `only` names those wanted, by id for all seeds or by folder for one; all when it is empty.
+/// The others are of an earlier command.
 ///
 /// # Errors
 /// An unknown id, a run that is wanted and needs one that is neither wanted nor complete, a folder
@@ -77,11 +78,12 @@ pub fn check_only(runs: &[RunSpec], only: &[String]) -> Result<(), MethodError> 
 pub fn assess(
     root: &Path,
     runs: &[RunSpec],
+    asked: usize,
     data: &Fingerprint,
     code: &str,
     only: &[String],
 ) -> Result<Vec<Job>, MethodError> {
-    check_only(runs, only)?;
+    check_only(&runs[..asked], only)?;
     let mut jobs: Vec<Job> = vec![];
     let mut places: HashMap<(u64, &str), usize> = HashMap::new();
     for spec in runs {
@@ -97,7 +99,7 @@ pub fn assess(
         let inputs = Inputs::new(spec, data, code, hashes);
         let hash = inputs.hash()?;
         let state = state(&root.join(spec.folder()), &inputs, &hash)?;
-        let wanted = only.is_empty() || only.iter().any(|name| is_named(name, spec));
+        let wanted = jobs.len() < asked && (only.is_empty() || only.iter().any(|name| is_named(name, spec)));
         places.insert((spec.seed, &spec.id), jobs.len());
         jobs.push(Job { spec: spec.clone(), inputs, hash, needs, wanted, state });
     }
@@ -268,7 +270,8 @@ fn remove(folder: &Path) -> Result<(), MethodError> {
     }
 }
 
-fn why(change: &Change) -> String {
+/// In words.
+pub fn why(change: &Change) -> String {
     match change {
         Change::Config { key, was, now } => format!("`{key}` was {was} and is {now}"),
         Change::Data => "the images are others".into(),
@@ -314,7 +317,7 @@ pub(super) mod tests {
     }
 
     fn all(root: &Path) -> Vec<Job> {
-        assess(root, &specs(), &images("images"), "1", &[]).unwrap()
+        assess(root, &specs(), 3, &images("images"), "1", &[]).unwrap()
     }
 
     fn kinds(jobs: &[Job]) -> Vec<String> {
@@ -348,7 +351,7 @@ pub(super) mod tests {
         }
         let mut runs = specs();
         runs[0].config.train.learning_rate = 0.5;
-        let mut jobs = assess(root, &runs, &images("images"), "1", &[]).unwrap();
+        let mut jobs = assess(root, &runs, runs.len(), &images("images"), "1", &[]).unwrap();
         let stale = ["`train.learning_rate` was 0.001 and is 0.5", "`teacher`, which it needs, is another"];
         assert_eq!(kinds(&jobs), [stale[0], stale[1], "complete"]);
         let error = refuse_other(root, &jobs).unwrap_err();
@@ -388,9 +391,9 @@ pub(super) mod tests {
         for job in all(root.path()) {
             complete(root.path(), &job);
         }
-        let jobs = assess(root.path(), &specs(), &images("others"), "1", &[]).unwrap();
+        let jobs = assess(root.path(), &specs(), 3, &images("others"), "1", &[]).unwrap();
         assert!(matches!(refuse_other(root.path(), &jobs), Err(MethodError::OtherData { .. })));
-        let jobs = assess(root.path(), &specs(), &images("images"), "2", &[]).unwrap();
+        let jobs = assess(root.path(), &specs(), 3, &images("images"), "2", &[]).unwrap();
         assert!(kinds(&jobs).iter().all(|kind| kind == "this is another version of wgseg"));
         assert!(matches!(refuse_other(root.path(), &jobs), Err(MethodError::OtherCode { .. })));
         // A version whose specs had a key that there is not any more.
@@ -421,7 +424,7 @@ pub(super) mod tests {
         remove_stale(root.path(), &mut jobs).unwrap();
         assert!(!folder.join(".wgseg-x").exists());
         fs::write(folder.join("notes.txt"), "keep").unwrap();
-        let error = assess(root.path(), &specs(), &images("images"), "1", &[]).unwrap_err();
+        let error = assess(root.path(), &specs(), 3, &images("images"), "1", &[]).unwrap_err();
         assert!(matches!(&error, MethodError::Foreign { path } if *path == folder), "{error}");
     }
 
@@ -430,7 +433,7 @@ pub(super) mod tests {
         let root = tempfile::tempdir().unwrap();
         let only = |ids: &[&str]| {
             let ids: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
-            assess(root.path(), &specs(), &images("images"), "1", &ids)
+            assess(root.path(), &specs(), 3, &images("images"), "1", &ids)
         };
         let error = only(&["student"]).unwrap_err();
         assert!(

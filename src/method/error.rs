@@ -78,6 +78,13 @@ pub enum MethodError {
         .root.display()
     )]
     OtherCode { root: PathBuf, runs: String },
+    #[error(
+        "{} holds {runs} of another config that this command does not do, and its report would leave them out: `{key}` is \
+         {was} there and {now} now; choose another folder, take the config back, or give --redo-changed for a report of \
+         this command's runs alone",
+        .root.display()
+    )]
+    OtherPlan { root: PathBuf, key: String, was: String, now: String, runs: String },
     #[error("{} holds something but no spec.json, so it is not of a run; move it away", .path.display())]
     Foreign { path: PathBuf },
     #[error("{}: {source}; see that it can be read and written", .path.display())]

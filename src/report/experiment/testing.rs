@@ -76,6 +76,7 @@ pub fn plan() -> Plan {
         version: "0.1.0".into(),
         command: Which::Compare,
         arguments: ["compare", "c.toml", "--data", "lungs & <co>"].map(str::to_owned).to_vec(),
+        earlier: vec![],
         config: Config::default(),
         data: "lungs & <co>".into(),
         unlabelled: vec!["more".into()],
