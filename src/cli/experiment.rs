@@ -155,11 +155,12 @@ fn leave_out(
         complete.iter().filter(|folder| root.join(folder).join(RESULT).is_file()).collect();
     let Some(first) = complete.first() else { return Ok(()) };
     let runs = format!("{}, such as {first},", count(complete.len(), "complete run"));
+    let change = format!("`{key}` is {was} there and {now} now");
     if !redo {
-        return Err(MethodError::OtherPlan { root: root.into(), key, was, now, runs });
+        return Err(MethodError::OtherPlan { root: root.into(), change, runs });
     }
     tell(&format!(
-        "{} holds {runs} of another config (`{key}` was {was} and is {now}): they stay there, but the report leaves them out",
+        "{} holds {runs} of another config ({change}): they stay there, but the report leaves them out",
         root.display()
     ));
     Ok(())

@@ -9,8 +9,6 @@ use super::error::{MethodError, nearest};
 use super::inputs::{Change, Inputs, SPEC};
 use super::material::Fingerprint;
 use super::run::{RESULT, RunResult, RunSpec};
-use crate::train::checkpoint::BEST;
-use crate::train::resume::STATE;
 
 /// Folder that runs are moved to while they are removed, so that none is ever half there.
 const REMOVED: &str = ".removed";
@@ -106,10 +104,15 @@ pub fn assess(
     // From the last to the first, as a run that is done anew needs others again.
     for i in (0..jobs.len()).rev() {
         if let State::Complete(result) = &jobs[i].state
-            && let Some(name) = lost(&root.join(jobs[i].spec.folder()), result)
-            && jobs.iter().any(|job| job.wanted && !job.is_complete() && job.needs.contains(&i))
+            && let Some(weights) = &result.weights
+            && let Some(flaw) = weights.flaw(&root.join(jobs[i].spec.folder()))?
         {
-            jobs[i].state = State::Stale(Change::Lost(name));
+            let needed = jobs.iter().any(|job| job.wanted && !job.is_complete() && job.needs.contains(&i));
+            // Weights may be removed to make room: what came out still stands, but a run that starts from
+            // them must have them. A damaged file is no one's wish.
+            if needed || matches!(flaw, Change::Damaged { .. }) {
+                jobs[i].state = State::Stale(flaw);
+            }
         }
     }
     for job in jobs.iter().filter(|job| job.wanted && !job.is_complete()) {
@@ -143,14 +146,6 @@ fn state(folder: &Path, inputs: &Inputs, hash: &str) -> Result<State, MethodErro
         Ok(result) if result.inputs == hash => Ok(State::Complete(Box::new(result))),
         _ => Ok(State::Stale(Change::Unreadable)),
     }
-}
-
-/// The file of weights that a complete run has left and that is not there any more, as where room was made:
-/// what came out still stands, but a run that starts from it must have it.
-fn lost(folder: &Path, result: &RunResult) -> Option<&'static str> {
-    let name = if result.segmentation.is_some() { BEST } else { STATE };
-    // Without steps nothing was trained.
-    (result.steps > 0 && !folder.join(name).is_file()).then_some(name)
 }
 
 /// The first thing in `folder` that was not left by a write that was cut off.
@@ -205,7 +200,7 @@ pub fn refuse_other(root: &Path, jobs: &[Job]) -> Result<(), MethodError> {
             }
             Change::Data => return Err(MethodError::OtherData { root, runs }),
             Change::Code => return Err(MethodError::OtherCode { root, runs }),
-            Change::Needs(_) | Change::Unreadable | Change::Lost(_) => {}
+            Change::Needs(_) | Change::Unreadable | Change::Lost(_) | Change::Damaged { .. } => {}
         }
     }
     Ok(())
@@ -279,12 +274,16 @@ pub fn why(change: &Change) -> String {
         Change::Needs(id) => format!("`{id}`, which it needs, is another"),
         Change::Unreadable => "what its folder holds cannot be read".into(),
         Change::Lost(name) => format!("its {name} is gone"),
+        Change::Damaged { file, found, expected } => {
+            format!("its {file} is damaged: it has {found} bytes, expected {expected}")
+        }
     }
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::super::inputs::tests::{images, spec};
+    use super::super::weights::Weights;
     use super::*;
     use crate::report::run_folder::write_json;
 
@@ -301,10 +300,10 @@ pub(super) mod tests {
             segmentation: None,
             tasks: BTreeMap::new(),
             teachers: vec![],
-            // It leaves no weights.
             steps: 0,
             train_seconds: 1.0,
             parameters: 1,
+            weights: None,
         }
     }
 
@@ -368,21 +367,29 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_run_whose_weights_are_gone_is_done_again_without_asking() {
+    fn a_run_whose_weights_are_gone_or_cut_short_is_done_again_without_asking() {
         let root = tempfile::tempdir().unwrap();
         let jobs = all(root.path());
         complete(root.path(), &jobs[0]);
         let folder = root.path().join(jobs[0].spec.folder());
-        write_json(&folder.join(RESULT), &RunResult { steps: 5, ..result(&jobs[0]) }).unwrap();
-        let jobs = all(root.path());
-        assert_eq!(kinds(&jobs)[0], format!("its {STATE} is gone"));
-        refuse_other(root.path(), &jobs).unwrap();
-        fs::write(folder.join(STATE), "weights").unwrap();
+        let weights = folder.join("weights");
+        fs::write(&weights, "weights").unwrap();
+        let left = Some(Weights::of(&folder, "weights").unwrap());
+        write_json(&folder.join(RESULT), &RunResult { weights: left, ..result(&jobs[0]) }).unwrap();
         assert_eq!(kinds(&all(root.path()))[0], "complete");
+        fs::remove_file(&weights).unwrap();
+        let jobs = all(root.path());
+        assert_eq!(kinds(&jobs)[0], "its weights is gone");
+        refuse_other(root.path(), &jobs).unwrap();
         // Nothing needs them any more once the student is complete.
         complete(root.path(), &jobs[1]);
-        fs::remove_file(folder.join(STATE)).unwrap();
         assert_eq!(kinds(&all(root.path()))[..2], ["complete", "complete"]);
+        // But a file that is cut short is never taken for what was trained.
+        fs::write(&weights, "wei").unwrap();
+        let jobs = all(root.path());
+        let cut = "its weights is damaged: it has 3 bytes, expected 7";
+        assert_eq!(kinds(&jobs)[..2], [cut, "complete"]);
+        refuse_other(root.path(), &jobs).unwrap();
     }
 
     #[test]

@@ -141,6 +141,7 @@ fn write_run(root: &Path, run: &PlannedRun) {
         steps: 20,
         train_seconds: seconds,
         parameters: 1000,
+        weights: None,
     };
     write_json(&folder.file(RESULT), &result).unwrap();
 }
