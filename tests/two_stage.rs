@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -116,6 +116,25 @@ fn every_task_mode_and_rival_trains_and_is_reported() {
     let told = String::from_utf8(again.get_output().stderr.clone()).expect("UTF-8");
     assert!(told.contains("0 runs to do"), "{told}");
     assert_eq!(trained(&out), before);
+
+    // A smaller command leaves the report of the larger one whole; one of other tasks is refused.
+    let fewer = ["--seeds", "1", "--set", TASKS, "--set", "lambda.edges=search"];
+    let told = wgseg().args(arguments(&folder, "two-stage", &out, &fewer)).assert().success();
+    let told = String::from_utf8(told.get_output().stderr.clone()).expect("UTF-8");
+    assert!(told.contains("of an earlier command besides"), "{told}");
+    let kept = json(&out.join("results.json"));
+    let names = |results: &Value| -> BTreeSet<String> {
+        let methods = results["methods"].as_array().expect("methods").iter();
+        methods.map(|method| format!("{} {}", method["name"], method["dice_mean"])).collect()
+    };
+    assert_eq!(names(&kept), names(&results));
+    assert_eq!((&kept["seeds"], &kept["runs"]), (&results["seeds"], &results["runs"]));
+    let plan = std::fs::read(out.join("plan.json")).expect("a plan");
+    let other = ["--set", "method.tasks=[\"rotation\"]"];
+    let refused = wgseg().args(arguments(&folder, "two-stage", &out, &other)).assert().failure();
+    let told = String::from_utf8(refused.get_output().stderr.clone()).expect("UTF-8");
+    assert!(told.contains("its report would leave them out: `method.tasks`"), "{told}");
+    assert_eq!(std::fs::read(out.join("plan.json")).expect("a plan"), plan);
 
     // The folder of a model says what it may be scored on, whatever becomes of that of the data.
     std::fs::remove_file(folder.path().join("data/split.csv")).expect("the split");

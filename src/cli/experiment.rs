@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::gpu::{Gpu, GpuError, GpuOptions};
 use crate::method::assess::{self, Job, State};
 use crate::method::check::check_folders;
+use crate::method::error::MethodError;
 use crate::method::execute::{Options, Summary, execute};
 use crate::method::forecast::Forecaster;
 use crate::method::graph::Graph;
@@ -18,7 +19,7 @@ use crate::method::inputs;
 use crate::method::material::Material;
 use crate::method::perform::{Place, perform};
 use crate::method::plan::{PLAN, Plan, PlannedRun, Which};
-use crate::method::run::RunSpec;
+use crate::method::run::{RESULT, RunSpec};
 use crate::method::view::View;
 use crate::report::console::tell;
 use crate::report::run_folder::{lock, make_folder};
@@ -79,10 +80,20 @@ pub fn run(args: Args, which: Which) -> Outcome {
     let _lock = take(root)?;
     unused_lambdas(&config).iter().chain(&material.notes).for_each(|note| tell(note));
     let code = inputs::code();
-    let mut jobs = assess::assess(root, &graph.runs, &material.fingerprint, &code, &args.only)?;
+    let before = Plan::read(root).ok();
+    let mut runs = graph.runs.clone();
+    if let Some(before) = &before {
+        let others = before.besides(&graph.runs);
+        match before.other_setting(&config) {
+            None => runs.extend(others),
+            Some(change) => leave_out(root, &others, change, args.redo_changed)?,
+        }
+    }
+    let mut jobs = assess::assess(root, &runs, graph.runs.len(), &material.fingerprint, &code, &args.only)?;
     if !args.redo_changed {
         assess::refuse_other(root, &jobs)?;
     }
+    let others = jobs.split_off(graph.runs.len());
     let costs = costs(&jobs, &material, &gpu)?;
     let planned = |job: &Job| PlannedRun {
         folder: job.spec.folder(),
@@ -90,10 +101,11 @@ pub fn run(args: Args, which: Which) -> Outcome {
         spec: job.spec.clone(),
     };
     let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
-    let plan = Plan {
+    let mut plan = Plan {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         command: which,
         arguments: std::env::args().skip(1).collect(),
+        earlier: vec![],
         seeds: Graph::seeds(&config),
         config,
         data: absolute(&args.data),
@@ -106,13 +118,22 @@ pub fn run(args: Args, which: Which) -> Outcome {
         stage1: graph.stage1,
         runs: jobs.iter().map(planned).collect(),
     };
-    if let Ok(before) = Plan::read(root)
-        && let Some(left) = left_out(&before, &plan)
-    {
-        tell(&format!(
-            "{} was made with more {left}: their runs stay, but the report is of this command's alone",
-            root.display(),
-        ));
+    if let Some(before) = &before {
+        let (kept, gone): (Vec<&Job>, Vec<&Job>) = others.iter().partition(|job| job.is_complete());
+        if let Some(first) = kept.first() {
+            tell(&format!(
+                "{} has {} of an earlier command besides, such as {}: the report keeps them",
+                root.display(),
+                count(kept.len(), "complete run"),
+                first.label(),
+            ));
+        }
+        for job in gone {
+            if let State::Stale(change) = &job.state {
+                tell(&format!("{} leaves the report: {}", job.label(), assess::why(change)));
+            }
+        }
+        plan.keep(before, kept.into_iter().map(planned).collect());
     }
     plan.write(root)?;
     for line in assess::remove_stale(root, &mut jobs)? {
@@ -122,18 +143,27 @@ pub fn run(args: Args, which: Which) -> Outcome {
     conclude(&summary, &jobs, root, &args.adapter)
 }
 
-/// What `before` had and `now` has not.
-fn left_out(before: &Plan, now: &Plan) -> Option<String> {
-    let method = before.methods.iter().find(|m| !now.methods.iter().any(|n| n.name == m.name));
-    let seed = before.seeds.iter().find(|seed| !now.seeds.contains(seed));
-    match (method, seed) {
-        (None, None) => None,
-        (Some(method), None) => Some(format!("methods, such as {}", method.name)),
-        (None, Some(seed)) => Some(format!("seeds, such as seed {seed}")),
-        (Some(method), Some(seed)) => {
-            Some(format!("methods and seeds, such as {} and seed {seed}", method.name))
-        }
+/// Refuses to take complete runs of another config, `others`, out of the report; with `redo` it is told.
+fn leave_out(
+    root: &Path,
+    others: &[RunSpec],
+    (key, was, now): (String, String, String),
+    redo: bool,
+) -> Result<(), MethodError> {
+    let complete: Vec<String> = others.iter().map(RunSpec::folder).collect();
+    let complete: Vec<&String> =
+        complete.iter().filter(|folder| root.join(folder).join(RESULT).is_file()).collect();
+    let Some(first) = complete.first() else { return Ok(()) };
+    let runs = format!("{}, such as {first},", count(complete.len(), "complete run"));
+    let change = format!("`{key}` is {was} there and {now} now");
+    if !redo {
+        return Err(MethodError::OtherPlan { root: root.into(), change, runs });
     }
+    tell(&format!(
+        "{} holds {runs} of another config ({change}): they stay there, but the report leaves them out",
+        root.display()
+    ));
+    Ok(())
 }
 
 /// Tells of λ that is given for a task that is not among those of the method.

@@ -9,8 +9,6 @@ use super::error::{MethodError, nearest};
 use super::inputs::{Change, Inputs, SPEC};
 use super::material::Fingerprint;
 use super::run::{RESULT, RunResult, RunSpec};
-use crate::train::checkpoint::BEST;
-use crate::train::resume::STATE;
 
 /// Folder that runs are moved to while they are removed, so that none is ever half there.
 const REMOVED: &str = ".removed";
@@ -68,8 +66,9 @@ pub fn check_only(runs: &[RunSpec], only: &[String]) -> Result<(), MethodError> 
     Err(MethodError::UnknownRun { id: id.clone(), nearest: nearest(id, names) })
 }
 
-/// Looks at the folder of each run in `root`. Runs stand after those that they need. `only` names the
-/// runs wanted, by id for all seeds or by folder for one; all when it is empty.
+/// Looks at the folder of each run in `root`. Runs stand after those that they need. Of the first `asked`
+/// of them `only` names those wanted, by id for all seeds or by folder for one; all when it is empty.
+/// The others are of an earlier command.
 ///
 /// # Errors
 /// An unknown id, a run that is wanted and needs one that is neither wanted nor complete, a folder
@@ -77,11 +76,12 @@ pub fn check_only(runs: &[RunSpec], only: &[String]) -> Result<(), MethodError> 
 pub fn assess(
     root: &Path,
     runs: &[RunSpec],
+    asked: usize,
     data: &Fingerprint,
     code: &str,
     only: &[String],
 ) -> Result<Vec<Job>, MethodError> {
-    check_only(runs, only)?;
+    check_only(&runs[..asked], only)?;
     let mut jobs: Vec<Job> = vec![];
     let mut places: HashMap<(u64, &str), usize> = HashMap::new();
     for spec in runs {
@@ -97,17 +97,22 @@ pub fn assess(
         let inputs = Inputs::new(spec, data, code, hashes);
         let hash = inputs.hash()?;
         let state = state(&root.join(spec.folder()), &inputs, &hash)?;
-        let wanted = only.is_empty() || only.iter().any(|name| is_named(name, spec));
+        let wanted = jobs.len() < asked && (only.is_empty() || only.iter().any(|name| is_named(name, spec)));
         places.insert((spec.seed, &spec.id), jobs.len());
         jobs.push(Job { spec: spec.clone(), inputs, hash, needs, wanted, state });
     }
     // From the last to the first, as a run that is done anew needs others again.
     for i in (0..jobs.len()).rev() {
         if let State::Complete(result) = &jobs[i].state
-            && let Some(name) = lost(&root.join(jobs[i].spec.folder()), result)
-            && jobs.iter().any(|job| job.wanted && !job.is_complete() && job.needs.contains(&i))
+            && let Some(weights) = &result.weights
+            && let Some(flaw) = weights.flaw(&root.join(jobs[i].spec.folder()))?
         {
-            jobs[i].state = State::Stale(Change::Lost(name));
+            let needed = jobs.iter().any(|job| job.wanted && !job.is_complete() && job.needs.contains(&i));
+            // Weights may be removed to make room: what came out still stands, but a run that starts from
+            // them must have them. A damaged file is no one's wish.
+            if needed || matches!(flaw, Change::Damaged { .. }) {
+                jobs[i].state = State::Stale(flaw);
+            }
         }
     }
     for job in jobs.iter().filter(|job| job.wanted && !job.is_complete()) {
@@ -141,14 +146,6 @@ fn state(folder: &Path, inputs: &Inputs, hash: &str) -> Result<State, MethodErro
         Ok(result) if result.inputs == hash => Ok(State::Complete(Box::new(result))),
         _ => Ok(State::Stale(Change::Unreadable)),
     }
-}
-
-/// The file of weights that a complete run has left and that is not there any more, as where room was made:
-/// what came out still stands, but a run that starts from it must have it.
-fn lost(folder: &Path, result: &RunResult) -> Option<&'static str> {
-    let name = if result.segmentation.is_some() { BEST } else { STATE };
-    // Without steps nothing was trained.
-    (result.steps > 0 && !folder.join(name).is_file()).then_some(name)
 }
 
 /// The first thing in `folder` that was not left by a write that was cut off.
@@ -203,7 +200,7 @@ pub fn refuse_other(root: &Path, jobs: &[Job]) -> Result<(), MethodError> {
             }
             Change::Data => return Err(MethodError::OtherData { root, runs }),
             Change::Code => return Err(MethodError::OtherCode { root, runs }),
-            Change::Needs(_) | Change::Unreadable | Change::Lost(_) => {}
+            Change::Needs(_) | Change::Unreadable | Change::Lost(_) | Change::Damaged { .. } => {}
         }
     }
     Ok(())
@@ -268,7 +265,8 @@ fn remove(folder: &Path) -> Result<(), MethodError> {
     }
 }
 
-fn why(change: &Change) -> String {
+/// In words.
+pub fn why(change: &Change) -> String {
     match change {
         Change::Config { key, was, now } => format!("`{key}` was {was} and is {now}"),
         Change::Data => "the images are others".into(),
@@ -276,12 +274,16 @@ fn why(change: &Change) -> String {
         Change::Needs(id) => format!("`{id}`, which it needs, is another"),
         Change::Unreadable => "what its folder holds cannot be read".into(),
         Change::Lost(name) => format!("its {name} is gone"),
+        Change::Damaged { file, found, expected } => {
+            format!("its {file} is damaged: it has {found} bytes, expected {expected}")
+        }
     }
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::super::inputs::tests::{images, spec};
+    use super::super::weights::Weights;
     use super::*;
     use crate::report::run_folder::write_json;
 
@@ -298,10 +300,10 @@ pub(super) mod tests {
             segmentation: None,
             tasks: BTreeMap::new(),
             teachers: vec![],
-            // It leaves no weights.
             steps: 0,
             train_seconds: 1.0,
             parameters: 1,
+            weights: None,
         }
     }
 
@@ -314,7 +316,7 @@ pub(super) mod tests {
     }
 
     fn all(root: &Path) -> Vec<Job> {
-        assess(root, &specs(), &images("images"), "1", &[]).unwrap()
+        assess(root, &specs(), 3, &images("images"), "1", &[]).unwrap()
     }
 
     fn kinds(jobs: &[Job]) -> Vec<String> {
@@ -348,7 +350,7 @@ pub(super) mod tests {
         }
         let mut runs = specs();
         runs[0].config.train.learning_rate = 0.5;
-        let mut jobs = assess(root, &runs, &images("images"), "1", &[]).unwrap();
+        let mut jobs = assess(root, &runs, runs.len(), &images("images"), "1", &[]).unwrap();
         let stale = ["`train.learning_rate` was 0.001 and is 0.5", "`teacher`, which it needs, is another"];
         assert_eq!(kinds(&jobs), [stale[0], stale[1], "complete"]);
         let error = refuse_other(root, &jobs).unwrap_err();
@@ -365,21 +367,29 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_run_whose_weights_are_gone_is_done_again_without_asking() {
+    fn a_run_whose_weights_are_gone_or_cut_short_is_done_again_without_asking() {
         let root = tempfile::tempdir().unwrap();
         let jobs = all(root.path());
         complete(root.path(), &jobs[0]);
         let folder = root.path().join(jobs[0].spec.folder());
-        write_json(&folder.join(RESULT), &RunResult { steps: 5, ..result(&jobs[0]) }).unwrap();
-        let jobs = all(root.path());
-        assert_eq!(kinds(&jobs)[0], format!("its {STATE} is gone"));
-        refuse_other(root.path(), &jobs).unwrap();
-        fs::write(folder.join(STATE), "weights").unwrap();
+        let weights = folder.join("weights");
+        fs::write(&weights, "weights").unwrap();
+        let left = Some(Weights::of(&folder, "weights").unwrap());
+        write_json(&folder.join(RESULT), &RunResult { weights: left, ..result(&jobs[0]) }).unwrap();
         assert_eq!(kinds(&all(root.path()))[0], "complete");
+        fs::remove_file(&weights).unwrap();
+        let jobs = all(root.path());
+        assert_eq!(kinds(&jobs)[0], "its weights is gone");
+        refuse_other(root.path(), &jobs).unwrap();
         // Nothing needs them any more once the student is complete.
         complete(root.path(), &jobs[1]);
-        fs::remove_file(folder.join(STATE)).unwrap();
         assert_eq!(kinds(&all(root.path()))[..2], ["complete", "complete"]);
+        // But a file that is cut short is never taken for what was trained.
+        fs::write(&weights, "wei").unwrap();
+        let jobs = all(root.path());
+        let cut = "its weights is damaged: it has 3 bytes, expected 7";
+        assert_eq!(kinds(&jobs)[..2], [cut, "complete"]);
+        refuse_other(root.path(), &jobs).unwrap();
     }
 
     #[test]
@@ -388,9 +398,9 @@ pub(super) mod tests {
         for job in all(root.path()) {
             complete(root.path(), &job);
         }
-        let jobs = assess(root.path(), &specs(), &images("others"), "1", &[]).unwrap();
+        let jobs = assess(root.path(), &specs(), 3, &images("others"), "1", &[]).unwrap();
         assert!(matches!(refuse_other(root.path(), &jobs), Err(MethodError::OtherData { .. })));
-        let jobs = assess(root.path(), &specs(), &images("images"), "2", &[]).unwrap();
+        let jobs = assess(root.path(), &specs(), 3, &images("images"), "2", &[]).unwrap();
         assert!(kinds(&jobs).iter().all(|kind| kind == "this is another version of wgseg"));
         assert!(matches!(refuse_other(root.path(), &jobs), Err(MethodError::OtherCode { .. })));
         // A version whose specs had a key that there is not any more.
@@ -421,7 +431,7 @@ pub(super) mod tests {
         remove_stale(root.path(), &mut jobs).unwrap();
         assert!(!folder.join(".wgseg-x").exists());
         fs::write(folder.join("notes.txt"), "keep").unwrap();
-        let error = assess(root.path(), &specs(), &images("images"), "1", &[]).unwrap_err();
+        let error = assess(root.path(), &specs(), 3, &images("images"), "1", &[]).unwrap_err();
         assert!(matches!(&error, MethodError::Foreign { path } if *path == folder), "{error}");
     }
 
@@ -430,7 +440,7 @@ pub(super) mod tests {
         let root = tempfile::tempdir().unwrap();
         let only = |ids: &[&str]| {
             let ids: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
-            assess(root.path(), &specs(), &images("images"), "1", &ids)
+            assess(root.path(), &specs(), 3, &images("images"), "1", &ids)
         };
         let error = only(&["student"]).unwrap_err();
         assert!(

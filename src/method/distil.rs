@@ -22,6 +22,7 @@ use crate::train::branch::{Branch, Feed, IMAGES, MASKS, TARGET, segment};
 use crate::train::model::Model;
 use crate::train::setup::Teach;
 use crate::train::step::segmentation_loss;
+use crate::train::validation::{Segmenter, Visit};
 
 /// Name of the branch of unlabelled images.
 pub(super) const UNLABELLED: &str = "unlabelled";
@@ -53,6 +54,17 @@ impl Faculty {
         // A mean of ones may round to a little more.
         means.iter_mut().flatten().for_each(|p| *p = p.clamp(0.0, 1.0));
         Ok(means)
+    }
+}
+
+impl Segmenter for Faculty {
+    fn segment(&mut self, cache: &Cache, visit: &mut Visit) -> Result<(), TrainError> {
+        let images: Vec<&[f32]> = (0..cache.len()).map(|i| cache.image(i)).collect();
+        for (i, probabilities) in self.predict_all(&images)?.iter().enumerate() {
+            let mask: Vec<f32> = cache.mask(i).iter().map(|y| f32::from(*y)).collect();
+            visit(i, probabilities, &mask)?;
+        }
+        Ok(())
     }
 }
 

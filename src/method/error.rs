@@ -52,6 +52,11 @@ pub enum MethodError {
     FewLabelled { found: usize, batch: usize },
     #[error("{}: the result of a run that is needed cannot be read: {message}; do that run again", .path.display())]
     NoResult { path: PathBuf, message: String },
+    #[error(
+        "{} is not the file that its run left: its SHA-256 is not that in {} beside it; delete it and give the same command \
+         again, which does that run anew", .path.display(), super::run::RESULT
+    )]
+    Weights { path: PathBuf },
     #[error("`{id}` has no teacher to learn from: none of the runs that it needs trained a segmentation")]
     NoTeachers { id: String },
     #[error("there is no run `{id}`; did you mean `{nearest}`? `wgseg plan` lists all")]
@@ -78,6 +83,12 @@ pub enum MethodError {
         .root.display()
     )]
     OtherCode { root: PathBuf, runs: String },
+    #[error(
+        "{} holds {runs} of another config that this command does not do, and its report would leave them out: {change}; choose another folder, take the config back, or give --redo-changed for a report of \
+         this command's runs alone",
+        .root.display()
+    )]
+    OtherPlan { root: PathBuf, change: String, runs: String },
     #[error("{} holds something but no spec.json, so it is not of a run; move it away", .path.display())]
     Foreign { path: PathBuf },
     #[error("{}: {source}; see that it can be read and written", .path.display())]

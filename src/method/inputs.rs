@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::error::MethodError;
-use super::material::Fingerprint;
+use super::material::{Fingerprint, hex};
 use super::run::{Candidates, CouplingChoice, RunSpec, TargetStart, Work};
 use crate::config::schema::DataConfig;
 use crate::tasks;
@@ -42,7 +42,13 @@ pub enum Change {
     /// Its folder holds a result that cannot be read.
     Unreadable,
     /// A file of weights is not there any more.
-    Lost(&'static str),
+    Lost(String),
+    /// A file of weights has another size, in bytes, than when the run ended.
+    Damaged {
+        file: String,
+        found: u64,
+        expected: u64,
+    },
 }
 
 /// Version of wgseg and of the sources that results depend on.
@@ -66,7 +72,7 @@ impl Inputs {
     pub fn hash(&self) -> Result<String, MethodError> {
         let text = serde_json::to_vec(self)
             .map_err(|error| MethodError::Encode { id: self.spec.id.clone(), message: error.to_string() })?;
-        Ok(Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(hex(Sha256::new_with_prefix(text)))
     }
 
     /// The first thing that is no longer as in `was`, a run of the same id; none when all is.

@@ -178,7 +178,8 @@ pub struct Fingerprint {
     pub all: String,
 }
 
-fn hex(hash: Sha256) -> String {
+/// As 64 hexadecimal digits.
+pub(super) fn hex(hash: Sha256) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -15,3 +15,4 @@ pub mod perform;
 pub mod plan;
 pub mod run;
 pub mod view;
+pub mod weights;

@@ -14,9 +14,9 @@ use super::run::{
     Candidates, CouplingChoice, RESULT, RunResult, RunSpec, Segmentation, TargetStart, TaskScore, Teacher,
     Work, best_of,
 };
+use super::weights::Weights;
 use crate::config::Config;
 use crate::config::schema::StudentStart;
-use crate::data::Cache;
 use crate::gpu::{Gpu, States};
 use crate::report::run_folder::write_json;
 use crate::report::{self, History, JSONL};
@@ -24,14 +24,13 @@ use crate::tasks::{self, Task};
 use crate::train::TrainError;
 use crate::train::branch::{Branch, Target};
 use crate::train::checkpoint::BEST;
-use crate::train::metrics::{Evaluator, ThresholdSweep};
 use crate::train::model::ModelFile;
 use crate::train::resume::STATE;
 use crate::train::setup::{Mixing, Setup, Start, Teach};
 use crate::train::single::steps_per_epoch;
 use crate::train::task_branch::{Probe, TaskBranch};
 use crate::train::trainer::Trainer;
-use crate::train::validation::evaluate;
+use crate::train::validation::{Network, evaluate, validate};
 use crate::train::watch::Watch;
 
 /// Where a run is done.
@@ -75,24 +74,39 @@ pub fn perform(
         steps: 0,
         train_seconds: 0.0,
         parameters: 0,
+        weights: None,
     };
-    let result = match &spec.work {
-        Work::Ensemble { teachers } => {
+    let began = Instant::now();
+    let result = match doing(place, spec, watch)? {
+        Doing::Score(mut faculty, teachers) => {
             report::make_folder(&folder)?;
-            let (mut faculty, teachers) = place.faculty(spec, teachers)?;
-            let segmentation = Some(score_ensemble(&mut faculty, place.material)?);
+            let material = place.material;
+            let best = validate(&mut faculty, &material.val, &spec.config.loss)?.best;
+            let test = evaluate(&mut faculty, &material.test, best.threshold)?.evaluation;
+            let segmentation = Some(Segmentation { val_dice: best.dice, threshold: best.threshold, test });
             RunResult { segmentation, teachers, ..result }
         }
-        _ => match train(place, spec, &folder, result, watch)? {
-            Some(result) => result,
-            None => return Ok(Ended::Interrupted),
-        },
+        Doing::Train(parts) => {
+            // What the teachers are asked before is part of what a student costs.
+            let prepared = began.elapsed().as_secs_f64();
+            match train(place, *parts, prepared, &folder, result, watch)? {
+                Some(result) => result,
+                None => return Ok(Ended::Interrupted),
+            }
+        }
     };
     write_json(&folder.join(RESULT), &result)?;
     Ok(Ended::Complete(Box::new(result)))
 }
 
-/// What a training of `spec` is made of, besides what is common to all.
+/// What a run does, with all that it needs.
+enum Doing {
+    Train(Box<Parts>),
+    /// Scores the mean of these models.
+    Score(Faculty, Vec<Teacher>),
+}
+
+/// What a training is made of, besides what is common to all.
 struct Parts {
     config: Config,
     rate_key: &'static str,
@@ -105,19 +119,16 @@ struct Parts {
     teachers: Vec<Teacher>,
 }
 
-/// Trains, and scores what came out. None when it was interrupted.
+/// Trains, and scores what came out; `prepared` seconds were spent on it before. None when it was interrupted.
 fn train(
     place: &Place,
-    spec: &RunSpec,
+    parts: Parts,
+    prepared: f64,
     folder: &Path,
     result: RunResult,
     watch: &mut dyn Watch,
 ) -> Result<Option<RunResult>, TrainError> {
-    let began = Instant::now();
-    let Parts { config, rate_key, branches, mixing, segments, tasks, start, teach, teachers } =
-        parts(place, spec, watch)?;
-    // What the teachers are asked before is part of what a student costs.
-    let prepared = began.elapsed().as_secs_f64();
+    let Parts { config, rate_key, branches, mixing, segments, tasks, start, teach, teachers } = parts;
     let resume = folder.join(STATE).is_file();
     if !resume {
         remove_metrics(folder)?;
@@ -139,7 +150,7 @@ fn train(
         probes: &probes,
         start,
         teach,
-        steps_per_epoch: steps_per_epoch(&spec.config, place.material.train.len()),
+        steps_per_epoch: steps_per_epoch(&config, place.material.train.len()),
         out: folder,
         resume,
         stop: place.stop,
@@ -156,7 +167,8 @@ fn train(
             let test = &place.material.test;
             let (predictor, states) = trainer.load(&folder.join(BEST))?;
             let batch = config.train.batch_size.min(test.len());
-            let predicted = evaluate(predictor, states, test, batch, summary.threshold)?;
+            let mut network = Network { predictor, states, batch };
+            let predicted = evaluate(&mut network, test, summary.threshold)?;
             Some(Segmentation {
                 val_dice: summary.best_dice,
                 threshold: summary.threshold,
@@ -182,12 +194,13 @@ fn train(
         steps: summary.steps,
         train_seconds: prepared + history.epochs.iter().map(|row| row.seconds).sum::<f64>(),
         parameters: summary.parameters,
+        weights: Some(Weights::of(folder, if segments { BEST } else { STATE })?),
         ..result
     }))
 }
 
-/// The branches of `spec` and how they are put together.
-fn parts(place: &Place, spec: &RunSpec, watch: &mut dyn Watch) -> Result<Parts, TrainError> {
+/// What `spec` asks for: of a training the branches and how they are put together.
+fn doing(place: &Place, spec: &RunSpec, watch: &mut dyn Watch) -> Result<Doing, TrainError> {
     let config = spec.config.clone();
     let material = place.material;
     let target = || -> Result<Arc<dyn Branch>, TrainError> {
@@ -207,14 +220,14 @@ fn parts(place: &Place, spec: &RunSpec, watch: &mut dyn Watch) -> Result<Parts, 
         teach: None,
         teachers: vec![],
     };
-    Ok(match &spec.work {
+    let parts = match &spec.work {
         Work::Target { start } => {
             let mut config = config;
             let mut rate_key = "train.learning_rate";
             let start = match start {
                 TargetStart::Scratch => Start::Scratch,
                 TargetStart::Continued(id) => {
-                    Start::From { checkpoint: place.folder_of(spec, id).join(BEST), frozen_steps: 0 }
+                    Start::From { checkpoint: place.weights_of(spec, id)?, frozen_steps: 0 }
                 }
                 TargetStart::Pretrained(id) => {
                     if let Some(rate) = config.pretrain.finetune_learning_rate {
@@ -222,7 +235,7 @@ fn parts(place: &Place, spec: &RunSpec, watch: &mut dyn Watch) -> Result<Parts, 
                         rate_key = "pretrain.finetune_learning_rate";
                     }
                     let frozen_steps = config.pretrain.freeze_steps;
-                    Start::From { checkpoint: place.folder_of(spec, id).join(STATE), frozen_steps }
+                    Start::From { checkpoint: place.weights_of(spec, id)?, frozen_steps }
                 }
             };
             Parts { start, rate_key, ..parts(config, vec![target()?], Mixing::Sum(vec![1.0])) }
@@ -253,7 +266,7 @@ fn parts(place: &Place, spec: &RunSpec, watch: &mut dyn Watch) -> Result<Parts, 
             let (faculty, teachers) = place.faculty(spec, teachers)?;
             let start = match (config.distillation.student, Teacher::best(&teachers)) {
                 (StudentStart::BestElite, Some(best)) => {
-                    let checkpoint = place.folder_of(spec, &best.run).join(BEST);
+                    let checkpoint = place.weights_of(spec, &best.run)?;
                     Start::From { checkpoint, frozen_steps: 0 }
                 }
                 _ => Start::Scratch,
@@ -266,8 +279,12 @@ fn parts(place: &Place, spec: &RunSpec, watch: &mut dyn Watch) -> Result<Parts, 
             watch.note(&note);
             Parts { start, teach, teachers, ..parts(config, branches, Mixing::Sum(weights)) }
         }
-        Work::Ensemble { .. } => parts(config, vec![], Mixing::Sum(vec![])),
-    })
+        Work::Ensemble { teachers } => {
+            let (faculty, teachers) = place.faculty(spec, teachers)?;
+            return Ok(Doing::Score(faculty, teachers));
+        }
+    };
+    Ok(Doing::Train(Box::new(parts)))
 }
 
 fn find_tasks(names: &[String]) -> Result<Vec<&'static dyn Task>, TrainError> {
@@ -317,6 +334,16 @@ impl Place<'_> {
         Ok(serde_json::from_slice(&bytes).map_err(|error| unusable(error.to_string()))?)
     }
 
+    /// The weights that the run `id` of the seed of `spec` has left, seen to be those.
+    fn weights_of(&self, spec: &RunSpec, id: &str) -> Result<PathBuf, TrainError> {
+        let folder = self.folder_of(spec, id);
+        let none = || MethodError::NoResult {
+            path: folder.join(RESULT),
+            message: "it tells of no weights".to_owned(),
+        };
+        Ok(self.result_of(spec, id)?.weights.ok_or_else(none)?.check(&folder)?)
+    }
+
     /// The best of each teacher's candidates, loaded.
     fn faculty(
         &self,
@@ -342,31 +369,11 @@ impl Place<'_> {
         let mut models = vec![];
         for (teacher, weight) in teachers.iter_mut().zip(&weights) {
             teacher.weight = *weight;
-            let file = ModelFile::open(&self.folder_of(spec, &teacher.run).join(BEST))?;
+            let file = ModelFile::open(&self.weights_of(spec, &teacher.run)?)?;
             models.push(file.load(self.gpu, batch)?);
         }
         Ok((Faculty { models, weights }, teachers))
     }
-}
-
-/// The threshold by the validation images, and the scores on the test images.
-fn score_ensemble(faculty: &mut Faculty, material: &Material) -> Result<Segmentation, TrainError> {
-    let truth = |cache: &Cache, i: usize| cache.mask(i).iter().map(|y| f32::from(*y)).collect::<Vec<_>>();
-    let images = |cache: &Cache| (0..cache.len()).map(|i| cache.image(i).to_vec()).collect::<Vec<_>>();
-    let mut predict = |cache: &Cache| {
-        let images = images(cache);
-        faculty.predict_all(&images.iter().map(Vec::as_slice).collect::<Vec<_>>())
-    };
-    let mut sweep = ThresholdSweep::new();
-    for (i, probabilities) in predict(&material.val)?.iter().enumerate() {
-        sweep.add(probabilities, &truth(&material.val, i))?;
-    }
-    let best = sweep.best()?;
-    let mut evaluator = Evaluator::new(best.threshold);
-    for (i, probabilities) in predict(&material.test)?.iter().enumerate() {
-        evaluator.add(&material.test.ids()[i], probabilities, &truth(&material.test, i))?;
-    }
-    Ok(Segmentation { val_dice: best.dice, threshold: best.threshold, test: evaluator.finish()? })
 }
 
 /// Removes what a run left that was killed before it could be resumed. Files of the caller, such as

@@ -22,7 +22,7 @@
 //! The folder of a run holds `result.json` (a [`RunResult`](super::run::RunResult)) once it is
 //! complete, and `metrics.jsonl` from its first step on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -53,6 +53,9 @@ pub struct Plan {
     pub command: Which,
     /// The command line without the program.
     pub arguments: Vec<String>,
+    /// Those of earlier commands, of which runs are kept that this one does not do.
+    #[serde(default)]
+    pub earlier: Vec<Vec<String>>,
     pub config: Config,
     /// Folder of the labelled images.
     pub data: PathBuf,
@@ -137,6 +140,62 @@ pub struct PlannedRun {
 }
 
 impl Plan {
+    /// The config without what only says which runs there are: runs of equal ones belong in one table.
+    fn setting(config: &Config) -> Config {
+        let mut config = config.clone();
+        let default = Config::default();
+        config.train.seed = default.train.seed;
+        config.method.seeds = default.method.seeds;
+        config.method.rivals = default.method.rivals;
+        config.data.workers = default.data.workers;
+        config
+    }
+
+    /// The first key, with its values here and in `config`, by which the two make different experiments;
+    /// none where they are the same but for seeds and rivals.
+    pub fn other_setting(&self, config: &Config) -> Option<(String, String, String)> {
+        let (key, was, now) = Plan::setting(&self.config).first_difference(&Plan::setting(config));
+        (!key.is_empty()).then_some((key, was, now))
+    }
+
+    /// The runs here that are not among `runs`.
+    pub fn besides(&self, runs: &[RunSpec]) -> Vec<RunSpec> {
+        let asked: HashSet<String> = runs.iter().map(RunSpec::folder).collect();
+        let others = self.runs.iter().filter(|run| !asked.contains(&run.folder));
+        others.map(|run| run.spec.clone()).collect()
+    }
+
+    /// Takes over from `before` the runs `kept`, which this plan lacks, and the methods, modes and seeds
+    /// that they belong to, so that a smaller command takes nothing out of the report of a larger one.
+    pub fn keep(&mut self, before: &Plan, kept: Vec<PlannedRun>) {
+        if kept.is_empty() {
+            return;
+        }
+        if before.command == Which::Compare {
+            self.command = Which::Compare;
+        }
+        let is_kept = |ids: &[String]| kept.iter().any(|run| ids.contains(&run.spec.id));
+        for method in before.methods.iter().filter(|method| is_kept(&method.runs)) {
+            if !self.methods.iter().any(|one| one.name == method.name) {
+                self.methods.push(method.clone());
+            }
+        }
+        for mode in before.stage1.iter().filter(|mode| is_kept(&mode.runs)) {
+            if !self.stage1.iter().any(|one| (&one.task, &one.mode) == (&mode.task, &mode.mode)) {
+                self.stage1.push(mode.clone());
+            }
+        }
+        self.seeds.extend(kept.iter().map(|run| run.spec.seed));
+        self.seeds.sort_unstable();
+        self.seeds.dedup();
+        for command in before.earlier.iter().chain([&before.arguments]) {
+            if *command != self.arguments && !self.earlier.contains(command) {
+                self.earlier.push(command.clone());
+            }
+        }
+        self.runs.extend(kept);
+    }
+
     /// Writes `plan.json` into `root`.
     ///
     /// # Errors
@@ -154,5 +213,59 @@ impl Plan {
         let unreadable = |source| ReportError::Read { path: path.clone(), source };
         let text = std::fs::read(&path).map_err(unreadable)?;
         serde_json::from_slice(&text).map_err(|error| unreadable(error.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::experiment::testing;
+
+    /// `plan` with the runs and methods of `id` alone, of one seed.
+    fn narrow(plan: &Plan, id: &str) -> Plan {
+        let mut narrow = plan.clone();
+        narrow.arguments = vec!["two-stage".into()];
+        narrow.seeds = vec![1];
+        narrow.runs.retain(|run| run.spec.id == id && run.spec.seed == 1);
+        narrow.methods.retain(|method| method.runs == [id]);
+        narrow.stage1.clear();
+        narrow
+    }
+
+    #[test]
+    fn what_a_smaller_command_does_not_do_is_kept() {
+        let before = testing::plan();
+        let mut plan = narrow(&before, "two_stage");
+        let specs: Vec<RunSpec> = plan.runs.iter().map(|run| run.spec.clone()).collect();
+        let others = before.besides(&specs);
+        assert_eq!(others.len(), before.runs.len() - 1);
+        let is_other = |run: &&PlannedRun| others.contains(&run.spec);
+        let kept: Vec<PlannedRun> = before.runs.iter().filter(is_other).cloned().collect();
+        plan.keep(&before, kept);
+        assert_eq!((plan.runs.len(), &plan.seeds), (before.runs.len(), &before.seeds));
+        assert_eq!((plan.methods.len(), &plan.stage1), (before.methods.len(), &before.stage1));
+        assert_eq!((plan.earlier.len(), &plan.earlier[0]), (1, &before.arguments));
+        // Once more, the first command is not told twice.
+        let mut again = narrow(&before, "two_stage");
+        again.keep(&plan, vec![before.runs[0].clone()]);
+        assert_eq!((again.earlier.len(), again.runs.len()), (1, 2));
+        assert_eq!((again.methods.len(), &again.seeds), (2, &vec![0, 1]));
+        // Without a run to keep there is nothing of it.
+        let mut alone = narrow(&before, "two_stage");
+        alone.keep(&before, vec![]);
+        assert_eq!(alone, narrow(&before, "two_stage"));
+    }
+
+    #[test]
+    fn seeds_and_rivals_make_no_other_experiment() {
+        let plan = testing::plan();
+        let mut config = plan.config.clone();
+        config.method.seeds += 1;
+        config.train.seed += 1;
+        config.method.rivals.push("pretrain_all".into());
+        assert_eq!(plan.other_setting(&config), None);
+        config.train.epochs += 1;
+        let (key, was, now) = plan.other_setting(&config).unwrap();
+        assert_eq!((key.as_str(), was, now), ("train.epochs", "20".into(), "21".into()));
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::weights::Weights;
 use crate::config::Config;
 use crate::train::metrics::Evaluation;
 use crate::train::threshold::Threshold;
@@ -109,6 +110,8 @@ pub struct RunResult {
     pub train_seconds: f64,
     /// Numbers that are trained.
     pub parameters: usize,
+    /// What others start from or are taught by; none where nothing was trained.
+    pub weights: Option<Weights>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use super::TrainError;
 use super::checkpoint::{Checkpoint, CheckpointError, CheckpointInfo};
 use super::predictor::{Predictor, load_weights};
 use super::threshold::Threshold;
-use super::validation::{Predicted, evaluate};
+use super::validation::{Network, Predicted, evaluate};
 use crate::config::Config;
 use crate::data::Cache;
 use crate::gpu::{Gpu, States};
@@ -86,6 +86,7 @@ impl Model {
 
     /// Predicts the images of `cache` and scores them at a threshold.
     pub fn evaluate(&mut self, cache: &Cache, threshold: Threshold) -> Result<Predicted, TrainError> {
-        evaluate(&mut self.predictor, &mut self.states, cache, self.batch, threshold)
+        let Model { predictor, states, batch, .. } = self;
+        evaluate(&mut Network { predictor, states, batch: *batch }, cache, threshold)
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::TrainError;
 use super::predictor::Predictor;
 use super::threshold::Threshold;
-use super::validation::{Predicted, evaluate};
+use super::validation::{Network, Predicted, evaluate};
 use crate::data::Cache;
 use crate::gpu::States;
 use crate::report;
@@ -22,7 +22,8 @@ pub fn write_sheet(
     threshold: Threshold,
     path: &Path,
 ) -> Result<(), TrainError> {
-    let predicted = evaluate(predictor, states, cache, batch.min(cache.len()), threshold)?;
+    let batch = batch.min(cache.len());
+    let predicted = evaluate(&mut Network { predictor, states, batch }, cache, threshold)?;
     draw_sheet(cache, &predicted, path)
 }
 

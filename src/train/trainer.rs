@@ -17,7 +17,7 @@ use super::setup::{Mixing, Setup, Start, build_step, initialise, is_networks};
 use super::step::{HELD_HYPER, HYPER, LOSS, TrainStep, loss_of};
 use super::task_branch::Probe;
 use super::threshold::Threshold;
-use super::validation::{Validation, validate};
+use super::validation::{Network, Validation, validate};
 use crate::data::Loader;
 use crate::gpu::{Gpu, Session, States};
 use crate::ops::Hyper;
@@ -316,7 +316,8 @@ impl<'a> Trainer<'a> {
         let validation = match (&mut self.predictor, &self.setup.val) {
             (Some(predictor), Some(val)) => {
                 let batch = config.train.batch_size.min(val.len());
-                Some(validate(predictor, &mut self.states, val, batch, &config.loss)?)
+                let mut network = Network { predictor, states: &mut self.states, batch };
+                Some(validate(&mut network, val, &config.loss)?)
             }
             _ => None,
         };

@@ -8,28 +8,39 @@ use crate::config::schema::LossConfig;
 use crate::data::Cache;
 use crate::gpu::States;
 
-/// Probabilities of every image of `cache`, told to `visit` with the image's position.
-pub fn predict_all(
-    predictor: &mut Predictor,
-    states: &mut States,
-    cache: &Cache,
-    batch: usize,
-    mut visit: impl FnMut(usize, &[f32], &[f32]) -> Result<(), TrainError>,
-) -> Result<(), TrainError> {
-    let pixels = cache.size() * cache.size();
-    let positions: Vec<usize> = (0..cache.len()).collect();
-    for chunk in positions.chunks(batch) {
-        // The last batch is filled up with its first image, so that one program serves all.
-        let filled: Vec<usize> = (0..batch).map(|i| *chunk.get(i).unwrap_or(&chunk[0])).collect();
-        let data = cache.batch(0, &filled);
-        let probabilities = predictor.predict(states, batch, &data.images)?;
-        for ((position, p), mask) in
-            chunk.iter().zip(probabilities.chunks_exact(pixels)).zip(data.masks.chunks_exact(pixels))
-        {
-            visit(*position, p, mask)?;
+/// What is told of an image: its position, its probabilities, its mask.
+pub type Visit<'a> = dyn FnMut(usize, &[f32], &[f32]) -> Result<(), TrainError> + 'a;
+
+/// What gives a probability to each pixel: one model, or several together.
+pub trait Segmenter {
+    /// Tells `visit` of every image of `cache`, in their order.
+    fn segment(&mut self, cache: &Cache, visit: &mut Visit) -> Result<(), TrainError>;
+}
+
+/// A network with the states that it reads, `batch` images at once.
+pub struct Network<'a> {
+    pub predictor: &'a mut Predictor,
+    pub states: &'a mut States,
+    pub batch: usize,
+}
+
+impl Segmenter for Network<'_> {
+    fn segment(&mut self, cache: &Cache, visit: &mut Visit) -> Result<(), TrainError> {
+        let pixels = cache.size() * cache.size();
+        let positions: Vec<usize> = (0..cache.len()).collect();
+        for chunk in positions.chunks(self.batch) {
+            // The last batch is filled up with its first image, so that one program serves all.
+            let filled: Vec<usize> = (0..self.batch).map(|i| *chunk.get(i).unwrap_or(&chunk[0])).collect();
+            let data = cache.batch(0, &filled);
+            let probabilities = self.predictor.predict(self.states, self.batch, &data.images)?;
+            for ((position, p), mask) in
+                chunk.iter().zip(probabilities.chunks_exact(pixels)).zip(data.masks.chunks_exact(pixels))
+            {
+                visit(*position, p, mask)?;
+            }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 /// What validation after an epoch finds.
@@ -42,15 +53,13 @@ pub struct Validation {
 
 /// Scores the validation images and chooses the threshold.
 pub fn validate(
-    predictor: &mut Predictor,
-    states: &mut States,
+    model: &mut impl Segmenter,
     cache: &Cache,
-    batch: usize,
     loss: &LossConfig,
 ) -> Result<Validation, TrainError> {
     let mut sweep = ThresholdSweep::new();
     let mut total = 0.0;
-    predict_all(predictor, states, cache, batch, |_, probabilities, mask| {
+    model.segment(cache, &mut |_, probabilities, mask| {
         total += image_loss(probabilities, mask, loss);
         Ok(sweep.add(probabilities, mask)?)
     })?;
@@ -66,15 +75,13 @@ pub struct Predicted {
 
 /// Predicts the images of `cache` and scores them at a threshold.
 pub fn evaluate(
-    predictor: &mut Predictor,
-    states: &mut States,
+    model: &mut impl Segmenter,
     cache: &Cache,
-    batch: usize,
     threshold: Threshold,
 ) -> Result<Predicted, TrainError> {
     let mut evaluator = Evaluator::new(threshold);
     let mut masks = Vec::with_capacity(cache.len());
-    predict_all(predictor, states, cache, batch, |position, probabilities, mask| {
+    model.segment(cache, &mut |position, probabilities, mask| {
         evaluator.add(&cache.ids()[position], probabilities, mask)?;
         masks.push(probabilities.iter().map(|p| threshold.is_foreground(*p)).collect());
         Ok(())

@@ -18,7 +18,7 @@ mod stage1;
 mod statistics;
 mod tables;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod units;
 mod wilcoxon;
 

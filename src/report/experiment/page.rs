@@ -359,7 +359,9 @@ fn reproduce(experiment: &Experiment) -> Markup {
     html! {
         p { "Same adapter, driver and build give the same bits." }
         dl {
-            dt { "Command" } dd { code { "wgseg " (command(&plan.arguments)) } }
+            dt { "Command" } dd { @for arguments in plan.earlier.iter().chain([&plan.arguments]) {
+                code { "wgseg " (command(arguments)) } br;
+            } }
             dt { "What" } dd { (match plan.command { Which::TwoStage => "the method, its baseline, its ceiling and the target trained as long",
                 Which::Compare => "the method and its rivals" }) }
             dt { "Seeds" } dd { (seeds.join(", ")) }

@@ -76,6 +76,7 @@ pub fn plan() -> Plan {
         version: "0.1.0".into(),
         command: Which::Compare,
         arguments: ["compare", "c.toml", "--data", "lungs & <co>"].map(str::to_owned).to_vec(),
+        earlier: vec![],
         config: Config::default(),
         data: "lungs & <co>".into(),
         unlabelled: vec!["more".into()],
@@ -140,6 +141,7 @@ fn write_run(root: &Path, run: &PlannedRun) {
         steps: 20,
         train_seconds: seconds,
         parameters: 1000,
+        weights: None,
     };
     write_json(&folder.file(RESULT), &result).unwrap();
 }
