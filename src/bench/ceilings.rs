@@ -40,7 +40,7 @@ pub struct Ceilings {
 }
 
 impl Ceilings {
-    /// Seconds that work of so many operations and bytes takes at least, or `None` for no work.
+    /// Seconds that work of so many operations and bytes takes at least.
     pub fn least_seconds(&self, flops: u64, bytes: u64) -> f64 {
         let compute = flops as f64 / (self.multiply_add_gflop_per_s * 1e9);
         let memory = bytes as f64 / (self.copy_gb_per_s * 1e9);
@@ -64,19 +64,9 @@ pub fn measure(gpu: &Arc<Gpu>) -> Result<Ceilings, BenchError> {
     for chains in [3, 4, 6] {
         rate = rate.max(multiply_add_rate(gpu, chains)?);
     }
-    let mut scale = alone(gpu, |tape| {
-        let input = tape.input("input", [COPY_BYTES as usize / 4])?;
-        let result = tape.scale(input, 0.5)?;
-        tape.output("result", result);
-        Ok(())
-    })?;
-    let seconds = scale.time_runs(SAMPLES, SAMPLE)?[0].min(gpu.time_copy(COPY_BYTES, SAMPLES)?);
-    let mut empty = alone(gpu, |tape| {
-        let input = tape.input("input", [1])?;
-        let result = tape.scale(input, 0.5)?;
-        tape.output("result", result);
-        Ok(())
-    })?;
+    let mut copy = scale(gpu, COPY_BYTES as usize / 4)?;
+    let seconds = copy.time_runs(SAMPLES, SAMPLE)?[0].min(gpu.time_copy(COPY_BYTES, SAMPLES)?);
+    let mut empty = scale(gpu, 1)?;
     let dispatch = empty.time_runs(SAMPLES, SAMPLE)?[0];
     let mut submit = f64::MAX;
     for _ in 0..20 {
@@ -87,6 +77,16 @@ pub fn measure(gpu: &Arc<Gpu>) -> Result<Ceilings, BenchError> {
         copy_gb_per_s: 2.0 * COPY_BYTES as f64 / seconds / 1e9,
         dispatch_us: dispatch * 1e6,
         submit_us: submit * 1e6,
+    })
+}
+
+/// A kernel that reads and writes each of `numbers` numbers once.
+fn scale(gpu: &Arc<Gpu>, numbers: usize) -> Result<Session, BenchError> {
+    alone(gpu, |tape| {
+        let input = tape.input("input", [numbers])?;
+        let result = tape.scale(input, 0.5)?;
+        tape.output("result", result);
+        Ok(())
     })
 }
 

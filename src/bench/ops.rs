@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{BenchError, Timing};
 use crate::gpu::Gpu;
 use crate::ops::registry::Entry;
-use crate::program::compile;
+use crate::program::{Program, compile};
 use crate::verify::{VerifyError, each_op};
 
 /// How long a sample runs, and how many there are.
@@ -34,16 +34,28 @@ pub struct OpRow {
     pub timing: Option<Timing>,
 }
 
-/// Times an op and the ops of its backward.
+/// Times an op and the ops of its backward, telling each row to `observe` as it comes.
 pub fn measure(
     gpu: &Arc<Gpu>,
     entry: &Entry,
     observe: &mut dyn FnMut(&OpRow),
 ) -> Result<Vec<OpRow>, BenchError> {
+    measure_altered(gpu, entry, &|_| {}, observe)
+}
+
+/// As [`measure`], with each program changed by `alter` before it runs: how a test breaks a kernel
+/// on purpose.
+pub fn measure_altered(
+    gpu: &Arc<Gpu>,
+    entry: &Entry,
+    alter: &dyn Fn(&mut Program),
+    observe: &mut dyn FnMut(&OpRow),
+) -> Result<Vec<OpRow>, BenchError> {
     let mut rows: Vec<OpRow> = vec![];
     for case in super::cases::cases(entry.name) {
         each_op(&case, &mut |alone| {
-            let program = compile(&alone.tape()?, gpu.caps()).map_err(VerifyError::from)?;
+            let mut program = compile(&alone.tape()?, gpu.caps()).map_err(VerifyError::from)?;
+            alter(&mut program);
             let output = alone.output()?;
             let shapes: Vec<_> = alone.inputs.iter().map(|t| &t.shape).collect();
             let numbers: usize = shapes.iter().map(|s| s.len()).sum::<usize>()

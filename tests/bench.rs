@@ -1,0 +1,71 @@
+//! `wgseg bench`: a time only for a right result, and files that can be read again.
+
+mod common;
+
+use assert_cmd::Command;
+use serde_json::Value;
+use wgseg::bench::ops::{measure, measure_altered};
+use wgseg::ops::registry::find;
+use wgseg::program::Program;
+
+#[test]
+fn a_wrong_result_has_no_time() {
+    let gpu = common::gpu();
+    let entry = find("soft_dice").expect("the op");
+    let rows = measure(&gpu, entry, &mut |_| {}).expect("times");
+    assert!(!rows.is_empty() && rows.iter().all(|r| r.pass), "{rows:#?}");
+    assert!(rows.iter().all(|r| r.timing.is_some_and(|t| t.median_ms > 0.0)), "{rows:#?}");
+
+    // Kernels that do nothing.
+    let idle = |program: &mut Program| program.dispatches.iter_mut().for_each(|d| d.grid = [0, 1, 1]);
+    let rows = measure_altered(&gpu, entry, &idle, &mut |_| {}).expect("rows");
+    assert!(!rows.is_empty() && rows.iter().all(|r| !r.pass && r.timing.is_none()), "{rows:#?}");
+}
+
+#[test]
+fn files_of_the_bench_can_be_looked_at_and_compared() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (json, plot) = (folder.path().join("a.json"), folder.path().join("roofline.png"));
+    let wgseg = || Command::cargo_bin("wgseg").expect("the program");
+    let ops = ["bench", "--op", "soft_dice", "--op", "linear"];
+    wgseg().args(ops).arg("--json").arg(&json).arg("--plot").arg(&plot).assert().success();
+
+    let report: Value = serde_json::from_slice(&std::fs::read(&json).expect("a file")).expect("JSON");
+    for key in ["multiply_add_gflop_per_s", "copy_gb_per_s", "dispatch_us", "submit_us"] {
+        assert!(report["ceilings"][key].as_f64().expect(key) > 0.0, "{key}");
+    }
+    let rows = report["ops"].as_array().expect("rows");
+    let names: Vec<&str> = rows.iter().filter_map(|r| r["op"].as_str()).collect();
+    for name in ["linear", "linear_grad_input", "linear_grad_weight", "soft_dice"] {
+        assert_eq!(names.iter().filter(|n| **n == name).count(), 1, "{name} in {names:?}");
+    }
+    assert!(rows.iter().all(|r| r["median_ms"].as_f64().is_some_and(|ms| ms > 0.0)), "{report:#}");
+    assert_eq!(image::open(&plot).expect("a picture").width(), 1100);
+
+    let output = wgseg().args(["bench", "compare"]).args([&json, &json]).assert().success();
+    let text = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
+    assert!(
+        text.contains(&format!("B is 1.00 times as fast as A in the geometric mean of {}", rows.len())),
+        "{text}"
+    );
+
+    let other = folder.path().join("no.json");
+    let failed = wgseg().args(["bench", "compare"]).args([&json, &other]).assert().code(1);
+    let error = String::from_utf8_lossy(&failed.get_output().stderr).into_owned();
+    assert!(error.contains("no.json") && error.contains("wgseg bench --json"), "{error}");
+}
+
+#[test]
+fn the_unet_is_timed_after_a_step_was_compared_with_the_reference() {
+    let args =
+        ["bench", "--unet", "--batch", "2", "--size", "16", "--base", "4", "--depth", "2", "--reps", "2"];
+    let output =
+        Command::cargo_bin("wgseg").expect("the program").args(args).arg("--json").assert().success();
+    let report: Value = serde_json::from_slice(&output.get_output().stdout).expect("JSON");
+    for key in ["train_step_ms", "first_step_ms", "infer_ms", "peak_bytes", "gflop_per_s"] {
+        assert!(report[key].as_f64().expect(key) > 0.0, "{key}");
+    }
+    for key in ["loss_error", "gradient_error"] {
+        assert!(report["checked"][key].as_f64().expect(key) < 2e-4, "{key}");
+    }
+}
