@@ -130,7 +130,7 @@ fn every_task_mode_and_rival_trains_and_is_reported() {
     assert_eq!(names(&kept), names(&results));
     assert_eq!((&kept["seeds"], &kept["runs"]), (&results["seeds"], &results["runs"]));
     let plan = std::fs::read(out.join("plan.json")).expect("a plan");
-    let other = ["--set", "method.tasks=[\"rotation\"]"];
+    let other = ["--set", "method.tasks=[\"rotation\"]", "--set", "lambda.edges=search"];
     let refused = wgseg().args(arguments(&folder, "two-stage", &out, &other)).assert().failure();
     let told = String::from_utf8(refused.get_output().stderr.clone()).expect("UTF-8");
     assert!(told.contains("its report would leave them out: `method.tasks`"), "{told}");

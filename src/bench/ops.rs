@@ -54,8 +54,6 @@ pub fn measure_altered(
     let mut rows: Vec<OpRow> = vec![];
     for case in super::cases::cases(entry.name) {
         each_op(&case, &mut |alone| {
-            let mut program = compile(&alone.tape()?, gpu.caps()).map_err(VerifyError::from)?;
-            alter(&mut program);
             let output = alone.output()?;
             let shapes: Vec<_> = alone.inputs.iter().map(|t| &t.shape).collect();
             let numbers: usize = shapes.iter().map(|s| s.len()).sum::<usize>()
@@ -65,12 +63,12 @@ pub fn measure_altered(
                 };
             let (flops, bytes) = (alone.op.flops(&shapes, &output), 4 * numbers as u64);
             // The backward may use an op several times: the largest counts.
-            let before =
-                rows.iter().position(|r| r.op == alone.op.name() && r.case == alone.case && r.bytes < bytes);
-            let known = rows.iter().any(|r| r.op == alone.op.name() && r.case == alone.case);
-            if known && before.is_none() {
+            let known = rows.iter().position(|r| r.op == alone.op.name() && r.case == alone.case);
+            if known.is_some_and(|at| rows[at].bytes >= bytes) {
                 return Ok(());
             }
+            let mut program = compile(&alone.tape()?, gpu.caps()).map_err(VerifyError::from)?;
+            alter(&mut program);
             let (mut session, checked) = alone.check(gpu, program)?;
             let timing = match checked.pass {
                 true => Some(Timing::of(&session.time_runs(SAMPLES, SAMPLE)?)),
@@ -88,7 +86,7 @@ pub fn measure_altered(
                 timing,
             };
             observe(&row);
-            match before {
+            match known {
                 Some(at) => rows[at] = row,
                 None => rows.push(row),
             }
