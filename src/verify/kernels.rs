@@ -170,10 +170,11 @@ type Quantity = (usize, usize);
 fn bounds(op: &dyn Op, output: &Shape, inputs: &[&Tensor], expected: &[Vec<f64>]) -> HashMap<Quantity, f64> {
     let shapes: Vec<&Shape> = inputs.iter().map(|t| &t.shape).collect();
     let roundings = BASE_ROUNDINGS + 2.0 * (op.terms(&shapes, output) as f64).sqrt();
+    let cancelling = op.cancelling(inputs);
     let mut largest: HashMap<Quantity, f64> = HashMap::new();
     for (result, data) in expected.iter().enumerate() {
         for (index, x) in data.iter().enumerate() {
-            let scale = largest.entry((result, op.quantity(output, index))).or_insert(op.cancelling(inputs));
+            let scale = largest.entry((result, op.quantity(output, index))).or_insert(cancelling);
             *scale = scale.max(if x.is_finite() { x.abs() } else { 0.0 });
         }
     }
