@@ -21,7 +21,12 @@ const INK: RGBColor = RGBColor(40, 40, 40);
 const CONVOLUTION: RGBColor = RGBColor(0, 90, 181);
 const OTHER: RGBColor = RGBColor(220, 120, 20);
 
-/// Operations a byte and 10⁹ operations a second of each op that was timed and computes something.
+/// Ops of fewer operations a byte compute next to nothing and are not drawn: they would press the others
+/// into a corner.
+const LEAST_INTENSITY: f64 = 0.01;
+
+/// Operations a byte and 10⁹ operations a second of each op that was timed and computes something, and
+/// whether it is a convolution.
 pub fn points(report: &Report) -> Vec<(f64, f64, bool)> {
     report
         .ops
@@ -30,7 +35,7 @@ pub fn points(report: &Report) -> Vec<(f64, f64, bool)> {
             let timing = row.timing.as_ref()?;
             let intensity = row.flops as f64 / row.bytes.max(1) as f64;
             let rate = row.flops as f64 / timing.median_ms / 1e6;
-            (row.flops > 0).then(|| (intensity, rate, row.op.starts_with("conv")))
+            (intensity >= LEAST_INTENSITY).then(|| (intensity, rate, row.op.starts_with("conv")))
         })
         .collect()
 }
@@ -75,7 +80,7 @@ fn draw(
         .map_err(ReportError::draw)?;
     chart
         .configure_mesh()
-        .x_desc("operations a byte of inputs and results")
+        .x_desc("operations a byte of inputs and results (fewer than 0.01 not drawn)")
         .y_desc("GFLOP/s")
         .label_style(text(15))
         .axis_desc_style(text(17))
@@ -109,6 +114,19 @@ fn draw(
     Ok(())
 }
 
+/// A mark of a logarithmic axis, which is a power of ten but for its rounding.
 fn plain(value: f64) -> String {
-    if value >= 1.0 { format!("{value:.0}") } else { format!("{value}") }
+    let decimals = (-value.log10()).round().max(0.0) as usize;
+    format!("{value:.decimals$}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_of_an_axis_are_short() {
+        let marks = [1000.0, 1.0, 0.09999999999999999, 0.00009999999999999999].map(plain);
+        assert_eq!(marks, ["1000", "1", "0.1", "0.0001"]);
+    }
 }
