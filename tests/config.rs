@@ -117,7 +117,7 @@ rejected! {
     finetune_rate_zero: "[pretrain]\nfinetune_learning_rate = 0.0" => "`pretrain.finetune_learning_rate` is 0", "above 0";
     alpha_above_one: "[distillation]\nalpha = 1.1" => "`distillation.alpha` is 1.1", "0 to 1";
     negative_alpha: "[distillation]\nalpha = -0.1" => "`distillation.alpha` is -0.1", "0 to 1";
-    temperature_zero: "[distillation]\ntemperature = 0.0" => "`distillation.temperature` is 0", "above 0";
+    temperature_zero: "[distillation]\ntemperature = 0.0" => "`distillation.temperature` is 0", "0.01 to 100";
     student_of_no_channels: "[distillation]\nbase_channels = 0" => "`distillation.base_channels` is 0", "from 1";
     student_does_not_divide: "[model]\nnorm = \"group\"\n[distillation]\nstudent = \"scratch\"\nbase_channels = 4" => "`model.groups` is 8", "distillation.base_channels = 4";
     elite_of_another_size: "[distillation]\nstudent = \"best_elite\"\nbase_channels = 8" => "`distillation.base_channels` is 8", "model.base_channels = 16";

@@ -51,7 +51,7 @@ refused! {
     negative_lambda: "lambda.rotation=-1" => "`lambda.rotation` is -1", "0 or more";
     misspelt_lambda: "lambda.rotaton=1" => "`lambda.rotaton`", "`lambda.rotation`";
     alpha_above_one: "distillation.alpha=1.5" => "`distillation.alpha` is 1.5", "0 to 1";
-    cold_teachers: "distillation.temperature=0" => "`distillation.temperature` is 0", "above 0";
+    cold_teachers: "distillation.temperature=0" => "`distillation.temperature` is 0", "0.01 to 100";
     no_seeds: "method.seeds=0" => "`method.seeds` is 0", "from 1";
 }
 

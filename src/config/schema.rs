@@ -406,7 +406,7 @@ pub enum TeacherOutputs {
 #[serde(default, deny_unknown_fields)]
 pub struct DistillationConfig {
     pub alpha: f64,
-    /// T. Probabilities are softened by it; 1 leaves them as they are.
+    /// T, 0.01 to 100. Probabilities are softened by it; 1 leaves them as they are.
     pub temperature: f64,
     pub teachers: Teachers,
     pub student: StudentStart,

@@ -168,7 +168,8 @@ impl Config {
     fn validate_distillation(&self) -> Result<(), BadValue> {
         let distillation = &self.distillation;
         share("distillation.alpha", distillation.alpha)?;
-        positive("distillation.temperature", distillation.temperature)?;
+        // Outside, f32 leaves nothing of the divergence: beyond 100 both sides are 0.5 but for rounding.
+        between("distillation.temperature", distillation.temperature, 0.01..=100.0, "0.01 to 100")?;
         let Some(channels) = distillation.base_channels else { return Ok(()) };
         within("distillation.base_channels", channels, 1..=MAX_CHANNELS)?;
         if distillation.student == StudentStart::BestElite && channels != self.model.base_channels {

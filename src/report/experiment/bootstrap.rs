@@ -7,13 +7,13 @@ use crate::rng::{Purpose, rng};
 /// How often the images are drawn anew.
 pub const RESAMPLES: usize = 10_000;
 
-/// The 95 % percentile interval of the mean of `values`; none when there are none.
+/// The 95 % percentile interval of the mean of `values`; none of fewer than two, which say nothing of their spread.
 ///
 /// As many values are drawn with replacement, 10,000 times; the bounds are the 2.5 and 97.5 percentiles
 /// of the means, interpolated. The draws are the same for every set of one size.
 pub fn interval(values: &[f64]) -> Option<[f64; 2]> {
     let n = values.len();
-    if n == 0 {
+    if n < 2 {
         return None;
     }
     let mut random = rng(0, Purpose::Bootstrap, 0);
@@ -38,7 +38,7 @@ mod tests {
     #[test]
     fn of_equal_values_is_that_value() {
         assert_eq!(interval(&[0.75; 9]), Some([0.75, 0.75]));
-        assert_eq!(interval(&[]), None);
+        assert_eq!([interval(&[]), interval(&[0.75])], [None, None]);
     }
 
     /// The number of ones in a resample of 20 zeros and ones, 10 each, is binomial(20, 1/2), whose

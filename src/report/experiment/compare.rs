@@ -58,8 +58,8 @@ pub struct Comparison {
     pub difference: f64,
     /// The same of each seed alone.
     pub difference_by_seed: Vec<f64>,
-    /// 95 % bootstrap interval of `difference`.
-    pub interval: [f64; 2],
+    /// 95 % bootstrap interval of `difference`; none of a single unit.
+    pub interval: Option<[f64; 2]>,
     /// Sum of the ranks of the units that it does better on, less that of those it does worse on.
     pub rank_difference: f64,
     /// Wilcoxon signed-rank test, two-sided; 1 when no unit differs.
@@ -95,7 +95,7 @@ pub fn compare(one: &Scores, other: &Scores, patients: &Patients) -> Option<Comp
         means: [mean(&by_unit(|one, _| one))?, mean(&by_unit(|_, other| other))?],
         difference: mean(&differences)?,
         difference_by_seed: seeds.iter().filter_map(of_seed).collect(),
-        interval: bootstrap::interval(&differences)?,
+        interval: bootstrap::interval(&differences),
         rank_difference: test.map_or(0.0, |test| test.above - test.below),
         p,
         p_adjusted: p,
@@ -125,7 +125,7 @@ mod tests {
         assert_eq!(comparison.pairs, pairs);
         assert_eq!((comparison.seeds, comparison.units.images, comparison.difference), (2, 2, 0.25));
         assert_eq!(comparison.means, [0.625, 0.375]);
-        assert_eq!((comparison.interval, comparison.rank_difference), ([0.25, 0.25], 3.0));
+        assert_eq!((comparison.interval, comparison.rank_difference), (Some([0.25, 0.25]), 3.0));
         // Two images: ++ and −− are as far from the middle, of four.
         assert_eq!(comparison.p, 0.5);
         assert_eq!(one.by_image(), BTreeMap::from([("a", 0.5)]));
@@ -143,7 +143,7 @@ mod tests {
         assert_eq!((comparison.difference, comparison.means), (0.125, [0.5625, 0.4375]));
         // Ranks 2 for and 1 against.
         assert_eq!((comparison.rank_difference, comparison.p), (1.0, 1.0));
-        assert_eq!((comparison.interval, comparison.pairs.len()), ([-0.25, 0.5], 3));
+        assert_eq!((comparison.interval, comparison.pairs.len()), (Some([-0.25, 0.5]), 3));
         let by_image = compare(&one, &other, &Patients::new()).unwrap();
         assert_eq!((by_image.difference, by_image.rank_difference), (0.25, 4.0));
     }

@@ -39,7 +39,7 @@ pub fn page(experiment: &Experiment, results: &Results, cases: &Cases) -> String
         method(experiment),
         table(results),
         stage1(results),
-        curves(experiment),
+        curves(experiment, results.best_rival.as_deref()),
         tasks(experiment),
         scatter(results),
         overlays(cases),
@@ -219,17 +219,17 @@ fn mode_cells(row: Option<&StageOneRow>) -> Markup {
     }
 }
 
-fn curves(experiment: &Experiment) -> Markup {
+fn curves(experiment: &Experiment, best_rival: Option<&str>) -> Markup {
     let drawn: Vec<_> = experiment
         .plan
         .seeds
         .iter()
-        .map(|seed| (seed, series::learning(experiment, *seed)))
+        .map(|seed| (seed, series::learning(experiment, best_rival, *seed)))
         .filter(|(_, lines)| !lines.is_empty())
         .collect();
     html! {
         @if drawn.is_empty() { (absent("No run has been validated yet.")) } @else {
-            p.soft { "Validation Dice over the training steps in line, so a curve that starts late goes on from the best weights of another training; a low start is cut off." }
+            p.soft { "Validation Dice over the training steps in line, so a curve that starts late goes on from the best weights of another training; a low start is cut off." @if best_rival.is_some() { " Dashed: the best rival." } }
             div.charts { @for (seed, lines) in &drawn {
                 (charts::later_lines(&format!("Seed {seed}"), "step", "validation Dice", lines))
             } }

@@ -13,8 +13,9 @@ use crate::report::TaskRow;
 /// Points of a smoothed curve.
 const BINS: usize = 20;
 
-/// Validation Dice of the baseline, the student and its elite models in one seed, over the steps in line.
-pub fn learning(experiment: &Experiment, seed: u64) -> Vec<Line> {
+/// Validation Dice of the baseline, the student, its elite models and `rival` in one seed, over the steps
+/// in line.
+pub fn learning(experiment: &Experiment, rival: Option<&str>, seed: u64) -> Vec<Line> {
     let mut lines = Vec::new();
     for (index, task) in tasks(experiment).iter().enumerate() {
         let elite = stage1::elite(experiment, seed, task).and_then(|id| experiment.run(seed, id));
@@ -22,8 +23,12 @@ pub fn learning(experiment: &Experiment, seed: u64) -> Vec<Line> {
             lines.push(dice_line(experiment, format!("elite: {task}"), Look::Plain(index + 2), run));
         }
     }
-    for (role, look) in [(Role::Baseline, Look::Strong(0)), (Role::Method, Look::Strong(1))] {
-        let method = experiment.of_role(role);
+    let rival = experiment.plan.methods.iter().find(|method| Some(method.name.as_str()) == rival);
+    for (method, look) in [
+        (rival, Look::Reference),
+        (experiment.of_role(Role::Baseline), Look::Strong(0)),
+        (experiment.of_role(Role::Method), Look::Strong(1)),
+    ] {
         let run = method.and_then(|method| match experiment.chosen(seed, &method.runs) {
             Some(chosen) => Some(chosen.run),
             None => experiment.run(seed, method.runs.first()?),
@@ -178,7 +183,18 @@ fn smoothed(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{RIVAL, experiment};
     use super::*;
+
+    #[test]
+    fn the_best_rival_is_drawn_beside_the_student() {
+        let root = tempfile::tempdir().unwrap();
+        experiment(root.path());
+        let found = Experiment::read(root.path()).unwrap();
+        let names = |rival| learning(&found, rival, 0).into_iter().map(|line| line.name).collect::<Vec<_>>();
+        assert_eq!(names(None), ["elite: rotation", "target_only", "two_stage"]);
+        assert_eq!(names(Some(RIVAL)), ["elite: rotation", RIVAL, "target_only", "two_stage"]);
+    }
 
     #[test]
     fn smoothing_takes_means_of_equal_parts() {
