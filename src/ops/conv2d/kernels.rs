@@ -10,11 +10,13 @@ use crate::shader;
 
 static CONV_NAIVE: Shader = shader!("conv2d/conv_naive");
 static CONV_TILED: Shader = shader!("conv2d/conv_tiled");
+static CONV_TILED_ANY: Shader = shader!("conv2d/conv_tiled_any");
 static CONV_CPU: Shader = shader!("conv2d/conv_cpu");
 static CONV_CPU_PLAIN: Shader = shader!("conv2d/conv_cpu_plain");
 static CONV_CPU_ANY: Shader = shader!("conv2d/conv_cpu_any");
 static GRAD_WEIGHT_NAIVE: Shader = shader!("conv2d/grad_weight_naive");
 static GRAD_WEIGHT_TILED: Shader = shader!("conv2d/grad_weight_tiled");
+static GRAD_WEIGHT_TILED_ANY: Shader = shader!("conv2d/grad_weight_tiled_any");
 static GRAD_WEIGHT_CPU: Shader = shader!("conv2d/grad_weight_cpu");
 static GRAD_WEIGHT_CPU_PLAIN: Shader = shader!("conv2d/grad_weight_cpu_plain");
 static GRAD_WEIGHT_CPU_ANY: Shader = shader!("conv2d/grad_weight_cpu_any");
@@ -22,6 +24,8 @@ static GRAD_WEIGHT_CPU_ANY: Shader = shader!("conv2d/grad_weight_cpu_any");
 /// Workgroups that the weight's gradient is split over, so that every core has work: a fixed
 /// number, so that its sums have one order everywhere.
 const SPLIT_GROUPS: usize = 64;
+/// The same of a GPU, whose cores are many and its workgroups small.
+const TILED_GROUPS: usize = 256;
 
 /// `output = bias + input ∗ weight`.
 pub fn lower_forward(
@@ -98,9 +102,13 @@ fn lower_conv(
         [x, y, z as u32]
     };
     let (shader, grid) = match lower.family() {
+        Family::Tiled if quads => {
+            let tile = Tile::of(pixels, channels);
+            (&CONV_TILED, grid(pixels.div_ceil(tile.rows()), channels.div_ceil(tile.channels())))
+        }
         Family::Tiled => {
             let columns = tile_columns(channels);
-            (&CONV_TILED, grid(pixels.div_ceil(1024 / columns), channels.div_ceil(4 * columns)))
+            (&CONV_TILED_ANY, grid(pixels.div_ceil(1024 / columns), channels.div_ceil(4 * columns)))
         }
         Family::Cpu if quads && lower.caps().subgroups && patch(g).is_some() => {
             let [height, width] = g.out_size;
@@ -137,11 +145,51 @@ fn lower_conv(
         kernel = kernel.with("STRIDE", g.stride as f64);
     }
     if std::ptr::eq(shader, &CONV_TILED) {
+        kernel = Tile::of(pixels, channels).put(kernel);
+    }
+    if std::ptr::eq(shader, &CONV_TILED_ANY) {
         kernel = kernel.with("COLS", tile_columns(channels) as f64);
     }
     // Without a bias its binding takes any buffer.
     let operands = [input, weight, bias.unwrap_or(weight), output];
     lower.dispatch(kernel, &params.map(Word::from), &operands, grid)
+}
+
+/// What a workgroup of the tiled kernels computes of a matrix product: rows (pixels, or weights of one
+/// output channel) by channels. Its 128 threads are `columns` wide and have 8 rows by `quads` vec4s each.
+#[derive(Clone, Copy)]
+struct Tile {
+    columns: usize,
+    quads: usize,
+}
+
+impl Tile {
+    /// The smallest that holds all channels, at most 64; narrower again where that leaves a device with
+    /// too few workgroups.
+    fn of(rows: usize, channels: usize) -> Tile {
+        let wide = Tile { columns: 8, quads: 2 };
+        match channels {
+            ..=16 => Tile { columns: 4, quads: 1 },
+            33.. if rows.div_ceil(wide.rows()).saturating_mul(channels.div_ceil(wide.channels()))
+                >= TILED_GROUPS =>
+            {
+                wide
+            }
+            _ => Tile { columns: 8, quads: 1 },
+        }
+    }
+
+    fn rows(self) -> usize {
+        8 * 128 / self.columns
+    }
+
+    fn channels(self) -> usize {
+        4 * self.quads * self.columns
+    }
+
+    fn put(self, kernel: Kernel) -> Kernel {
+        kernel.with("COLS", self.columns as f64).with("QUADS", self.quads as f64)
+    }
 }
 
 /// Columns of four channels in a tile: the fewest that hold all channels, at most 16.
@@ -163,13 +211,21 @@ pub fn lower_grad_weight(
     let [kernel_h, kernel_w] = g.kernel;
     let [height, width] = g.out_size;
     let rows = g.batch * height;
+    // Of one output channel.
+    let weights = kernel_h * kernel_w * g.in_channels;
+    // Splits make up for few workgroups.
+    let tile = Tile::of(usize::MAX, g.out_channels);
 
     // Workgroups that one split takes, in x and y, and the most splits there are.
     let (shader, groups, most) = match lower.family() {
+        Family::Tiled if quads => {
+            let x = weights.div_ceil(tile.rows());
+            (&GRAD_WEIGHT_TILED, [x, g.out_channels.div_ceil(tile.channels())], (rows * width).div_ceil(64))
+        }
         Family::Tiled => {
             let columns = tile_columns(g.out_channels);
-            let x = (kernel_h * kernel_w * g.in_channels).div_ceil(1024 / columns);
-            (&GRAD_WEIGHT_TILED, [x, g.out_channels.div_ceil(4 * columns)], (rows * width).div_ceil(32))
+            let x = weights.div_ceil(1024 / columns);
+            (&GRAD_WEIGHT_TILED_ANY, [x, g.out_channels.div_ceil(4 * columns)], (rows * width).div_ceil(32))
         }
         // A 1×1 kernel has too few sums for what it loads.
         Family::Cpu if quads && g.stride == 1 && small && g.kernel != [1, 1] && lower.caps().subgroups => {
@@ -191,12 +247,18 @@ pub fn lower_grad_weight(
             return lower.dispatch_items(kernel, &params, &operands, g.weight().len());
         }
     };
-    let splits = SPLIT_GROUPS.div_ceil(groups[0] * groups[1]).min(most).max(1);
+    let is_tiled = std::ptr::eq(shader, &GRAD_WEIGHT_TILED);
+    let wanted = if is_tiled { TILED_GROUPS } else { SPLIT_GROUPS };
+    let splits =
+        wanted.div_ceil(groups[0] * groups[1]).min(most).min(lower.caps().max_workgroups as usize).max(1);
     let mut kernel = with_kernel_size(shader, g);
     if !std::ptr::eq(shader, &GRAD_WEIGHT_CPU) {
         kernel = kernel.with("STRIDE", g.stride as f64);
     }
-    if std::ptr::eq(shader, &GRAD_WEIGHT_TILED) {
+    if is_tiled {
+        kernel = tile.put(kernel);
+    }
+    if std::ptr::eq(shader, &GRAD_WEIGHT_TILED_ANY) {
         kernel = kernel.with("COLS", tile_columns(g.out_channels) as f64);
     }
     let by_row = std::ptr::eq(shader, &GRAD_WEIGHT_CPU_PLAIN) || std::ptr::eq(shader, &GRAD_WEIGHT_CPU_ANY);
