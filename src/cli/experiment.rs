@@ -80,7 +80,7 @@ pub fn run(args: Args, which: Which) -> Outcome {
     let _lock = take(root)?;
     unused_lambdas(&config).iter().chain(&material.notes).for_each(|note| tell(note));
     let code = inputs::code();
-    let before = Plan::read(root).ok();
+    let before = earlier(root, args.redo_changed)?;
     let mut runs = graph.runs.clone();
     if let Some(before) = &before {
         let others = before.besides(&graph.runs);
@@ -141,6 +141,19 @@ pub fn run(args: Args, which: Which) -> Outcome {
     }
     let summary = do_all(&jobs, &costs, root, args.jobs.into(), &material, gpu, &args.adapter)?;
     conclude(&summary, &jobs, root, &args.adapter)
+}
+
+/// The plan of an earlier command; none where there is none, or with `redo` where it cannot be read.
+fn earlier(root: &Path, redo: bool) -> Result<Option<Plan>, MethodError> {
+    match Plan::read(root) {
+        Ok(plan) => Ok(Some(plan)),
+        Err(ReportError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) if redo => {
+            tell(&format!("{error}: the report leaves out what earlier commands did"));
+            Ok(None)
+        }
+        Err(error) => Err(MethodError::UnreadablePlan { error }),
+    }
 }
 
 /// Refuses to take complete runs of another config, `others`, out of the report; with `redo` it is told.

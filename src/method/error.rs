@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::config::BadValue;
+use crate::report::ReportError;
 
 /// Found before any training starts.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +84,11 @@ pub enum MethodError {
         .root.display()
     )]
     OtherCode { root: PathBuf, runs: String },
+    #[error(
+        "{error}; so what earlier commands did there is not known. Put the file right, or give --redo-changed to go on \
+         without it: complete runs stay, but the report leaves out those that this command does not name"
+    )]
+    UnreadablePlan { error: ReportError },
     #[error(
         "{} holds {runs} of another config that this command does not do, and its report would leave them out: {change}; choose another folder, take the config back, or give --redo-changed for a report of \
          this command's runs alone",

@@ -58,7 +58,7 @@ const EXPLAINED: Explained = Explained {
     train_seconds: "Wall time of the training of a method and of all that it needs, mean over seeds; \
                     own_train_seconds is that of its last training alone. Runs that are done at the same time share \
                     the machine, so each takes longer than it would alone. A joint training also measures the \
-                    cosines of the gradients, which costs it a backward pass a task.",
+                    cosines of the gradients: inner products over the shared weights, and a wait a step.",
     steps_in_line: "Training steps spent on a method's model one after the other, mean over seeds: those of its last \
                     training and of the trainings that it starts from, each to its end, though what is kept of each \
                     are the weights of its best epoch. None for an ensemble, whose models have a line each.",
