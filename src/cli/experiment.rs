@@ -93,6 +93,7 @@ pub fn run(args: Args, which: Which) -> Outcome {
     if !args.redo_changed {
         assess::refuse_other(root, &jobs)?;
     }
+    let kept = assess::kept(&jobs, graph.runs.len());
     let others = jobs.split_off(graph.runs.len());
     let costs = costs(&jobs, &material, &gpu)?;
     let planned = |job: &Job| PlannedRun {
@@ -119,21 +120,22 @@ pub fn run(args: Args, which: Which) -> Outcome {
         runs: jobs.iter().map(planned).collect(),
     };
     if let Some(before) = &before {
-        let (kept, gone): (Vec<&Job>, Vec<&Job>) = others.iter().partition(|job| job.is_complete());
-        if let Some(first) = kept.first() {
+        let complete = others.iter().filter(|job| job.is_complete()).count();
+        if let Some(first) = others.iter().find(|job| job.is_complete()) {
             tell(&format!(
                 "{} has {} of an earlier command besides, such as {}: the report keeps them",
                 root.display(),
-                count(kept.len(), "complete run"),
+                count(complete, "complete run"),
                 first.label(),
             ));
         }
-        for job in gone {
+        for job in &others {
             if let State::Stale(change) = &job.state {
                 tell(&format!("{} leaves the report: {}", job.label(), assess::why(change)));
             }
         }
-        plan.keep(before, kept.into_iter().map(planned).collect());
+        let kept = others.iter().zip(kept).filter(|(_, kept)| *kept);
+        plan.keep(before, kept.map(|(job, _)| planned(job)).collect());
     }
     plan.write(root)?;
     for line in assess::remove_stale(root, &mut jobs)? {

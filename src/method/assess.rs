@@ -125,6 +125,19 @@ pub fn assess(
     Ok(jobs)
 }
 
+/// Of each run after the first `asked`, whether the plan keeps it: what is complete, and all that this
+/// needs, complete or not, so that every plan has what its runs need.
+pub fn kept(jobs: &[Job], asked: usize) -> Vec<bool> {
+    let mut kept: Vec<bool> = jobs.iter().map(Job::is_complete).collect();
+    // Runs stand after those that they need.
+    for (i, job) in jobs.iter().enumerate().skip(asked).rev() {
+        if kept[i] {
+            job.needs.iter().for_each(|need| kept[*need] = true);
+        }
+    }
+    kept.split_off(asked)
+}
+
 /// How far the run in `folder` is.
 fn state(folder: &Path, inputs: &Inputs, hash: &str) -> Result<State, MethodError> {
     let Some(spec) = read(&folder.join(SPEC))? else {
@@ -317,6 +330,17 @@ pub(super) mod tests {
 
     fn all(root: &Path) -> Vec<Job> {
         assess(root, &specs(), 3, &images("images"), "1", &[]).unwrap()
+    }
+
+    #[test]
+    fn what_a_complete_run_needs_is_kept_with_it() {
+        let root = tempfile::tempdir().unwrap();
+        complete(root.path(), &all(root.path())[1]);
+        let jobs = all(root.path());
+        assert_eq!(kinds(&jobs), ["new", "complete", "new"]);
+        assert_eq!(kept(&jobs, 0), [true, true, false]);
+        assert_eq!(kept(&jobs, 1), [true, false]);
+        assert_eq!(kept(&jobs, 2), [false]);
     }
 
     fn kinds(jobs: &[Job]) -> Vec<String> {
