@@ -64,14 +64,14 @@ pub struct Comparison {
     pub rank_difference: f64,
     /// Wilcoxon signed-rank test, two-sided; 1 when no unit differs.
     pub p: f64,
-    /// Corrected for the number of comparisons; see `statistics.correction`.
-    pub p_adjusted: f64,
+    /// Corrected for the number of comparisons; see `statistics.correction`. None in no family of tests.
+    pub p_adjusted: Option<f64>,
     /// Images and both means.
     #[serde(skip)]
     pub pairs: Vec<(String, f64, f64)>,
 }
 
-/// `one` less `other`; none without a common image. `p_adjusted` is `p` as yet.
+/// `one` less `other`; none without a common image. There is no `p_adjusted` as yet.
 pub fn compare(one: &Scores, other: &Scores, patients: &Patients) -> Option<Comparison> {
     let seeds: Vec<u64> = one.seeds().filter(|seed| other.has(*seed)).collect();
     let (ones, others) = (one.means(&seeds), other.means(&seeds));
@@ -98,7 +98,7 @@ pub fn compare(one: &Scores, other: &Scores, patients: &Patients) -> Option<Comp
         interval: bootstrap::interval(&differences),
         rank_difference: test.map_or(0.0, |test| test.above - test.below),
         p,
-        p_adjusted: p,
+        p_adjusted: None,
         pairs,
     })
 }

@@ -123,7 +123,8 @@ fn too_little(comparison: &Comparison, student: &MethodRow, tests: usize) -> Opt
 
 /// The means are those over units and over the seeds that both have, as everything of a comparison is.
 fn against(other: &str, comparison: &Comparison) -> String {
-    let significant = comparison.p_adjusted < LEVEL;
+    let corrected = comparison.p_adjusted.unwrap_or(comparison.p);
+    let significant = corrected < LEVEL;
     let opposed = comparison.difference * comparison.rank_difference < 0.0;
     let agree = comparison.difference_by_seed.iter().all(|one| one * comparison.difference > 0.0);
     let verdict = match (significant, comparison.difference) {
@@ -145,7 +146,7 @@ fn against(other: &str, comparison: &Comparison) -> String {
         interval(comparison.interval).replace('-', "−"),
         comparison.units.text(),
         relation(comparison.p),
-        relation(comparison.p_adjusted),
+        relation(corrected),
         comparison.difference_by_seed.iter().map(|one| difference(*one)).collect::<Vec<_>>().join(", "),
     )
 }
@@ -220,7 +221,7 @@ mod tests {
                 interval: Some(interval),
                 rank_difference,
                 p,
-                p_adjusted: p,
+                p_adjusted: Some(p),
                 pairs: vec![],
             },
         )

@@ -198,6 +198,13 @@ mod tests {
         let names: Vec<&str> = rows.iter().map(|row| &row[0]).collect();
         assert_eq!(names, ["two_stage", "target_only", "teacher_ensemble", RIVAL, "pretrain_all"]);
         assert_eq!((&rows[0][1], &rows[1][8], &rows[3][13]), ("3", "", "true"));
+        let header = csv::Reader::from_path(root.path().join(TABLE_CSV)).unwrap().headers().unwrap().clone();
+        let adjusted = header.iter().position(|name| name == "student_minus_it_p_adjusted").unwrap();
+        assert_eq!(
+            (&rows[2][adjusted], rows[3][adjusted].is_empty()),
+            ("", false),
+            "the ceiling is in no family"
+        );
         let markdown = read(root.path(), TABLE_MARKDOWN);
         assert!(markdown.contains("| two_stage | 0.7350 ± 0.0100 |"), "{markdown}");
         assert!(markdown.contains("| a \\<b\\> \\& \\|c | 0.7100 ± 0.0100 |"), "{markdown}");

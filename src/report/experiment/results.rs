@@ -245,13 +245,13 @@ fn compare_all(methods: &mut [MethodRow], patients: &Patients) -> Option<usize> 
     for method in methods.iter_mut() {
         method.p_vs_target_only = method.against_target_only.as_ref().map(|comparison| comparison.p);
         method.p_vs_target_only_adjusted =
-            method.against_target_only.as_ref().map(|comparison| comparison.p_adjusted);
+            method.against_target_only.as_ref().and_then(|comparison| comparison.p_adjusted);
     }
     let best = best_rival(methods, student.map(|student| &scores[student]), is_rival)?;
     let comparison = methods[best].student_against_it.clone();
     if let (Some(student), Some(comparison)) = (student, comparison) {
         methods[student].p_vs_best_rival = Some(comparison.p);
-        methods[student].p_vs_best_rival_adjusted = Some(comparison.p_adjusted);
+        methods[student].p_vs_best_rival_adjusted = comparison.p_adjusted;
     }
     Some(best)
 }
@@ -266,7 +266,7 @@ fn adjust(
         methods.iter_mut().filter(|method| in_family(method)).filter_map(comparison).collect();
     let p: Vec<f64> = family.iter().map(|comparison| comparison.p).collect();
     for (comparison, p) in family.iter_mut().zip(holm(&p)) {
-        comparison.p_adjusted = p;
+        comparison.p_adjusted = Some(p);
     }
 }
 

@@ -55,7 +55,7 @@ fn csv_row(method: &MethodRow, results: &Results) -> [String; 18] {
         number(method.p_vs_target_only_adjusted),
         number(student.map(|comparison| comparison.difference)),
         number(student.map(|comparison| comparison.p)),
-        number(student.map(|comparison| comparison.p_adjusted)),
+        number(student.and_then(|comparison| comparison.p_adjusted)),
         results.is_best_rival(method).to_string(),
         method.parameters.map_or(String::new(), |value| value.to_string()),
         number(method.train_seconds),
@@ -81,8 +81,6 @@ pub const COLUMNS: [&str; 11] = [
 /// The cells of a method's row, in the order of [`COLUMNS`].
 pub fn cells(method: &MethodRow, results: &Results) -> [String; 11] {
     let student = method.student_against_it.as_ref();
-    // The ceiling is no rival, so its comparison is in no family.
-    let corrected = student.filter(|_| method.role != Role::Ceiling);
     [
         method.name.clone(),
         mean_sd(method.dice_mean, method.dice_sd),
@@ -91,10 +89,11 @@ pub fn cells(method: &MethodRow, results: &Results) -> [String; 11] {
         score(method.iou_mean),
         p_pair(method.p_vs_target_only, method.p_vs_target_only_adjusted),
         student.map_or(NONE.into(), |comparison| difference(comparison.difference)),
-        match corrected {
-            Some(comparison) => p_pair(Some(comparison.p), Some(comparison.p_adjusted)),
-            None => student.map_or(NONE.into(), |comparison| p(comparison.p)),
-        },
+        // The ceiling is no rival, so its comparison is in no family.
+        student.map_or(NONE.into(), |comparison| match comparison.p_adjusted {
+            Some(adjusted) => p_pair(Some(comparison.p), Some(adjusted)),
+            None => p(comparison.p),
+        }),
         rounded(method.steps_in_line),
         seconds(method.train_seconds),
         format!("{} of {}", method.seeds.len(), results.seeds.len()),
