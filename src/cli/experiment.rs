@@ -302,4 +302,14 @@ mod tests {
         let expected = "lambda.rotation has no effect: method.tasks does not name rotation";
         assert_eq!(unused_lambdas(&config), [expected]);
     }
+
+    #[test]
+    fn an_unreadable_plan_is_no_missing_one() {
+        let root = tempfile::tempdir().unwrap();
+        assert!(earlier(root.path(), false).unwrap().is_none());
+        std::fs::write(root.path().join(PLAN), "{").unwrap();
+        let message = earlier(root.path(), false).unwrap_err().to_string();
+        assert!(message.contains(PLAN) && message.contains("--redo-changed"), "{message}");
+        assert!(earlier(root.path(), true).unwrap().is_none());
+    }
 }

@@ -24,7 +24,7 @@ static GRAD_WEIGHT_CPU_ANY: Shader = shader!("conv2d/grad_weight_cpu_any");
 /// Workgroups that the weight's gradient is split over, so that every core has work: a fixed
 /// number, so that its sums have one order everywhere.
 const SPLIT_GROUPS: usize = 64;
-/// The same of a GPU, whose cores are many and its workgroups small.
+/// Workgroups that the kernels of a [`Tile`] aim at: their threads are fewer, and a GPU's cores are many.
 const TILED_GROUPS: usize = 256;
 
 /// `output = bias + input ∗ weight`.
@@ -164,19 +164,20 @@ struct Tile {
 }
 
 impl Tile {
-    /// The smallest that holds all channels, at most 64; narrower again where that leaves a device with
-    /// too few workgroups.
-    fn of(rows: usize, channels: usize) -> Tile {
-        let wide = Tile { columns: 8, quads: 2 };
+    /// The smallest that holds all channels, at most 64.
+    fn holding(channels: usize) -> Tile {
         match channels {
             ..=16 => Tile { columns: 4, quads: 1 },
-            33.. if rows.div_ceil(wide.rows()).saturating_mul(channels.div_ceil(wide.channels()))
-                >= TILED_GROUPS =>
-            {
-                wide
-            }
-            _ => Tile { columns: 8, quads: 1 },
+            17..=32 => Tile { columns: 8, quads: 1 },
+            _ => Tile { columns: 8, quads: 2 },
         }
+    }
+
+    /// That of `rows` by `channels`: half as wide where the device would have too few workgroups.
+    fn of(rows: usize, channels: usize) -> Tile {
+        let tile = Tile::holding(channels);
+        let groups = rows.div_ceil(tile.rows()) * channels.div_ceil(tile.channels());
+        if groups < TILED_GROUPS { Tile { quads: 1, ..tile } } else { tile }
     }
 
     fn rows(self) -> usize {
@@ -214,7 +215,7 @@ pub fn lower_grad_weight(
     // Of one output channel.
     let weights = kernel_h * kernel_w * g.in_channels;
     // Splits make up for few workgroups.
-    let tile = Tile::of(usize::MAX, g.out_channels);
+    let tile = Tile::holding(g.out_channels);
 
     // Workgroups that one split takes, in x and y, and the most splits there are.
     let (shader, groups, most) = match lower.family() {
