@@ -75,7 +75,7 @@ mod tests {
                 dispatch_us: 1.0,
                 submit_us: 1.0,
             },
-            drift_percent: 0.0,
+            final_rate_percent: 0.0,
             ops: rows.iter().map(row).collect(),
             unet: None,
         }

@@ -46,7 +46,7 @@ pub struct Report {
     /// The better of before and after.
     pub ceilings: Ceilings,
     /// The multiply-add rate after everything else, in percent of the rate before.
-    pub drift_percent: f64,
+    pub final_rate_percent: f64,
     #[serde(default)]
     pub ops: Vec<OpRow>,
     #[serde(flatten)]

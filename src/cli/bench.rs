@@ -114,18 +114,18 @@ pub fn run(args: Args) -> Outcome {
         false => None,
     };
     let after = ceilings::measure(&gpu)?;
-    let drift_percent = 100.0 * after.multiply_add_gflop_per_s / before.multiply_add_gflop_per_s;
+    let final_rate_percent = 100.0 * after.multiply_add_gflop_per_s / before.multiply_add_gflop_per_s;
     let report = Report {
         adapter: gpu.description().clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         ceilings: before.best(after),
-        drift_percent,
+        final_rate_percent,
         ops: rows,
         unet,
     };
-    if (drift_percent - 100.0).abs() > QUIET {
+    if (final_rate_percent - 100.0).abs() > QUIET {
         tell(&format!(
-            "warning: multiply-adds ran at {drift_percent:.0} % of their first rate at the end: the machine was not \
+            "warning: multiply-adds ran at {final_rate_percent:.0} % of their first rate at the end: the machine was not \
              quiet, or slowed down when warm, and percents are off by as much"
         ));
     }

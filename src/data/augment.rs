@@ -75,6 +75,11 @@ impl AugmentConfig {
     pub fn moves_whole_pixels(&self) -> bool {
         self.scale == 0.0 && self.rotate == 0.0
     }
+
+    /// The same without what changes brightness or adds noise.
+    pub fn geometric(&self) -> AugmentConfig {
+        AugmentConfig { brightness: 0.0, contrast: 0.0, gamma: 0.0, noise: 0.0, ..self.clone() }
+    }
 }
 
 /// What the random numbers of one image depend on.

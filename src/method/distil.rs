@@ -150,6 +150,11 @@ pub(super) fn asked_once(config: &Config) -> bool {
     }
 }
 
+/// Images that a teacher answers at once, at most.
+pub(super) fn answered_at_once(config: &Config) -> usize {
+    config.train.batch_size.max(config.task_batch())
+}
+
 /// Makes the lesson of `config`. The first of the `unlabelled` images are the `labelled` ones, in their
 /// order, so one answer serves both.
 pub fn lesson(

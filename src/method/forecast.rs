@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::distil::{UNLABELLED, asked_once, put_unlabelled};
+use super::distil::{UNLABELLED, answered_at_once, asked_once, put_unlabelled};
 use super::plan::ImageCounts;
 use super::run::{RunSpec, Work};
 use crate::config::Config;
@@ -23,7 +23,7 @@ pub struct Forecast {
     pub steps: Option<usize>,
     /// Floating-point operations of a step.
     pub flops: u64,
-    /// Device memory of a step in bytes.
+    /// Most device memory at a time in bytes: that of a step, and of teachers where there are any.
     pub bytes: u64,
     /// Floating-point operations of all answers outside of the steps: those by which epochs, tasks and
     /// the end are measured, and those of teachers. 0 where the images are not known.
@@ -44,6 +44,8 @@ pub struct Forecaster {
     steps: HashMap<(Vec<String>, bool, usize), (u64, u64)>,
     /// By width: operations of an answer to one image.
     answers: HashMap<usize, u64>,
+    /// By width: bytes of a network that answers.
+    networks: HashMap<usize, u64>,
 }
 
 impl Forecaster {
@@ -73,7 +75,8 @@ impl Forecaster {
             }
             Work::Ensemble { .. } => {
                 let answers = self.answers(spec, &config, Some(0), images, caps)?;
-                return Ok(Forecast { steps: Some(0), flops: 0, bytes: 0, answers });
+                let bytes = self.teachers(spec, caps)?;
+                return Ok(Forecast { steps: Some(0), flops: 0, bytes, answers });
             }
         };
         let steps = steps(&config, &spec.work, images.map(|images| images.train));
@@ -86,7 +89,25 @@ impl Forecaster {
                 *self.steps.entry(key).or_insert((program.flops(), program.peak_bytes()))
             }
         };
+        // Teachers that are asked once are gone before the student's step is made.
+        let of_teachers = self.teachers(spec, caps)?;
+        let bytes = if asked_once(&config) { bytes.max(of_teachers) } else { bytes + of_teachers };
         Ok(Forecast { steps, flops, bytes, answers })
+    }
+
+    /// Bytes of the teachers of `spec`, all of them there at once.
+    fn teachers(&mut self, spec: &RunSpec, caps: &Caps) -> Result<u64, TrainError> {
+        let (Work::Distil { teachers } | Work::Ensemble { teachers }) = &spec.work else { return Ok(0) };
+        let config = &spec.config;
+        let width = config.model.base_channels;
+        let one = match self.networks.get(&width) {
+            Some(known) => *known,
+            None => {
+                let (tape, _) = inference(config, answered_at_once(config), config.data.size)?;
+                *self.networks.entry(width).or_insert(compile(&tape, caps)?.peak_bytes())
+            }
+        };
+        Ok(teachers.len() as u64 * one)
     }
 
     /// Operations of the answers outside of the steps of `spec`, whose network is that of `config`.
@@ -215,6 +236,26 @@ mod tests {
         assert!((0.2..0.5).contains(&student), "{student}");
         spec.work = Work::Ensemble { teachers: vec![] };
         assert_eq!((of(&spec).steps, of(&spec).total_flops()), (Some(0), Some(0.0)));
+    }
+
+    #[test]
+    fn teachers_take_memory_beside_the_step_where_they_are_asked_at_every_step() {
+        let mut forecaster = Forecaster::default();
+        let mut spec = small();
+        let mut bytes =
+            |spec: &RunSpec| forecaster.forecast(spec, Some(&IMAGES), &Caps::default()).unwrap().bytes;
+        let of = |name: &str| Candidates { name: name.into(), runs: vec![] };
+        let (tape, _) = inference(&spec.config, 4, 32).unwrap();
+        let one = compile(&tape, &Caps::default()).unwrap().peak_bytes();
+        spec.work = Work::Ensemble { teachers: vec![of("a"), of("b"), of("c")] };
+        assert_eq!(bytes(&spec), 3 * one);
+        spec.work = Work::Distil { teachers: vec![] };
+        let alone = bytes(&spec);
+        spec.work = Work::Distil { teachers: vec![of("a"), of("b"), of("c")] };
+        spec.config.distillation.teacher_outputs = TeacherOutputs::Once;
+        assert_eq!(bytes(&spec), alone.max(3 * one));
+        spec.config.distillation.teacher_outputs = TeacherOutputs::EveryStep;
+        assert_eq!(bytes(&spec), alone + 3 * one);
     }
 
     #[test]

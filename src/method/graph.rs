@@ -28,49 +28,78 @@ pub struct Rival {
 /// Every rival there is.
 pub fn rivals() -> Vec<Rival> {
     let abouts = coupling::all().iter().map(|entry| entry.about.to_owned());
-    let abouts = abouts.chain(OTHERS.iter().map(|(_, about)| (*about).to_owned()));
+    let abouts = abouts.chain(OTHERS.iter().map(|(_, _, about)| (*about).to_owned()));
     let couplings: Vec<_> = coupling::all().iter().map(|entry| entry.name).collect();
     rival_names(&couplings).into_iter().zip(abouts).map(|(name, about)| Rival { name, about }).collect()
 }
 
-/// Rivals that are not a coupling.
-const OTHERS: [(&str, &str); 6] = [
+/// A rival that is not a coupling.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Other {
+    TargetLonger,
+    JointLambda,
+    PretrainAll,
+    SingleJoint,
+    SinglePretrain,
+    SeedEnsemble,
+}
+
+/// The target alone with as many steps as a student: to tell tasks from training.
+pub const TARGET_LONGER: &str = "target_only_longer";
+
+/// Each with its name and what it is.
+const OTHERS: [(Other, &str, &str); 6] = [
     (
+        Other::TargetLonger,
         TARGET_LONGER,
         "the target alone, trained three times in line, as a student and its start after pre-training are: is it the tasks or the steps?",
     ),
-    (JOINT_LAMBDA, "the target and all tasks at once, weighted by λ; by method.lambda where λ is searched"),
-    (PRETRAIN_ALL, "all tasks at once with equal weights, then the target from what they learnt"),
-    (SINGLE_JOINT, "the target and one task at once, for each task"),
-    (SINGLE_PRETRAIN, "one task alone, then the target from what it learnt, for each task"),
     (
-        SEED_ENSEMBLE,
+        Other::JointLambda,
+        "joint_lambda",
+        "the target and all tasks at once, weighted by λ; by method.lambda where λ is searched",
+    ),
+    (
+        Other::PretrainAll,
+        "pretrain_all",
+        "all tasks at once with equal weights, then the target from what they learnt",
+    ),
+    (Other::SingleJoint, "single_joint", "the target and one task at once, for each task"),
+    (
+        Other::SinglePretrain,
+        "single_pretrain",
+        "one task alone, then the target from what it learnt, for each task",
+    ),
+    (
+        Other::SeedEnsemble,
+        "seed_ensemble_distilled",
         "target-only models of other seeds, as many as there are elite models to choose from and trained as long, chosen and distilled alike",
     ),
 ];
-/// The target alone with as many steps as a student: to tell tasks from training.
-pub const TARGET_LONGER: &str = "target_only_longer";
-const JOINT_LAMBDA: &str = "joint_lambda";
-const PRETRAIN_ALL: &str = "pretrain_all";
-const SINGLE_JOINT: &str = "single_joint";
-const SINGLE_PRETRAIN: &str = "single_pretrain";
-const SEED_ENSEMBLE: &str = "seed_ensemble_distilled";
 
 /// Draws of random numbers, by what they are for; 0 is the seed itself. See [`Builder::draw`].
 const STUDENT: usize = 1;
 const SECOND: usize = 2;
 const THIRD: usize = 3;
-const MEMBERS: usize = 4;
+/// The first of the tasks' draws: each task that there is has [`DRAWS_OF_A_TASK`].
+const TASKS: usize = 4;
+/// Joint training, pre-training, and the training after it.
+const DRAWS_OF_A_TASK: usize = 3;
+
+/// The first draw of the seed ensemble's members.
+fn first_member() -> usize {
+    TASKS + DRAWS_OF_A_TASK * tasks::all().len()
+}
 
 /// How many draws there are with `members` members of the seed ensemble.
 pub(super) fn draws(members: usize) -> usize {
-    MEMBERS + members
+    first_member() + members
 }
 
 /// Names of the rivals, those of `couplings` first.
 pub(super) fn rival_names(couplings: &[&str]) -> Vec<String> {
     let joint = couplings.iter().map(|name| format!("joint_{name}"));
-    joint.chain(OTHERS.iter().map(|(name, _)| (*name).to_owned())).collect()
+    joint.chain(OTHERS.iter().map(|(_, name, _)| (*name).to_owned())).collect()
 }
 
 impl Graph {
@@ -146,22 +175,29 @@ impl Builder<'_> {
         self
     }
 
-    /// Both modes of `task`.
+    /// Both modes of `task`. Each has draws of its own, as the seed ensemble's members have: models of one
+    /// draw are more alike, and a mean of them is worth less. Trainings that only differ in λ share one.
     fn elite(&mut self, task: &str) -> Candidates {
+        let position = tasks::all().iter().position(|known| known.name() == task).unwrap_or(0);
+        let draw = TASKS + DRAWS_OF_A_TASK * position;
         let joint: Vec<String> = self
             .lambdas(task)
             .into_iter()
             .map(|(id, lambda)| {
                 let coupling = CouplingChoice::Fixed(vec![lambda]);
-                self.run(&id, Work::Joint { tasks: vec![task.to_owned()], coupling })
+                let run = self.run(&id, Work::Joint { tasks: vec![task.to_owned()], coupling });
+                self.draw(draw);
+                run
             })
             .collect();
         let pretrain =
             self.run(&format!("stage1:{task}:pretrain"), Work::Pretrain { tasks: vec![task.to_owned()] });
+        self.draw(draw + 1);
         let finetune = self.run(
             &format!("stage1:{task}:finetune"),
             Work::Target { start: TargetStart::Pretrained(pretrain) },
         );
+        self.draw(draw + 2);
         let mode = |mode: &str, runs| Mode { task: task.to_owned(), mode: mode.to_owned(), runs };
         self.stage1.push(mode("joint", joint.clone()));
         self.stage1.push(mode("pretraining", vec![finetune.clone()]));
@@ -192,17 +228,17 @@ impl Builder<'_> {
                 self.method(&id, Role::Rival, about, &[&id]);
             }
         }
-        for (name, about) in OTHERS {
+        for (other, name, about) in OTHERS {
             if !wanted(name) {
                 continue;
             }
-            match name {
-                TARGET_LONGER => {
+            match other {
+                Other::TargetLonger => {
                     let second = self.go_on(&format!("{name}:2"), "target_only", SECOND);
                     let third = self.go_on(&format!("{name}:3"), &second, THIRD);
                     self.method(name, Role::Rival, about, &[&third]);
                 }
-                JOINT_LAMBDA => {
+                Other::JointLambda => {
                     let of = |task: &String| match self.config.lambda.get(task) {
                         Some(Lambda::Fixed(lambda)) => *lambda,
                         Some(Lambda::Search) | None => self.config.method.lambda,
@@ -211,7 +247,7 @@ impl Builder<'_> {
                     self.run(name, Work::Joint { tasks: tasks.clone(), coupling });
                     self.method(name, Role::Rival, about, &[name]);
                 }
-                PRETRAIN_ALL => {
+                Other::PretrainAll => {
                     let pretrain =
                         self.run(&format!("{name}:pretrain"), Work::Pretrain { tasks: tasks.clone() });
                     let finetune = self.run(
@@ -220,7 +256,7 @@ impl Builder<'_> {
                     );
                     self.method(name, Role::Rival, about, &[&finetune]);
                 }
-                SEED_ENSEMBLE => {
+                Other::SeedEnsemble => {
                     // As many to choose from as there are for each task, trained as often in line, or the
                     // choice or the steps alone would favour the elite models.
                     let mut members = 0;
@@ -235,21 +271,21 @@ impl Builder<'_> {
                     self.draw(STUDENT);
                     self.method(name, Role::Rival, about, &[name]);
                 }
-                SINGLE_JOINT => self.singles(name, "joint"),
-                _ => self.singles(name, "pretraining"),
+                Other::SingleJoint => {
+                    self.singles(name, "joint", |task| format!("the target and {task} at once"))
+                }
+                Other::SinglePretrain => self.singles(name, "pretraining", |task| {
+                    format!("{task} alone, then the target from what it learnt")
+                }),
             }
         }
     }
 
-    /// The models of stage one, each as a rival of its own.
-    fn singles(&mut self, name: &str, wanted: &str) {
+    /// The models of stage one by the mode `wanted`, each as a rival of its own.
+    fn singles(&mut self, name: &str, wanted: &str, about: impl Fn(&str) -> String) {
         for Mode { task, runs, .. } in self.stage1.clone().into_iter().filter(|mode| mode.mode == wanted) {
-            let about = match name {
-                SINGLE_JOINT => format!("the target and {task} at once"),
-                _ => format!("{task} alone, then the target from what it learnt"),
-            };
             let runs: Vec<&str> = runs.iter().map(String::as_str).collect();
-            self.method(&format!("{name}_{task}"), Role::Rival, &about, &runs);
+            self.method(&format!("{name}_{task}"), Role::Rival, &about(&task), &runs);
         }
     }
 
@@ -258,13 +294,14 @@ impl Builder<'_> {
     /// it trained on.
     fn members(&mut self, first: usize, count: usize) -> Candidates {
         let mut runs: Vec<String> = vec![];
+        let draw = first_member();
         for i in first..first + count {
             let id = format!("seed_ensemble:{i}");
             let run = match runs.last() {
-                Some(before) if i + 1 == first + count => self.go_on(&id, before, MEMBERS + i),
+                Some(before) if i + 1 == first + count => self.go_on(&id, before, draw + i),
                 _ => {
                     let id = self.run(&id, Work::Target { start: TargetStart::Scratch });
-                    self.draw(MEMBERS + i);
+                    self.draw(draw + i);
                     id
                 }
             };
@@ -335,6 +372,9 @@ fn read_by(work: &Work, config: &Config, seed: u64) -> Config {
         Work::Pretrain { .. } => {
             unlabelled(&mut read);
             read.pretrain.steps = config.pretrain.steps;
+            if config.pretrain.steps.is_some() {
+                read.train.epochs = default.train.epochs;
+            }
             read.pretrain.learning_rate = config.pretrain.learning_rate;
             read.train.learning_rate = default.train.learning_rate;
             read.train.early_stop = default.train.early_stop;
@@ -492,7 +532,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_target_only_models_have_one_seed() {
+    fn no_two_models_of_an_ensemble_have_one_seed() {
         let mut config = config(1000);
         config.train.seed = 7;
         let graph = build(&config, Which::Compare, &COUPLINGS);
@@ -500,10 +540,17 @@ mod tests {
         let seeds: Vec<u64> = graph.runs.iter().filter(scratch).map(|run| run.config.train.seed).collect();
         assert_eq!(seeds.iter().collect::<HashSet<_>>().len(), 3 * 1000);
         let draw = |id: &str| find(&graph, id).config.train.seed;
-        assert_eq!(["target_only", "stage1:jigsaw:joint", "two_stage"].map(draw), [7, 7, 1007]);
+        assert_eq!(["target_only", "two_stage", "seed_ensemble_distilled"].map(draw), [7, 1007, 1007]);
         assert_eq!(["target_only_longer:2", "target_only_longer:3"].map(draw), [2007, 3007]);
-        assert_eq!([0, 1, 2, 3].map(|i| draw(&format!("seed_ensemble:{i}"))), [4007, 5007, 6007, 7007]);
-        assert_eq!(draw("seed_ensemble_distilled"), 1007);
+        // Nor have two elite models, nor an elite model and a member of the seed ensemble.
+        let of_first = graph.runs.iter().filter(|run| run.seed == 7);
+        let teachers = of_first
+            .filter(|run| run.id.starts_with("stage1:") || run.id.starts_with("seed_ensemble:"))
+            .map(|run| run.config.train.seed);
+        let teachers: Vec<u64> = teachers.collect();
+        assert_eq!(teachers.len(), 2 * 3 + 4);
+        assert_eq!(teachers.iter().collect::<HashSet<_>>().len(), teachers.len());
+        assert!(teachers.iter().all(|seed| seed % 1000 == 7 && *seed > 3007), "{teachers:?}");
     }
 
     #[test]
@@ -522,6 +569,14 @@ mod tests {
         assert_eq!(changed(|c| c.pretrain.steps = Some(9)), pretrained);
         let finetuned = ["stage1:rotation:finetune", "stage1:jigsaw:finetune", "pretrain_all:finetune"];
         assert_eq!(changed(|c| c.pretrain.freeze_steps = 9), finetuned);
+        // Where pre-training has steps of its own, the epochs of the others are nothing to it.
+        let mut own_steps = config(1);
+        own_steps.pretrain.steps = Some(9);
+        let before = build(&own_steps, Which::Compare, &COUPLINGS);
+        own_steps.train.epochs += 1;
+        let after = build(&own_steps, Which::Compare, &COUPLINGS);
+        let same = before.runs.iter().zip(&after.runs).filter(|(a, b)| a == b);
+        assert_eq!(same.map(|(a, _)| a.id.as_str()).collect::<Vec<_>>(), pretrained);
         let weighed = ["stage1:rotation:joint", "stage1:jigsaw:joint", "joint_lambda"];
         assert_eq!(changed(|c| c.method.lambda = 9.0), weighed);
         let untouched = before.runs.len() - pretrained.len();

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use super::coupling::{self, Coupling, Setting, fixed};
-use super::distil::{Faculty, Lesson, lesson, shares};
+use super::distil::{Faculty, Lesson, answered_at_once, lesson, shares};
 use super::error::{MethodError, nearest};
 use super::material::Material;
 use super::run::{
@@ -365,7 +365,7 @@ impl Place<'_> {
         }
         let val_dices: Vec<f64> = teachers.iter().map(|teacher| teacher.val_dice).collect();
         let weights = shares(&spec.config.distillation, &val_dices);
-        let batch = spec.config.train.batch_size.max(spec.config.task_batch());
+        let batch = answered_at_once(&spec.config);
         let mut models = vec![];
         for (teacher, weight) in teachers.iter_mut().zip(&weights) {
             teacher.weight = *weight;

@@ -50,7 +50,8 @@ impl TaskBranch {
             images: Arc::clone(images),
             sampler: Sampler::new(&vec![false; images.len()], batch, None, seed)?,
             dims: Dims { batch, size: images.size(), channels: images.channels() },
-            augment: config.augment.clone(),
+            // A task's images are clean ones: what it is to restore must not hold noise of ours.
+            augment: config.augment.geometric(),
             seed,
         })
     }
@@ -172,5 +173,36 @@ impl Probe {
             value,
             trivial,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::list_images;
+    use crate::data::testing::folder;
+    use crate::tasks::by_name;
+
+    #[test]
+    fn a_task_gets_images_without_noise() {
+        let dir = folder(2);
+        let files = list_images(&[dir.path().join("images")]).unwrap();
+        let mut config = Config::default();
+        config.data.size = 8;
+        config.augment = AugmentConfig {
+            flip: 0.0,
+            shift: 0.0,
+            scale: 0.0,
+            rotate: 0.0,
+            brightness: 0.9,
+            contrast: 0.9,
+            gamma: 0.9,
+            noise: 0.9,
+        };
+        let images = Arc::new(Unlabelled::of_files(&files, 1, &config.data).unwrap());
+        let branch = TaskBranch::new(by_name("edges").unwrap(), &images, 2, &config).unwrap();
+        let feed = branch.feed(0).unwrap();
+        let order = branch.sampler.batch(0);
+        assert_eq!(feed[0].1, order.iter().flat_map(|i| images.image(*i)).copied().collect::<Vec<_>>());
     }
 }

@@ -95,7 +95,7 @@ pub fn compare(one: &Scores, other: &Scores, patients: &Patients) -> Option<Comp
         means: [mean(&by_unit(|one, _| one))?, mean(&by_unit(|_, other| other))?],
         difference: mean(&differences)?,
         difference_by_seed: seeds.iter().filter_map(of_seed).collect(),
-        interval: bootstrap::interval(&differences),
+        interval: bootstrap::interval_of_values(&differences),
         rank_difference: test.map_or(0.0, |test| test.above - test.below),
         p,
         p_adjusted: None,

@@ -32,8 +32,8 @@ impl Explained {
         let unit = match named {
             0 => format!("{}, each a unit: the data name no patients.", units.text()),
             _ => format!(
-                "{}, each a unit: images of one patient are alike, so their Dice is averaged first. The mean Dice of \
-                 a method is that over images all the same, so its interval need not lie evenly around it.",
+                "{}, each a unit: images of one patient are alike, so differences and tests take their mean first. \
+                 The mean Dice of a method is over images, and so is its interval, for which patients are drawn.",
                 units.text()
             ),
         };
@@ -45,7 +45,7 @@ const EXPLAINED: Explained = Explained {
     unit: String::new(),
     dice_sd: "Sample standard deviation (n − 1) of the test Dice over seeds. The split and the draw of the labelled \
               images are the same for all seeds, so it does not tell how much these matter.",
-    interval: "95 % percentile bootstrap over units of the mean Dice, 10,000 resamples; each image's Dice is its mean \
+    interval: "95 % percentile bootstrap of the mean Dice, 10,000 resamples of units with all their images; each image's Dice is its mean \
                over seeds first. It tells how much the choice of test images matters, not that of seeds.",
     test: "Paired two-sided Wilcoxon signed-rank test over units, each image's Dice its mean over the seeds that both \
            methods have; differences are means over units too. Units without a difference are left out, ties share \

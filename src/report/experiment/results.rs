@@ -159,7 +159,7 @@ fn method_row(experiment: &Experiment, method: &Method) -> MethodRow {
         mean(&seeds.iter().map(value).collect::<Option<Vec<f64>>>()?)
     };
     let by_image: Vec<(&str, f64)> = scores.by_image().into_iter().collect();
-    let by_unit = units::means(&by_image, &experiment.plan.patients);
+    let by_unit = units::groups(&by_image, &experiment.plan.patients);
     let dice: Vec<f64> = seeds.iter().map(|seed| seed.test.dice).collect();
     MethodRow {
         name: method.name.clone(),

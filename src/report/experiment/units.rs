@@ -22,13 +22,18 @@ fn unit<'a>(id: &'a str, patients: &'a Patients) -> Unit<'a> {
     patients.get(id).map_or(Unit::Image(id), |patient| Unit::Patient(patient))
 }
 
-/// The mean of the values of each unit's images.
-pub fn means(images: &[(&str, f64)], patients: &Patients) -> Vec<f64> {
+/// The values of each unit's images.
+pub fn groups(images: &[(&str, f64)], patients: &Patients) -> Vec<Vec<f64>> {
     let mut units: BTreeMap<Unit, Vec<f64>> = BTreeMap::new();
     for (id, value) in images {
         units.entry(unit(id, patients)).or_default().push(*value);
     }
-    units.into_values().filter_map(|values| mean(&values)).collect()
+    units.into_values().collect()
+}
+
+/// Their means.
+pub fn means(images: &[(&str, f64)], patients: &Patients) -> Vec<f64> {
+    groups(images, patients).iter().filter_map(|values| mean(values)).collect()
 }
 
 /// How many units there are.
