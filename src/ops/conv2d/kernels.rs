@@ -4,6 +4,7 @@
 //! weights, so one kernel serves both directions by an `override`.
 
 use super::geometry::Geometry;
+use super::winograd;
 use crate::ops::sum_rows::lower_sum_rows;
 use crate::program::{Family, Kernel, Lower, LowerError, Operand, Shader, Word, spread};
 use crate::shader;
@@ -60,13 +61,13 @@ fn patch(g: &Geometry) -> Option<usize> {
 
 /// Which way a convolution kernel is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Direction {
+pub enum Direction {
     Forward,
     GradInput,
 }
 
 /// The uniform block of a convolution kernel, as seen from the kernel: what it reads is `in_*`.
-fn params(g: &Geometry, direction: Direction) -> [usize; 9] {
+pub fn params(g: &Geometry, direction: Direction) -> [usize; 9] {
     let [input, output] = [(g.in_size, g.in_channels), (g.out_size, g.out_channels)];
     let ((read, read_channels), (made, made_channels)) = match direction {
         Direction::Forward => (input, output),
@@ -88,6 +89,9 @@ fn lower_conv(
     bias: Option<Operand>,
     output: Operand,
 ) -> Result<(), LowerError> {
+    if winograd::suits(lower, g) {
+        return winograd::lower_conv(lower, g, direction, input, weight, bias, output);
+    }
     let params = params(g, direction);
     let [batch, _, _, _, height, width, channels, ..] = params;
     let pixels = batch * height * width;
@@ -206,6 +210,9 @@ pub fn lower_grad_weight(
     grad_output: Operand,
     grad_weight: Operand,
 ) -> Result<(), LowerError> {
+    if winograd::suits(lower, g) {
+        return winograd::lower_grad_weight(lower, g, input, grad_output, grad_weight);
+    }
     let mut params = params(g, Direction::Forward).to_vec();
     let quads = g.in_channels.is_multiple_of(4) && g.out_channels.is_multiple_of(4);
     let small = g.kernel.iter().all(|k| *k <= 3);

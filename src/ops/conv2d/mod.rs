@@ -3,6 +3,7 @@
 mod geometry;
 mod kernels;
 pub mod reference;
+mod winograd;
 
 pub use geometry::Geometry;
 pub use kernels::{lower_forward, lower_grad_input, lower_grad_weight};
@@ -212,6 +213,46 @@ fn cases() -> Vec<Case> {
         case("3x3 8→12 41x47", "primes, channels no multiple of 8", [1, 41, 47, 8], 3, 12, 1, 1, true),
         case("3x3 20→24 batch 3", "uneven channels, batch", [3, 6, 10, 20], 3, 24, 1, 1, false),
         case("3x3 32→64", "more channels than a tile", [2, 8, 8, 32], 3, 64, 1, 1, false),
+        case(
+            "3x3 36→68 5x9",
+            "tiles of 4×4 that do not fit, more channels than a tile",
+            [3, 5, 9, 36],
+            3,
+            68,
+            1,
+            1,
+            true,
+        ),
+        case(
+            "3x3 32→64 no padding",
+            "a result smaller than its input, in tiles",
+            [1, 13, 7, 32],
+            3,
+            64,
+            1,
+            0,
+            true,
+        ),
+        case(
+            "3x3 64→32 padding 2",
+            "a result larger than its input, in tiles",
+            [2, 3, 6, 64],
+            3,
+            32,
+            1,
+            2,
+            false,
+        ),
+        case(
+            "3x3 32→64 portions",
+            "more tiles than are transformed at a time",
+            [2, 71, 67, 64],
+            3,
+            64,
+            1,
+            1,
+            false,
+        ),
         case("3x3 stride 2", "strided, odd extent", [2, 9, 11, 8], 3, 8, 2, 1, true),
         case("3x3 no padding", "a result smaller than its input", [1, 8, 7, 4], 3, 8, 1, 0, true),
         case("3x3 padding 2", "a result larger than its input", [1, 5, 6, 8], 3, 8, 1, 2, false),
