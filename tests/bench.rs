@@ -5,6 +5,9 @@ mod common;
 use assert_cmd::Command;
 use serde_json::Value;
 use wgseg::bench::ops::{measure, measure_altered};
+use wgseg::bench::unet::UnetStep;
+use wgseg::config::Config;
+use wgseg::gpu::{Clock, Extra, Gpu, GpuOptions};
 use wgseg::ops::registry::find;
 use wgseg::program::Program;
 
@@ -68,4 +71,44 @@ fn the_unet_is_timed_after_a_step_was_compared_with_the_reference() {
     for key in ["loss_error", "gradient_error"] {
         assert!(report["checked"][key].as_f64().expect(key) < 2e-4, "{key}");
     }
+}
+
+/// A small U-Net.
+const SMALL: [&str; 8] = ["--batch", "2", "--size", "16", "--base", "4", "--depth", "2"];
+
+#[test]
+fn dispatches_are_timed_by_the_device_where_it_has_a_clock() {
+    for extra in [Extra::Timestamps, Extra::None] {
+        let gpu = Gpu::open(&GpuOptions { adapter: None, extra }).expect("an adapter");
+        let set = ["data.size=16", "model.base_channels=4", "model.depth=2", "train.batch_size=2"];
+        let config = Config::parse("", "test", &set.map(str::to_owned)).expect("a config");
+        let mut step = UnetStep::new(&gpu, &config).expect("a step");
+        let expected = step.session.program().dispatches.len();
+        let times = step.session.time_dispatches(3).expect("times");
+        let clock = if gpu.has(Extra::Timestamps) { Clock::Timestamps } else { Clock::Host };
+        assert_eq!(times.clock, clock);
+        assert_eq!(times.seconds.len(), expected);
+        assert!(times.seconds.iter().all(|s| s.is_finite() && *s >= 0.0), "{:?}", times.seconds);
+        assert!(times.seconds.iter().sum::<f64>() > 0.0);
+        if clock == Clock::Host {
+            assert!(step.session.timestamps().is_none(), "a device opened without them has none");
+        }
+    }
+}
+
+#[test]
+fn a_table_of_dispatches_says_what_they_were_timed_by() {
+    let args = ["bench", "--unet", "--dispatches", "--reps", "2"];
+    let output = common::wgseg().args(args).args(SMALL).arg("--json").assert().success();
+    let report: Value = serde_json::from_slice(&output.get_output().stdout).expect("JSON");
+    let clock = report["dispatch_clock"].as_str().expect("a clock");
+    assert!(["timestamps", "host"].contains(&clock), "{clock}");
+    let rows = report["dispatches"].as_array().expect("rows");
+    assert!(rows.iter().any(|r| r["op"] == "conv2d") && rows.iter().any(|r| r["op"] == "adam"), "{rows:#?}");
+    for row in rows {
+        assert!(row["bytes"].as_u64().is_some_and(|bytes| bytes > 0), "{row}");
+        assert!(row["roofline_percent"].as_f64().is_some_and(f64::is_finite), "{row}");
+    }
+    let ms: Vec<f64> = rows.iter().filter_map(|r| r["ms"].as_f64()).collect();
+    assert!(ms.len() == rows.len() && ms.is_sorted_by(|a, b| a >= b), "slowest first: {ms:?}");
 }

@@ -4,12 +4,14 @@
 mod cases;
 pub mod ceilings;
 pub mod compare;
+mod dispatches;
 pub mod ops;
 pub mod unet;
 
 use serde::{Deserialize, Serialize};
 
 pub use ceilings::Ceilings;
+pub use dispatches::DispatchRow;
 pub use ops::OpRow;
 pub use unet::{CheckedStep, UnetReport};
 

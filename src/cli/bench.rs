@@ -7,6 +7,7 @@ use super::{AdapterArg, Outcome, print_json, say};
 use crate::bench::ceilings::{self, Ceilings};
 use crate::bench::{OpRow, Report, UnetReport, compare, ops, roofline_percent, unet};
 use crate::config::Config;
+use crate::gpu::Extra;
 use crate::report::console::tell;
 use crate::report::{atomic, roofline};
 use crate::verify::select;
@@ -37,7 +38,7 @@ pub struct Args {
     /// Timed runs of the U-Net; the median is told
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     reps: u16,
-    /// Time each dispatch of the training step as well
+    /// Time each dispatch of the U-Net's training step as well, by the device's own clock where it has one
     #[arg(long)]
     dispatches: bool,
     /// Write JSON to this file; without a name, print it
@@ -52,7 +53,8 @@ pub struct Args {
 
 const AFTER: &str = "\
 A time is told only for a result that was compared with the f64 reference in the same run. Percents are of the
-roofline: of the least time that the adapter's own measured ceilings allow. A convolution counts as the direct one.
+roofline: of the least time that the adapter's own measured ceilings allow. A convolution counts as the direct one;
+the operations of an op of several dispatches stand at its first.
 Close other programs first: a drift of the ceiling tells when the machine was not quiet.
 
 Examples:
@@ -93,7 +95,7 @@ pub fn run(args: Args) -> Outcome {
     for name in &args.op {
         entries.extend(select(Some(name))?);
     }
-    let gpu = args.adapter.open()?;
+    let gpu = args.adapter.open_with(Extra::Timestamps)?;
     let printed = args.json.as_deref() == Some(Path::new("-"));
 
     tell("measuring what the adapter can do");
@@ -110,7 +112,10 @@ pub fn run(args: Args) -> Outcome {
         })?);
     }
     let unet = match everything || args.unet {
-        true => Some(unet::measure(&gpu, &config, usize::from(args.reps), args.dispatches)?),
+        true => {
+            let ceilings = args.dispatches.then_some(&before);
+            Some(unet::measure(&gpu, &config, usize::from(args.reps), ceilings)?)
+        }
         false => None,
     };
     let after = ceilings::measure(&gpu)?;
@@ -176,9 +181,20 @@ fn op_line(row: &OpRow, ceilings: &Ceilings) -> String {
 }
 
 fn print_unet(unet: &UnetReport) {
+    if let Some(clock) = unet.dispatch_clock {
+        say!("{} dispatches, by {clock}:", unet.dispatches.len());
+    }
     for row in &unet.dispatches {
-        let rate = row.flops as f64 / row.ms / 1e6;
-        say!("{:9.3} ms {rate:7.1} GFLOP/s  {:32} {:32} {}", row.ms, row.shader, row.op, row.scope);
+        say!(
+            "{:32} {:28} {:9.3} ms {:8.1} GFLOP/s {:7.1} GB/s {:4.0} %  {}",
+            row.shader,
+            row.op,
+            row.ms,
+            row.flops as f64 / row.ms / 1e6,
+            row.bytes as f64 / row.ms / 1e6,
+            row.roofline_percent,
+            row.scope
+        );
     }
     say!(
         "training step {:.1} ms ({:.1} images/s, {:.1} GFLOP/s, {:.1} MiB), the first {:.0} ms; inference {:.1} ms",

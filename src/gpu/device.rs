@@ -12,6 +12,26 @@ use crate::program::{Access, Caps, Kernel};
 pub struct GpuOptions {
     /// An adapter's number or a part of its name. `None`: the best one.
     pub adapter: Option<String>,
+    pub extra: Extra,
+}
+
+/// What a device is opened with besides what training needs, where its adapter offers it: for
+/// measuring only, so that training takes nothing that it does not use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Extra {
+    #[default]
+    None,
+    /// The device's own clock, see [`super::Timestamps`].
+    Timestamps,
+}
+
+impl Extra {
+    fn features(self) -> wgpu::Features {
+        match self {
+            Extra::None => wgpu::Features::empty(),
+            Extra::Timestamps => wgpu::Features::TIMESTAMP_QUERY,
+        }
+    }
 }
 
 type PipelineKey = (&'static str, Vec<(&'static str, u64)>);
@@ -42,7 +62,10 @@ impl Gpu {
             ..wgpu::Limits::default()
         };
         let caps = adapter::caps(&adapter);
-        let features = if caps.subgroups { adapter::SUBGROUP_FEATURES } else { wgpu::Features::empty() };
+        let mut features = options.extra.features() & adapter.features();
+        if caps.subgroups {
+            features |= adapter::SUBGROUP_FEATURES;
+        }
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("wgseg"),
             required_features: features,
@@ -66,6 +89,11 @@ impl Gpu {
 
     pub fn caps(&self) -> &Caps {
         &self.caps
+    }
+
+    /// Whether it was opened with `extra`, which its adapter must offer.
+    pub fn has(&self, extra: Extra) -> bool {
+        self.device.features().contains(extra.features())
     }
 
     /// Returns what the device has complained of since the last call.
