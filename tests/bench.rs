@@ -2,6 +2,9 @@
 
 mod common;
 
+use std::collections::BTreeSet;
+use std::path::Path;
+
 use assert_cmd::Command;
 use serde_json::Value;
 use wgseg::bench::ops::{measure, measure_altered};
@@ -111,4 +114,54 @@ fn a_table_of_dispatches_says_what_they_were_timed_by() {
     }
     let ms: Vec<f64> = rows.iter().filter_map(|r| r["ms"].as_f64()).collect();
     assert!(ms.len() == rows.len() && ms.is_sorted_by(|a, b| a >= b), "slowest first: {ms:?}");
+}
+
+#[test]
+fn a_trace_has_the_host_and_the_device_each_on_a_track() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("trace.json");
+    let args = ["bench", "--reps", "1", "--trace"];
+    common::wgseg().args(args).arg(&path).args(SMALL).assert().success();
+    let trace: Value = serde_json::from_slice(&std::fs::read(&path).expect("a file")).expect("JSON");
+    let events = trace["traceEvents"].as_array().expect("events");
+    let named = |what: &str, name: &str| -> u64 {
+        let found = events.iter().find(|e| e["ph"] == "M" && e["name"] == what && e["args"]["name"] == name);
+        found.and_then(|e| e["pid"].as_u64()).expect(name)
+    };
+    let (host, device) = (named("process_name", "host"), named("process_name", "device"));
+    let of = |track: u64| -> Vec<(&str, f64, f64)> {
+        let complete = events.iter().filter(|e| e["ph"] == "X" && e["pid"] == track && e["tid"] == track);
+        complete
+            .map(|e| {
+                let (begin, length) = (e["ts"].as_f64().expect("ts"), e["dur"].as_f64().expect("dur"));
+                assert!(begin >= 0.0 && length >= 0.0, "{e}");
+                (e["name"].as_str().expect("a name"), begin, begin + length)
+            })
+            .collect()
+    };
+    for track in [of(host), of(device)] {
+        for pair in track.windows(2) {
+            // A nanosecond: begin + length is rounded.
+            assert!(pair[1].1 >= pair[0].2 - 1e-3, "{pair:?} overlap");
+        }
+    }
+    let did: Vec<&str> = of(host).iter().map(|e| e.0).collect();
+    for what in ["build tape", "build program", "build session", "upload", "encode", "submit", "wait"] {
+        assert!(did.contains(&what), "{what} in {did:?}");
+    }
+    // No step began before it was submitted, none ended after the last wait.
+    let submit = of(host).iter().find(|e| e.0 == "submit").expect("a submit").1;
+    let waited = of(host).last().expect("a wait").2;
+    let device = of(device);
+    assert!(device.iter().all(|e| e.1 >= submit - 1e-3 && e.2 <= waited), "{submit} {waited} {device:?}");
+    if trace["otherData"]["device_clock"] == "timestamps" {
+        let kernels: BTreeSet<&str> = device.iter().map(|e| e.0).collect();
+        let shaders = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
+        for kernel in kernels {
+            let file = kernel.split(' ').next().unwrap_or_default();
+            assert!(shaders.join(file).with_extension("wgsl").is_file(), "{kernel} is no kernel");
+        }
+    } else {
+        assert!(device.iter().all(|e| e.0 == "submission"), "{device:?}");
+    }
 }

@@ -6,6 +6,7 @@ pub mod ceilings;
 pub mod compare;
 mod dispatches;
 pub mod ops;
+pub mod trace;
 pub mod unet;
 
 use serde::{Deserialize, Serialize};

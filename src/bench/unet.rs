@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::dispatches::{self, DispatchRow};
 use super::{BenchError, Ceilings, Timing};
 use crate::config::Config;
-use crate::gpu::{Clock, Gpu, Session, States};
+use crate::gpu::{Clock, Gpu, HostLog, Session, States};
 use crate::ops::Hyper;
 use crate::program::compile;
 use crate::reference::{self, Tensor};
@@ -142,22 +142,38 @@ pub struct UnetStep {
     pub session: Session,
     states: States,
     images: Vec<f32>,
+    masks: Vec<f32>,
 }
 
 impl UnetStep {
     pub fn new(gpu: &Arc<Gpu>, config: &Config) -> Result<UnetStep, TrainError> {
+        UnetStep::noted(gpu, config, &mut HostLog::default())
+    }
+
+    /// As [`UnetStep::new`], with a note of what takes how long.
+    pub fn noted(gpu: &Arc<Gpu>, config: &Config, log: &mut HostLog) -> Result<UnetStep, TrainError> {
         let (batch, size) = (config.train.batch_size, config.data.size);
-        let step = train_step(config, batch, size)?;
+        let step = log.note("build tape", || train_step(config, batch, size))?;
+        let program = log.note("build program", || compile(&step.tape, gpu.caps()))?;
         let mut states = States::new();
-        let mut session = Session::new(gpu, compile(&step.tape, gpu.caps())?, &mut states)?;
-        for (name, shape, init) in &step.inits {
-            states.write(gpu, name, &init.numbers(shape.len(), 0, name))?;
-        }
+        let session = log.note("build session", || Session::new(gpu, program, &mut states))?;
+        log.note("upload weights", || {
+            step.inits.iter().try_for_each(|(name, shape, init)| {
+                states.write(gpu, name, &init.numbers(shape.len(), 0, name))
+            })
+        })?;
         let (images, masks) = random_batch(config, batch, size);
-        session.write(IMAGES, &images)?;
-        session.write(MASKS, &masks)?;
-        session.write(HYPER, &Hyper::adam_defaults(1e-4, 1).to_array())?;
-        Ok(UnetStep { session, states, images })
+        let mut step = UnetStep { session, states, images, masks };
+        step.upload()?;
+        Ok(step)
+    }
+
+    /// Sets the inputs, as before each step of a training.
+    pub fn upload(&mut self) -> Result<(), TrainError> {
+        self.session.write(IMAGES, &self.images)?;
+        self.session.write(MASKS, &self.masks)?;
+        self.session.write(HYPER, &Hyper::adam_defaults(1e-4, 1).to_array())?;
+        Ok(())
     }
 
     /// Milliseconds of the first step, and the times of the others after a warm-up.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::{AdapterArg, Outcome, print_json, say};
 use crate::bench::ceilings::{self, Ceilings};
-use crate::bench::{OpRow, Report, UnetReport, compare, ops, roofline_percent, unet};
+use crate::bench::{OpRow, Report, UnetReport, compare, ops, roofline_percent, trace, unet};
 use crate::config::Config;
 use crate::gpu::Extra;
 use crate::report::console::tell;
@@ -17,7 +17,7 @@ use crate::verify::select;
 pub struct Args {
     #[command(subcommand)]
     command: Option<Command>,
-    /// Measure this op; may be given again. Without --op and --unet all ops and the U-Net
+    /// Measure this op; may be given again. Without --op, --unet and --trace all ops and the U-Net
     #[arg(long, value_name = "OP")]
     op: Vec<String>,
     /// Measure the U-Net: a training step and an inference
@@ -41,6 +41,9 @@ pub struct Args {
     /// Time each dispatch of the U-Net's training step as well, by the device's own clock where it has one
     #[arg(long)]
     dispatches: bool,
+    /// Measure the U-Net and write a timeline of some training steps to this file, for ui.perfetto.dev
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
     /// Write JSON to this file; without a name, print it
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
     json: Option<PathBuf>,
@@ -87,7 +90,8 @@ pub fn run(args: Args) -> Outcome {
         format!("train.batch_size={}", args.batch),
     ];
     let config = Config::parse("", "bench", &set)?;
-    let everything = args.op.is_empty() && !args.unet;
+    let with_unet = args.unet || args.trace.is_some();
+    let everything = args.op.is_empty() && !with_unet;
     let mut entries = vec![];
     if everything {
         entries = select(None)?;
@@ -111,13 +115,16 @@ pub fn run(args: Args) -> Outcome {
             }
         })?);
     }
-    let unet = match everything || args.unet {
+    let unet = match everything || with_unet {
         true => {
             let ceilings = args.dispatches.then_some(&before);
             Some(unet::measure(&gpu, &config, usize::from(args.reps), ceilings)?)
         }
         false => None,
     };
+    if let Some(path) = &args.trace {
+        atomic::write(path, serde_json::to_string(&trace::record(&gpu, &config)?)?.as_bytes())?;
+    }
     let after = ceilings::measure(&gpu)?;
     let final_rate_percent = 100.0 * after.multiply_add_gflop_per_s / before.multiply_add_gflop_per_s;
     let report = Report {
