@@ -40,6 +40,18 @@ fn files_of_the_bench_can_be_looked_at_and_compared() {
     for key in ["multiply_add_gflop_per_s", "copy_gb_per_s", "dispatch_us", "submit_us"] {
         assert!(report["ceilings"][key].as_f64().expect(key) > 0.0, "{key}");
     }
+    let open = |extra| Gpu::open(&GpuOptions { adapter: None, extra }).expect("an adapter");
+    let offered = [
+        ("multiply_add_f16_gflop_per_s", open(Extra::Half).has(Extra::Half)),
+        ("cooperative_matrix_gflop_per_s", !open(Extra::CooperativeMatrix).matrices().is_empty()),
+    ];
+    for (key, offered) in offered {
+        let rate = &report["ceilings"][key];
+        assert!(
+            if offered { rate.as_f64().is_some_and(|r| r > 0.0) } else { rate.is_null() },
+            "{key} {rate}"
+        );
+    }
     let rows = report["ops"].as_array().expect("rows");
     let names: Vec<&str> = rows.iter().filter_map(|r| r["op"].as_str()).collect();
     for name in ["linear", "linear_grad_input", "linear_grad_weight", "soft_dice"] {

@@ -103,7 +103,7 @@ pub fn run(args: Args) -> Outcome {
     let printed = args.json.as_deref() == Some(Path::new("-"));
 
     tell("measuring what the adapter can do");
-    let before = ceilings::measure(&gpu)?;
+    let before = ceilings::measure_all(&gpu)?;
     if !printed {
         say!("{}", ceiling_line(&before));
     }
@@ -164,9 +164,21 @@ pub fn run(args: Args) -> Outcome {
 }
 
 fn ceiling_line(c: &Ceilings) -> String {
+    let offered = |rate: Option<f64>, what: String| match rate {
+        Some(rate) => format!("{rate:.1} GFLOP/s ({what})"),
+        None => format!("not offered ({what})"),
+    };
+    let kind = c
+        .cooperative_matrix_kind
+        .map_or("cooperative matrices".to_owned(), |kind| format!("cooperative matrices of {kind}"));
     format!(
-        "ceilings: multiply-add {:.1} GFLOP/s (f32), copy {:.1} GB/s, a dispatch {:.1} µs, a submission {:.0} µs",
-        c.multiply_add_gflop_per_s, c.copy_gb_per_s, c.dispatch_us, c.submit_us
+        "ceilings: multiply-add {:.1} GFLOP/s (f32), {}, {}, copy {:.1} GB/s, a dispatch {:.1} µs, a submission {:.0} µs",
+        c.multiply_add_gflop_per_s,
+        offered(c.multiply_add_f16_gflop_per_s, "f16".to_owned()),
+        offered(c.cooperative_matrix_gflop_per_s, kind),
+        c.copy_gb_per_s,
+        c.dispatch_us,
+        c.submit_us
     )
 }
 
