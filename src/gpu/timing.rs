@@ -42,8 +42,7 @@ impl Session {
     /// as many runs in one submission as take about `least`, so that the cost of a submission
     /// hardly counts. The first runs, in which a driver compiles, are not among them.
     pub fn time_runs(&mut self, samples: usize, least: Duration) -> Result<Vec<f64>, GpuError> {
-        let flops: u64 = self.steps().iter().map(|s| s.flops).sum();
-        let most = (FLOPS_PER_SUBMISSION / flops.max(1)).clamp(1, MOST_RUNS);
+        let most = self.most_runs();
         self.time_submission(1)?;
         let mut runs = 1;
         loop {
@@ -59,6 +58,23 @@ impl Session {
             .collect::<Result<Vec<_>, GpuError>>()?;
         times.sort_by(f64::total_cmp);
         Ok(times)
+    }
+
+    /// Runs that may be in one submission.
+    fn most_runs(&self) -> u64 {
+        let flops: u64 = self.steps().iter().map(|s| s.flops).sum();
+        (FLOPS_PER_SUBMISSION / flops.max(1)).clamp(1, MOST_RUNS)
+    }
+
+    /// Seconds of `runs` runs, in as few submissions as may be.
+    pub fn time_many(&mut self, mut runs: u64) -> Result<f64, GpuError> {
+        let most = self.most_runs();
+        let mut seconds = 0.0;
+        while runs > 0 {
+            seconds += self.time_submission(runs.min(most))?;
+            runs -= runs.min(most);
+        }
+        Ok(seconds)
     }
 
     /// Seconds of `runs` runs, the wait for them included. One run is submitted as in training, in
