@@ -7,6 +7,7 @@ use std::path::Path;
 
 use assert_cmd::Command;
 use serde_json::Value;
+use wgseg::bench::growth::{self, GrowthSeries};
 use wgseg::bench::ops::{measure, measure_altered};
 use wgseg::bench::unet::UnetStep;
 use wgseg::config::Config;
@@ -176,4 +177,43 @@ fn a_trace_has_the_host_and_the_device_each_on_a_track() {
     } else {
         assert!(device.iter().all(|e| e.0 == "submission"), "{device:?}");
     }
+}
+
+#[test]
+fn growth_has_times_and_memory_that_grows_on_a_line() {
+    let gpu = common::gpu();
+    let set = ["data.size=16", "model.base_channels=4", "model.depth=2", "train.batch_size=1"];
+    let config = Config::parse("", "test", &set.map(str::to_owned)).expect("a config");
+    let mut seen = 0;
+    let report = growth::measure(&gpu, &config, &[1, 2, 4, 8], &[16, 32, 48], 2, 60.0, &mut |_| seen += 1)
+        .expect("a report");
+    assert_eq!(seen, 7);
+    let sizes = |series: &GrowthSeries| -> Vec<(usize, usize)> {
+        series.points.iter().map(|p| (p.batch, p.size)).collect()
+    };
+    assert_eq!(sizes(&report.by_batch), [(1, 16), (2, 16), (4, 16), (8, 16)]);
+    assert_eq!(sizes(&report.by_size), [(1, 16), (1, 32), (1, 48)]);
+    for series in [&report.by_batch, &report.by_size] {
+        assert!(series.points.iter().all(|p| p.skipped.is_none()), "{series:#?}");
+        assert!(series.points.iter().all(|p| p.ms_per_image.is_some_and(|ms| ms > 0.0)), "{series:#?}");
+        assert!(series.points.is_sorted_by_key(|p| p.peak_bytes), "{series:#?}");
+        let fit = series.memory.expect("a line");
+        assert!(fit.bytes_per_pixel > 0.0 && fit.worst_deviation_percent < 25.0, "{fit:?}");
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let plot = folder.path().join("growth.png");
+    wgseg::report::growth::write_plot(&plot, &report).expect("a plot");
+    assert_eq!(image::open(&plot).expect("a picture").width(), 1100);
+}
+
+#[test]
+fn steps_that_would_take_too_long_are_skipped_with_the_reason() {
+    let gpu = common::gpu();
+    let set = ["data.size=16", "model.base_channels=4", "model.depth=2", "train.batch_size=1"];
+    let config = Config::parse("", "test", &set.map(str::to_owned)).expect("a config");
+    let report = growth::measure(&gpu, &config, &[1, 64], &[], 1, 1e-9, &mut |_| {}).expect("a report");
+    let [first, second] = &report.by_batch.points[..] else { panic!("{:#?}", report.by_batch) };
+    assert!(first.step.is_some() && first.skipped.is_none(), "nothing tells how long the first takes");
+    assert!(second.step.is_none() && second.peak_bytes > first.peak_bytes, "{second:?}");
+    assert!(second.skipped.as_deref().is_some_and(|why| why.contains("would take")), "{second:?}");
 }

@@ -5,6 +5,7 @@ mod cases;
 pub mod ceilings;
 pub mod compare;
 mod dispatches;
+pub mod growth;
 pub mod ops;
 pub mod trace;
 pub mod unet;

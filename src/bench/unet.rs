@@ -24,7 +24,7 @@ const WARM_UP: usize = 3;
 /// reference is slow.
 const CHECK_BATCH: usize = 2;
 /// Difference allowed, relative to the norm, after some thirty layers of f32 sums.
-const TOLERANCE: f64 = 2e-4;
+pub(super) const TOLERANCE: f64 = 2e-4;
 
 /// How far a training step was from the reference.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -199,7 +199,7 @@ fn time(session: &mut Session, repetitions: usize) -> Result<(f64, Timing), Trai
 }
 
 /// Runs a small step of the same network on the device and in the reference.
-fn check_step(gpu: &Arc<Gpu>, config: &Config) -> Result<CheckedStep, BenchError> {
+pub(super) fn check_step(gpu: &Arc<Gpu>, config: &Config) -> Result<CheckedStep, BenchError> {
     let size = 2 << config.model.depth;
     let mut step: TrainStep = train_step(config, CHECK_BATCH, size).map_err(TrainError::from)?;
     let parameters = step.tape.parameters();

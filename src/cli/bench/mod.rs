@@ -1,5 +1,7 @@
 //! `wgseg bench`
 
+mod growth;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -23,21 +25,27 @@ pub struct Args {
     /// Measure the U-Net: a training step and an inference
     #[arg(long)]
     unet: bool,
-    /// Images in a batch of the U-Net
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    batch: u16,
-    /// Height and width of its images in pixels
-    #[arg(long, default_value_t = 128)]
-    size: usize,
-    /// Channels of its first level
-    #[arg(long, default_value_t = 16)]
-    base: usize,
+    /// Measure how time and memory of the training step grow: batches of 1 to 64, images of 64² to 512²
+    #[arg(long, conflicts_with_all = ["op", "unet", "dispatches", "trace"])]
+    growth: bool,
+    /// Longest step of --growth in seconds; what would take longer is skipped
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0, requires = "growth")]
+    limit: f64,
+    /// Images in a batch of the U-Net [default: 8; with --growth 1, while images grow]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    batch: Option<u16>,
+    /// Height and width of its images in pixels [default: 128; with --growth 64, while batches grow]
+    #[arg(long)]
+    size: Option<usize>,
+    /// Channels of its first level [default: 16; with --growth 8]
+    #[arg(long)]
+    base: Option<usize>,
     /// Times it halves the image
     #[arg(long, default_value_t = 4)]
     depth: usize,
-    /// Timed runs of the U-Net; the median is told
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=10_000))]
-    reps: u16,
+    /// Timed runs of the U-Net; the median is told [default: 10; with --growth 3]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    reps: Option<u16>,
     /// Time each dispatch of the U-Net's training step as well, by the device's own clock where it has one
     #[arg(long)]
     dispatches: bool,
@@ -47,7 +55,7 @@ pub struct Args {
     /// Write JSON to this file; without a name, print it
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
     json: Option<PathBuf>,
-    /// Draw the ops under the adapter's roofline, as a PNG
+    /// Draw the ops under the adapter's roofline, or with --growth the growth, as a PNG
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
     #[command(flatten)]
@@ -62,6 +70,8 @@ Close other programs first: a drift of the ceiling tells when the machine was no
 
 Examples:
   wgseg bench --op conv2d --op norm --plot roofline.png
+  wgseg bench --unet --dispatches --trace trace.json
+  wgseg bench --growth --plot growth.png
   wgseg bench --json before.json
   wgseg bench compare before.json after.json";
 
@@ -83,13 +93,18 @@ pub fn run(args: Args) -> Outcome {
     if let Some(Command::Compare { a, b }) = &args.command {
         return compare_files(a, b);
     }
+    let (size, base, batch, reps) = if args.growth { (64, 8, 1, 3) } else { (128, 16, 8, 10) };
+    let reps = usize::from(args.reps.unwrap_or(reps));
     let set = [
-        format!("data.size={}", args.size),
-        format!("model.base_channels={}", args.base),
+        format!("data.size={}", args.size.unwrap_or(size)),
+        format!("model.base_channels={}", args.base.unwrap_or(base)),
         format!("model.depth={}", args.depth),
-        format!("train.batch_size={}", args.batch),
+        format!("train.batch_size={}", args.batch.unwrap_or(batch)),
     ];
     let config = Config::parse("", "bench", &set)?;
+    if args.growth {
+        return growth::run(&args, &config, reps);
+    }
     let with_unet = args.unet || args.trace.is_some();
     let everything = args.op.is_empty() && !with_unet;
     let mut entries = vec![];
@@ -118,7 +133,7 @@ pub fn run(args: Args) -> Outcome {
     let unet = match everything || with_unet {
         true => {
             let ceilings = args.dispatches.then_some(&before);
-            Some(unet::measure(&gpu, &config, usize::from(args.reps), ceilings)?)
+            Some(unet::measure(&gpu, &config, reps, ceilings)?)
         }
         false => None,
     };
