@@ -2,9 +2,16 @@
 
 mod common;
 
+use std::collections::BTreeSet;
+use std::path::Path;
+
 use assert_cmd::Command;
 use serde_json::Value;
+use wgseg::bench::growth::{self, GrowthSeries};
 use wgseg::bench::ops::{measure, measure_altered};
+use wgseg::bench::unet::UnetStep;
+use wgseg::config::Config;
+use wgseg::gpu::{Clock, Extra, Gpu, GpuOptions};
 use wgseg::ops::registry::find;
 use wgseg::program::Program;
 
@@ -33,6 +40,18 @@ fn files_of_the_bench_can_be_looked_at_and_compared() {
     let report: Value = serde_json::from_slice(&std::fs::read(&json).expect("a file")).expect("JSON");
     for key in ["multiply_add_gflop_per_s", "copy_gb_per_s", "dispatch_us", "submit_us"] {
         assert!(report["ceilings"][key].as_f64().expect(key) > 0.0, "{key}");
+    }
+    let open = |extra| Gpu::open(&GpuOptions { adapter: None, extra }).expect("an adapter");
+    let offered = [
+        ("multiply_add_f16_gflop_per_s", open(Extra::Half).has(Extra::Half)),
+        ("cooperative_matrix_gflop_per_s", !open(Extra::CooperativeMatrix).matrices().is_empty()),
+    ];
+    for (key, offered) in offered {
+        let rate = &report["ceilings"][key];
+        assert!(
+            if offered { rate.as_f64().is_some_and(|r| r > 0.0) } else { rate.is_null() },
+            "{key} {rate}"
+        );
     }
     let rows = report["ops"].as_array().expect("rows");
     let names: Vec<&str> = rows.iter().filter_map(|r| r["op"].as_str()).collect();
@@ -68,4 +87,133 @@ fn the_unet_is_timed_after_a_step_was_compared_with_the_reference() {
     for key in ["loss_error", "gradient_error"] {
         assert!(report["checked"][key].as_f64().expect(key) < 2e-4, "{key}");
     }
+}
+
+/// A small U-Net.
+const SMALL: [&str; 8] = ["--batch", "2", "--size", "16", "--base", "4", "--depth", "2"];
+
+#[test]
+fn dispatches_are_timed_by_the_device_where_it_has_a_clock() {
+    for extra in [Extra::Timestamps, Extra::None] {
+        let gpu = Gpu::open(&GpuOptions { adapter: None, extra }).expect("an adapter");
+        let set = ["data.size=16", "model.base_channels=4", "model.depth=2", "train.batch_size=2"];
+        let config = Config::parse("", "test", &set.map(str::to_owned)).expect("a config");
+        let mut step = UnetStep::new(&gpu, &config).expect("a step");
+        let expected = step.session.program().dispatches.len();
+        let times = step.session.time_dispatches(3).expect("times");
+        let clock = if gpu.has(Extra::Timestamps) { Clock::Timestamps } else { Clock::Host };
+        assert_eq!(times.clock, clock);
+        assert_eq!(times.seconds.len(), expected);
+        assert!(times.seconds.iter().all(|s| s.is_finite() && *s >= 0.0), "{:?}", times.seconds);
+        assert!(times.seconds.iter().sum::<f64>() > 0.0);
+        if clock == Clock::Host {
+            assert!(step.session.timestamps().is_none(), "a device opened without them has none");
+        }
+    }
+}
+
+#[test]
+fn a_table_of_dispatches_says_what_they_were_timed_by() {
+    let args = ["bench", "--unet", "--dispatches", "--reps", "2"];
+    let output = common::wgseg().args(args).args(SMALL).arg("--json").assert().success();
+    let report: Value = serde_json::from_slice(&output.get_output().stdout).expect("JSON");
+    let clock = report["dispatch_clock"].as_str().expect("a clock");
+    assert!(["timestamps", "host"].contains(&clock), "{clock}");
+    let rows = report["dispatches"].as_array().expect("rows");
+    assert!(rows.iter().any(|r| r["op"] == "conv2d") && rows.iter().any(|r| r["op"] == "adam"), "{rows:#?}");
+    for row in rows {
+        assert!(row["bytes"].as_u64().is_some_and(|bytes| bytes > 0), "{row}");
+        assert!(row["roofline_percent"].as_f64().is_some_and(f64::is_finite), "{row}");
+    }
+    let ms: Vec<f64> = rows.iter().filter_map(|r| r["ms"].as_f64()).collect();
+    assert!(ms.len() == rows.len() && ms.is_sorted_by(|a, b| a >= b), "slowest first: {ms:?}");
+}
+
+#[test]
+fn a_trace_has_the_host_and_the_device_each_on_a_track() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("trace.json");
+    let args = ["bench", "--reps", "1", "--trace"];
+    common::wgseg().args(args).arg(&path).args(SMALL).assert().success();
+    let trace: Value = serde_json::from_slice(&std::fs::read(&path).expect("a file")).expect("JSON");
+    let events = trace["traceEvents"].as_array().expect("events");
+    let named = |what: &str, name: &str| -> u64 {
+        let found = events.iter().find(|e| e["ph"] == "M" && e["name"] == what && e["args"]["name"] == name);
+        found.and_then(|e| e["pid"].as_u64()).expect(name)
+    };
+    let (host, device) = (named("process_name", "host"), named("process_name", "device"));
+    let of = |track: u64| -> Vec<(&str, f64, f64)> {
+        let complete = events.iter().filter(|e| e["ph"] == "X" && e["pid"] == track && e["tid"] == track);
+        complete
+            .map(|e| {
+                let (begin, length) = (e["ts"].as_f64().expect("ts"), e["dur"].as_f64().expect("dur"));
+                assert!(begin >= 0.0 && length >= 0.0, "{e}");
+                (e["name"].as_str().expect("a name"), begin, begin + length)
+            })
+            .collect()
+    };
+    for track in [of(host), of(device)] {
+        for pair in track.windows(2) {
+            // A nanosecond: begin + length is rounded.
+            assert!(pair[1].1 >= pair[0].2 - 1e-3, "{pair:?} overlap");
+        }
+    }
+    let did: Vec<&str> = of(host).iter().map(|e| e.0).collect();
+    for what in ["build tape", "build program", "build session", "upload", "encode", "submit", "wait"] {
+        assert!(did.contains(&what), "{what} in {did:?}");
+    }
+    // No step began before it was submitted, none ended after the last wait.
+    let submit = of(host).iter().find(|e| e.0 == "submit").expect("a submit").1;
+    let waited = of(host).last().expect("a wait").2;
+    let device = of(device);
+    assert!(device.iter().all(|e| e.1 >= submit - 1e-3 && e.2 <= waited), "{submit} {waited} {device:?}");
+    if trace["otherData"]["device_clock"] == "timestamps" {
+        let kernels: BTreeSet<&str> = device.iter().map(|e| e.0).collect();
+        let shaders = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
+        for kernel in kernels {
+            let file = kernel.split(' ').next().unwrap_or_default();
+            assert!(shaders.join(file).with_extension("wgsl").is_file(), "{kernel} is no kernel");
+        }
+    } else {
+        assert!(device.iter().all(|e| e.0 == "submission"), "{device:?}");
+    }
+}
+
+#[test]
+fn growth_has_times_and_memory_that_grows_on_a_line() {
+    let gpu = common::gpu();
+    let set = ["data.size=16", "model.base_channels=4", "model.depth=2", "train.batch_size=1"];
+    let config = Config::parse("", "test", &set.map(str::to_owned)).expect("a config");
+    let mut seen = 0;
+    let report = growth::measure(&gpu, &config, &[1, 2, 4, 8], &[16, 32, 48], 2, 60.0, &mut |_| seen += 1)
+        .expect("a report");
+    assert_eq!(seen, 7);
+    let sizes = |series: &GrowthSeries| -> Vec<(usize, usize)> {
+        series.points.iter().map(|p| (p.batch, p.size)).collect()
+    };
+    assert_eq!(sizes(&report.by_batch), [(1, 16), (2, 16), (4, 16), (8, 16)]);
+    assert_eq!(sizes(&report.by_size), [(1, 16), (1, 32), (1, 48)]);
+    for series in [&report.by_batch, &report.by_size] {
+        assert!(series.points.iter().all(|p| p.skipped.is_none()), "{series:#?}");
+        assert!(series.points.iter().all(|p| p.ms_per_image.is_some_and(|ms| ms > 0.0)), "{series:#?}");
+        assert!(series.points.is_sorted_by_key(|p| p.peak_bytes), "{series:#?}");
+        let fit = series.memory.expect("a line");
+        assert!(fit.bytes_per_pixel > 0.0 && fit.worst_deviation_percent < 25.0, "{fit:?}");
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let plot = folder.path().join("growth.png");
+    wgseg::report::growth::write_plot(&plot, &report).expect("a plot");
+    assert_eq!(image::open(&plot).expect("a picture").width(), 1100);
+}
+
+#[test]
+fn steps_that_would_take_too_long_are_skipped_with_the_reason() {
+    let gpu = common::gpu();
+    let set = ["data.size=16", "model.base_channels=4", "model.depth=2", "train.batch_size=1"];
+    let config = Config::parse("", "test", &set.map(str::to_owned)).expect("a config");
+    let report = growth::measure(&gpu, &config, &[1, 64], &[], 1, 1e-9, &mut |_| {}).expect("a report");
+    let [first, second] = &report.by_batch.points[..] else { panic!("{:#?}", report.by_batch) };
+    assert!(first.step.is_some() && first.skipped.is_none(), "nothing tells how long the first takes");
+    assert!(second.step.is_none() && second.peak_bytes > first.peak_bytes, "{second:?}");
+    assert!(second.skipped.as_deref().is_some_and(|why| why.contains("would take")), "{second:?}");
 }

@@ -69,12 +69,7 @@ mod tests {
         Report {
             adapter: adapter.expect("an adapter"),
             version: "1".to_owned(),
-            ceilings: Ceilings {
-                multiply_add_gflop_per_s: 1.0,
-                copy_gb_per_s: 1.0,
-                dispatch_us: 1.0,
-                submit_us: 1.0,
-            },
+            ceilings: Ceilings::default(),
             final_rate_percent: 0.0,
             ops: rows.iter().map(row).collect(),
             unet: None,

@@ -4,12 +4,16 @@
 mod cases;
 pub mod ceilings;
 pub mod compare;
+mod dispatches;
+pub mod growth;
 pub mod ops;
+pub mod trace;
 pub mod unet;
 
 use serde::{Deserialize, Serialize};
 
 pub use ceilings::Ceilings;
+pub use dispatches::DispatchRow;
 pub use ops::OpRow;
 pub use unet::{CheckedStep, UnetReport};
 
@@ -61,10 +65,10 @@ pub fn roofline_percent(ceilings: &Ceilings, flops: u64, bytes: u64, timing: &Ti
 #[derive(Debug, thiserror::Error)]
 pub enum BenchError {
     #[error(
-        "the multiply-add kernel that measures the adapter's ceiling is wrong: invocation {index} found {found}, \
+        "the kernel {kernel} that measures a ceiling of the adapter is wrong: result {index} is {found}, \
          expected {expected}; `wgseg verify` tells which other kernels are"
     )]
-    Ceiling { index: usize, found: f32, expected: f64 },
+    Ceiling { kernel: &'static str, index: usize, found: f32, expected: f64 },
     #[error(
         "the training step is wrong on this adapter, so it is not timed: loss {:.1e} and gradients {:.1e} off, \
          allowed {tolerance:.0e}; `wgseg verify` tells which kernel it is",
@@ -102,8 +106,7 @@ mod tests {
 
     #[test]
     fn percent_of_the_roofline_counts_the_slower_of_both() {
-        let ceilings =
-            Ceilings { multiply_add_gflop_per_s: 1.0, copy_gb_per_s: 1.0, dispatch_us: 0.0, submit_us: 0.0 };
+        let ceilings = Ceilings { multiply_add_gflop_per_s: 1.0, copy_gb_per_s: 1.0, ..Default::default() };
         let timing = Timing { median_ms: 4.0, spread_percent: 0.0 };
         // 1 ms of arithmetic, 2 ms of memory, 4 ms taken.
         assert_eq!(roofline_percent(&ceilings, 1_000_000, 2_000_000, &timing), 50.0);

@@ -1,15 +1,16 @@
 //! Each op alone, at the shapes of a U-Net: right first, then how fast.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::{BenchError, Timing};
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, GpuError, Session};
 use crate::ops::registry::Entry;
 use crate::program::{Program, compile};
-use crate::verify::{VerifyError, each_op};
+use crate::verify::{VerifyError, each_op, ops_of};
 
 /// How long a sample runs, and how many there are.
 const SAMPLE: Duration = Duration::from_millis(20);
@@ -52,7 +53,45 @@ pub fn measure_altered(
     observe: &mut dyn FnMut(&OpRow),
 ) -> Result<Vec<OpRow>, BenchError> {
     let mut rows: Vec<OpRow> = vec![];
+    checked(gpu, entry, alter, &mut |mut row, mut session| {
+        if row.pass {
+            row.timing = Some(Timing::of(&session.time_runs(SAMPLES, SAMPLE)?));
+        }
+        observe(&row);
+        match rows.iter().position(|r| r.op == row.op && r.case == row.case) {
+            Some(at) => rows[at] = row,
+            None => rows.push(row),
+        }
+        Ok(())
+    })?;
+    Ok(rows)
+}
+
+/// Case and op of what [`measure`] times, in its order.
+pub fn timed(entry: &Entry) -> Result<Vec<(String, String)>, BenchError> {
+    let mut timed = vec![];
     for case in super::cases::cases(entry.name) {
+        for op in ops_of(&case)? {
+            let pair = (case.name.clone(), op.to_owned());
+            if !timed.contains(&pair) {
+                timed.push(pair);
+            }
+        }
+    }
+    Ok(timed)
+}
+
+/// Runs an op and the ops of its backward once at each of their cases, compares the results with the
+/// reference and gives `visit` each row, not timed yet, with its session. The backward may use an op
+/// several times: one that comes again moves more bytes and takes the place of the one before.
+pub fn checked(
+    gpu: &Arc<Gpu>,
+    entry: &Entry,
+    alter: &dyn Fn(&mut Program),
+    visit: &mut dyn FnMut(OpRow, Session) -> Result<(), GpuError>,
+) -> Result<(), BenchError> {
+    for case in super::cases::cases(entry.name) {
+        let mut largest: HashMap<&'static str, u64> = HashMap::new();
         each_op(&case, &mut |alone| {
             let output = alone.output()?;
             let shapes: Vec<_> = alone.inputs.iter().map(|t| &t.shape).collect();
@@ -62,18 +101,13 @@ pub fn measure_altered(
                     _ => alone.op.in_place().iter().map(|i| shapes[*i].len()).sum(),
                 };
             let (flops, bytes) = (alone.op.flops(&shapes, &output), 4 * numbers as u64);
-            // The backward may use an op several times: the largest counts.
-            let known = rows.iter().position(|r| r.op == alone.op.name() && r.case == alone.case);
-            if known.is_some_and(|at| rows[at].bytes >= bytes) {
+            if largest.get(alone.op.name()).is_some_and(|known| *known >= bytes) {
                 return Ok(());
             }
+            largest.insert(alone.op.name(), bytes);
             let mut program = compile(&alone.tape()?, gpu.caps()).map_err(VerifyError::from)?;
             alter(&mut program);
-            let (mut session, checked) = alone.check(gpu, program)?;
-            let timing = match checked.pass {
-                true => Some(Timing::of(&session.time_runs(SAMPLES, SAMPLE)?)),
-                false => None,
-            };
+            let (session, checked) = alone.check(gpu, program)?;
             let row = OpRow {
                 op: checked.op,
                 case: checked.case,
@@ -83,15 +117,10 @@ pub fn measure_altered(
                 max_error: checked.max_error,
                 bound: checked.bound,
                 pass: checked.pass,
-                timing,
+                timing: None,
             };
-            observe(&row);
-            match known {
-                Some(at) => rows[at] = row,
-                None => rows.push(row),
-            }
-            Ok(())
+            Ok(visit(row, session)?)
         })?;
     }
-    Ok(rows)
+    Ok(())
 }

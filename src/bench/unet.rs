@@ -1,4 +1,4 @@
-//! The U-Net's training step and inference, whole and dispatch by dispatch.
+//! The U-Net's training step and inference.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,9 +7,10 @@ use std::time::Duration;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use super::{BenchError, Timing};
+use super::dispatches::{self, DispatchRow};
+use super::{BenchError, Ceilings, Timing};
 use crate::config::Config;
-use crate::gpu::{Gpu, Session, States};
+use crate::gpu::{Clock, Gpu, HostLog, Session, States};
 use crate::ops::Hyper;
 use crate::program::compile;
 use crate::reference::{self, Tensor};
@@ -23,7 +24,7 @@ const WARM_UP: usize = 3;
 /// reference is slow.
 const CHECK_BATCH: usize = 2;
 /// Difference allowed, relative to the norm, after some thirty layers of f32 sums.
-const TOLERANCE: f64 = 2e-4;
+pub(super) const TOLERANCE: f64 = 2e-4;
 
 /// How far a training step was from the reference.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,16 +41,6 @@ impl CheckedStep {
     pub fn pass(&self) -> bool {
         self.loss_error <= TOLERANCE && self.gradient_error <= TOLERANCE
     }
-}
-
-/// A dispatch of the training step, submitted alone.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct DispatchRow {
-    pub ms: f64,
-    pub flops: u64,
-    pub shader: String,
-    pub op: String,
-    pub scope: String,
 }
 
 /// What was measured of a U-Net.
@@ -69,6 +60,9 @@ pub struct UnetReport {
     pub checked: CheckedStep,
     pub train_step: Timing,
     pub infer: Timing,
+    /// What `dispatches` were timed by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dispatch_clock: Option<Clock>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dispatches: Vec<DispatchRow>,
     /// The same two times, in the form that other programs of the comparison print.
@@ -87,12 +81,12 @@ pub struct Measurement {
 }
 
 /// Times the training step and the inference of `config`'s network, after a step was compared with
-/// the reference; `dispatches` times each dispatch alone as well.
+/// the reference. With `ceilings` each dispatch is timed as well, and held against them.
 pub fn measure(
     gpu: &Arc<Gpu>,
     config: &Config,
     repetitions: usize,
-    dispatches: bool,
+    ceilings: Option<&Ceilings>,
 ) -> Result<UnetReport, BenchError> {
     let (batch, size) = (config.train.batch_size, config.data.size);
     let checked = check_step(gpu, config)?;
@@ -102,7 +96,13 @@ pub fn measure(
     let mut step = UnetStep::new(gpu, config)?;
     let (first_ms, train_step) = step.time(repetitions)?;
     let (peak_bytes, flops) = (step.session.program().peak_bytes(), step.session.program().flops());
-    let rows = if dispatches { dispatch_rows(&mut step.session)? } else { vec![] };
+    let (dispatch_clock, dispatches) = match ceilings {
+        Some(ceilings) => {
+            let (clock, rows) = dispatches::measure(&mut step.session, repetitions, ceilings)?;
+            (Some(clock), rows)
+        }
+        None => (None, vec![]),
+    };
 
     let (tape, _) = inference(config, batch, size).map_err(TrainError::from)?;
     let mut session = Session::new(gpu, compile(&tape, gpu.caps())?, &mut step.states)?;
@@ -129,7 +129,8 @@ pub fn measure(
         peak_bytes,
         gflop_per_s: flops as f64 / train_step.median_ms / 1e6,
         checked,
-        dispatches: rows,
+        dispatch_clock,
+        dispatches,
         measurements: vec![measurement("unet_train_step", &train_step), measurement("unet_infer", &infer)],
         train_step,
         infer,
@@ -141,22 +142,38 @@ pub struct UnetStep {
     pub session: Session,
     states: States,
     images: Vec<f32>,
+    masks: Vec<f32>,
 }
 
 impl UnetStep {
     pub fn new(gpu: &Arc<Gpu>, config: &Config) -> Result<UnetStep, TrainError> {
+        UnetStep::noted(gpu, config, &mut HostLog::default())
+    }
+
+    /// As [`UnetStep::new`], with a note of what takes how long.
+    pub fn noted(gpu: &Arc<Gpu>, config: &Config, log: &mut HostLog) -> Result<UnetStep, TrainError> {
         let (batch, size) = (config.train.batch_size, config.data.size);
-        let step = train_step(config, batch, size)?;
+        let step = log.note("build tape", || train_step(config, batch, size))?;
+        let program = log.note("build program", || compile(&step.tape, gpu.caps()))?;
         let mut states = States::new();
-        let mut session = Session::new(gpu, compile(&step.tape, gpu.caps())?, &mut states)?;
-        for (name, shape, init) in &step.inits {
-            states.write(gpu, name, &init.numbers(shape.len(), 0, name))?;
-        }
+        let session = log.note("build session", || Session::new(gpu, program, &mut states))?;
+        log.note("upload weights", || {
+            step.inits.iter().try_for_each(|(name, shape, init)| {
+                states.write(gpu, name, &init.numbers(shape.len(), 0, name))
+            })
+        })?;
         let (images, masks) = random_batch(config, batch, size);
-        session.write(IMAGES, &images)?;
-        session.write(MASKS, &masks)?;
-        session.write(HYPER, &Hyper::adam_defaults(1e-4, 1).to_array())?;
-        Ok(UnetStep { session, states, images })
+        let mut step = UnetStep { session, states, images, masks };
+        step.upload()?;
+        Ok(step)
+    }
+
+    /// Sets the inputs, as before each step of a training.
+    pub fn upload(&mut self) -> Result<(), TrainError> {
+        self.session.write(IMAGES, &self.images)?;
+        self.session.write(MASKS, &self.masks)?;
+        self.session.write(HYPER, &Hyper::adam_defaults(1e-4, 1).to_array())?;
+        Ok(())
     }
 
     /// Milliseconds of the first step, and the times of the others after a warm-up.
@@ -181,28 +198,8 @@ fn time(session: &mut Session, repetitions: usize) -> Result<(f64, Timing), Trai
     Ok((first * 1e3, Timing::of(&session.time_runs(repetitions, Duration::ZERO)?)))
 }
 
-/// Each dispatch alone, slowest first.
-fn dispatch_rows(session: &mut Session) -> Result<Vec<DispatchRow>, BenchError> {
-    let times = session.time_dispatches(3)?;
-    let mut rows: Vec<DispatchRow> = session
-        .program()
-        .dispatches
-        .iter()
-        .zip(times)
-        .map(|(dispatch, time)| DispatchRow {
-            ms: time.as_secs_f64() * 1e3,
-            flops: dispatch.flops,
-            shader: dispatch.kernel.shader.name.to_owned(),
-            op: dispatch.op.to_owned(),
-            scope: dispatch.scope.clone(),
-        })
-        .collect();
-    rows.sort_by(|a, b| b.ms.total_cmp(&a.ms));
-    Ok(rows)
-}
-
 /// Runs a small step of the same network on the device and in the reference.
-fn check_step(gpu: &Arc<Gpu>, config: &Config) -> Result<CheckedStep, BenchError> {
+pub(super) fn check_step(gpu: &Arc<Gpu>, config: &Config) -> Result<CheckedStep, BenchError> {
     let size = 2 << config.model.depth;
     let mut step: TrainStep = train_step(config, CHECK_BATCH, size).map_err(TrainError::from)?;
     let parameters = step.tape.parameters();

@@ -256,7 +256,7 @@ fn do_all(
 
 /// One more device of the same adapter.
 fn another(adapter: &AdapterArg) -> Result<Arc<Gpu>, GpuError> {
-    Gpu::open(&GpuOptions { adapter: adapter.adapter.clone() })
+    Gpu::open(&GpuOptions { adapter: adapter.adapter.clone(), ..Default::default() })
 }
 
 /// Tells how it ended.

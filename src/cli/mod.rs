@@ -21,7 +21,7 @@ use std::sync::Arc;
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 
-use crate::gpu::{Gpu, GpuError, GpuOptions};
+use crate::gpu::{Extra, Gpu, GpuError, GpuOptions};
 use crate::report::console;
 
 /// Trains U-Nets for medical image segmentation on any GPU.
@@ -87,7 +87,11 @@ struct AdapterArg {
 
 impl AdapterArg {
     fn open(&self) -> Result<Arc<Gpu>, GpuError> {
-        let gpu = Gpu::open(&GpuOptions { adapter: self.adapter.clone() })?;
+        self.open_with(Extra::None)
+    }
+
+    fn open_with(&self, extra: Extra) -> Result<Arc<Gpu>, GpuError> {
+        let gpu = Gpu::open(&GpuOptions { adapter: self.adapter.clone(), extra })?;
         let adapter = gpu.description();
         crate::report::console::tell(&format!(
             "adapter: {} ({}, {})",

@@ -25,7 +25,7 @@ pub fn run(args: Args) -> Outcome {
 
 /// Writes results and page of what is complete in `root`, and says what came out.
 pub fn write(root: &Path, adapter: Option<String>) -> Result<(), ReportError> {
-    let written = write_on(root, &GpuOptions { adapter })?;
+    let written = write_on(root, &GpuOptions { adapter, ..Default::default() })?;
     for sentence in &written.sentences {
         say!("{sentence}");
     }

@@ -12,6 +12,34 @@ use crate::program::{Access, Caps, Kernel};
 pub struct GpuOptions {
     /// An adapter's number or a part of its name. `None`: the best one.
     pub adapter: Option<String>,
+    pub extra: Extra,
+}
+
+/// What a device is opened with besides what training needs, where its adapter offers it: for
+/// measuring only, so that training takes nothing that it does not use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Extra {
+    #[default]
+    None,
+    /// The device's own clock, see [`super::Timestamps`].
+    Timestamps,
+    /// f16 in shaders.
+    Half,
+    /// Cooperative matrices, and f16 in shaders for those of f16; see [`Gpu::matrices`].
+    CooperativeMatrix,
+}
+
+impl Extra {
+    fn features(self) -> wgpu::Features {
+        match self {
+            Extra::None => wgpu::Features::empty(),
+            Extra::Timestamps => wgpu::Features::TIMESTAMP_QUERY,
+            Extra::Half => wgpu::Features::SHADER_F16,
+            Extra::CooperativeMatrix => {
+                wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX | wgpu::Features::SHADER_F16
+            }
+        }
+    }
 }
 
 type PipelineKey = (&'static str, Vec<(&'static str, u64)>);
@@ -27,6 +55,7 @@ pub struct Gpu {
     pub(super) queue: wgpu::Queue,
     description: AdapterDescription,
     caps: Caps,
+    matrices: Vec<wgpu::CooperativeMatrixProperties>,
     pipelines: Mutex<HashMap<PipelineKey, Arc<Pipeline>>>,
     /// The first error that the device told outside a call that could return it.
     error: Arc<Mutex<Option<wgpu::Error>>>,
@@ -42,11 +71,26 @@ impl Gpu {
             ..wgpu::Limits::default()
         };
         let caps = adapter::caps(&adapter);
-        let features = if caps.subgroups { adapter::SUBGROUP_FEATURES } else { wgpu::Features::empty() };
+        let mut features = options.extra.features() & adapter.features();
+        if caps.subgroups {
+            features |= adapter::SUBGROUP_FEATURES;
+        }
+        let mut matrices = vec![];
+        let mut experimental = wgpu::ExperimentalFeatures::disabled();
+        if features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {
+            matrices = adapter.cooperative_matrix_properties();
+            // SAFETY: only the bench asks for this, for one kernel of its own whose result it checks.
+            experimental = unsafe { wgpu::ExperimentalFeatures::enabled() };
+        }
+        if !features.contains(wgpu::Features::SHADER_F16) {
+            let f16 = wgpu::CooperativeScalarType::F16;
+            matrices.retain(|m| m.ab_type != f16 && m.cr_type != f16);
+        }
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("wgseg"),
             required_features: features,
             required_limits: limits,
+            experimental_features: experimental,
             ..Default::default()
         };
         let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
@@ -57,7 +101,7 @@ impl Gpu {
             sink.lock().unwrap_or_else(|e| e.into_inner()).get_or_insert(e);
         }));
         let pipelines = Mutex::default();
-        Ok(Arc::new(Gpu { device, queue, description, caps, pipelines, error }))
+        Ok(Arc::new(Gpu { device, queue, description, caps, matrices, pipelines, error }))
     }
 
     pub fn description(&self) -> &AdapterDescription {
@@ -66,6 +110,22 @@ impl Gpu {
 
     pub fn caps(&self) -> &Caps {
         &self.caps
+    }
+
+    /// Kinds of cooperative matrices that its kernels may use; none unless it was opened with
+    /// [`Extra::CooperativeMatrix`].
+    pub fn matrices(&self) -> &[wgpu::CooperativeMatrixProperties] {
+        &self.matrices
+    }
+
+    /// Most invocations that the device runs in step as one subgroup.
+    pub fn subgroup_lanes(&self) -> u32 {
+        self.device.adapter_info().subgroup_max_size
+    }
+
+    /// Whether it was opened with `extra`, which its adapter must offer.
+    pub fn has(&self, extra: Extra) -> bool {
+        self.device.features().contains(extra.features())
     }
 
     /// Returns what the device has complained of since the last call.

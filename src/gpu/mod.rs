@@ -3,11 +3,16 @@
 mod adapter;
 mod device;
 mod session;
+mod timeline;
+mod timestamps;
 mod timing;
 
 pub use adapter::{AdapterDescription, choose, list};
-pub use device::{Gpu, GpuOptions};
+pub use device::{Extra, Gpu, GpuOptions};
 pub use session::{Session, States};
+pub use timeline::{HostEvent, HostLog, Submitted};
+pub use timestamps::{Span, Timestamps};
+pub use timing::{Clock, DispatchTimes};
 
 #[derive(Debug, thiserror::Error)]
 pub enum GpuError {

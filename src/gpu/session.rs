@@ -1,6 +1,7 @@
 //! Replays a program: upload the inputs, encode, submit, read back what was asked for.
 
 use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 use std::sync::{Arc, mpsc};
 
 use super::GpuError;
@@ -247,7 +248,18 @@ impl Session {
         self.submit(start, end)
     }
 
-    fn submit(&mut self, mut start: usize, stop: usize) -> Result<(), GpuError> {
+    fn submit(&mut self, start: usize, stop: usize) -> Result<(), GpuError> {
+        for portion in self.portions(start, stop) {
+            let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+            encode(&mut encoder, &self.steps[portion]);
+            self.gpu.queue.submit([encoder.finish()]);
+        }
+        self.gpu.check(self.program.peak_bytes())
+    }
+
+    /// The dispatches `start..stop` in portions of one submission each.
+    pub(super) fn portions(&self, mut start: usize, stop: usize) -> Vec<Range<usize>> {
+        let mut portions = vec![];
         while start < stop {
             let mut flops = 0;
             let mut end = start;
@@ -255,12 +267,10 @@ impl Session {
                 flops += self.steps[end].flops;
                 end += 1;
             }
-            let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-            encode(&mut encoder, &self.steps[start..end]);
-            self.gpu.queue.submit([encoder.finish()]);
+            portions.push(start..end);
             start = end;
         }
-        self.gpu.check(self.program.peak_bytes())
+        portions
     }
 
     /// Runs the program once and queues a reading of its outputs of one number. Returns the
@@ -317,7 +327,17 @@ impl Session {
 }
 
 pub(super) fn encode(encoder: &mut wgpu::CommandEncoder, steps: &[Step]) {
-    let mut pass = encoder.begin_compute_pass(&Default::default());
+    encode_pass(encoder, steps, None);
+}
+
+/// One pass over `steps`; its beginning and end are noted where `stamps` says.
+pub(super) fn encode_pass(
+    encoder: &mut wgpu::CommandEncoder,
+    steps: &[Step],
+    stamps: Option<wgpu::ComputePassTimestampWrites>,
+) {
+    let descriptor = wgpu::ComputePassDescriptor { label: None, timestamp_writes: stamps };
+    let mut pass = encoder.begin_compute_pass(&descriptor);
     for step in steps {
         pass.set_pipeline(&step.pipeline.pipeline);
         pass.set_bind_group(0, &step.bind_group, &[]);
@@ -333,7 +353,7 @@ fn find<'a>(ports: &'a [Port], kind: &'static str, name: &str) -> Result<&'a Por
     })
 }
 
-fn device_error(gpu: &Gpu, message: impl ToString) -> GpuError {
+pub(super) fn device_error(gpu: &Gpu, message: impl ToString) -> GpuError {
     GpuError::Device { adapter: gpu.description().name.clone(), message: message.to_string() }
 }
 
@@ -343,7 +363,7 @@ pub(super) fn wait_idle(gpu: &Gpu) -> Result<(), GpuError> {
 }
 
 /// Waits for `submission`, and so for the mapping that `mapped` tells of.
-fn wait_for(
+pub(super) fn wait_for(
     gpu: &Gpu,
     submission: &wgpu::SubmissionIndex,
     mapped: &mpsc::Receiver<Result<(), wgpu::BufferAsyncError>>,
@@ -354,8 +374,12 @@ fn wait_for(
     mapped.recv().map_err(|e| device_error(gpu, e))?.map_err(|e| device_error(gpu, e))
 }
 
+pub(super) fn mapped(gpu: &Gpu, staging: &wgpu::Buffer) -> Result<wgpu::BufferView, GpuError> {
+    staging.get_mapped_range(..).map_err(|e| device_error(gpu, e))
+}
+
 fn mapped_f32(gpu: &Gpu, staging: &wgpu::Buffer, len: usize) -> Result<Vec<f32>, GpuError> {
-    let view = staging.get_mapped_range(..).map_err(|e| device_error(gpu, e))?;
+    let view = mapped(gpu, staging)?;
     Ok(view.chunks_exact(4).take(len).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
 }
 

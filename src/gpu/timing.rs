@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use super::device::Gpu;
 use super::session::{FLOPS_PER_SUBMISSION, Session, encode, wait_idle};
 use crate::gpu::GpuError;
@@ -9,13 +11,38 @@ use crate::gpu::GpuError;
 /// Runs in one submission at most.
 const MOST_RUNS: u64 = 1_000;
 
+/// What a dispatch was timed by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Clock {
+    /// Timestamps that the device wrote before and after the dispatch.
+    Timestamps,
+    /// The host's clock, from before the submission to the end of the wait for it.
+    Host,
+}
+
+impl std::fmt::Display for Clock {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(match self {
+            Clock::Timestamps => "timestamps of the device",
+            Clock::Host => "the host's clock, a submission each",
+        })
+    }
+}
+
+/// Times of the dispatches of a program, in their order.
+#[derive(Clone, Debug)]
+pub struct DispatchTimes {
+    pub clock: Clock,
+    pub seconds: Vec<f64>,
+}
+
 impl Session {
     /// Seconds of one run of the program, measured `samples` times, shortest first. Each sample is
     /// as many runs in one submission as take about `least`, so that the cost of a submission
     /// hardly counts. The first runs, in which a driver compiles, are not among them.
     pub fn time_runs(&mut self, samples: usize, least: Duration) -> Result<Vec<f64>, GpuError> {
-        let flops: u64 = self.steps().iter().map(|s| s.flops).sum();
-        let most = (FLOPS_PER_SUBMISSION / flops.max(1)).clamp(1, MOST_RUNS);
+        let most = self.most_runs();
         self.time_submission(1)?;
         let mut runs = 1;
         loop {
@@ -31,6 +58,23 @@ impl Session {
             .collect::<Result<Vec<_>, GpuError>>()?;
         times.sort_by(f64::total_cmp);
         Ok(times)
+    }
+
+    /// Runs that may be in one submission.
+    fn most_runs(&self) -> u64 {
+        let flops: u64 = self.steps().iter().map(|s| s.flops).sum();
+        (FLOPS_PER_SUBMISSION / flops.max(1)).clamp(1, MOST_RUNS)
+    }
+
+    /// Seconds of `runs` runs, in as few submissions as may be.
+    pub fn time_many(&mut self, mut runs: u64) -> Result<f64, GpuError> {
+        let most = self.most_runs();
+        let mut seconds = 0.0;
+        while runs > 0 {
+            seconds += self.time_submission(runs.min(most))?;
+            runs -= runs.min(most);
+        }
+        Ok(seconds)
     }
 
     /// Seconds of `runs` runs, the wait for them included. One run is submitted as in training, in
@@ -53,20 +97,41 @@ impl Session {
         Ok(start.elapsed().as_secs_f64())
     }
 
-    /// Host time of each dispatch, submitted alone, the least of `repetitions`.
-    pub fn time_dispatches(&mut self, repetitions: usize) -> Result<Vec<Duration>, GpuError> {
-        let mut least = vec![Duration::MAX; self.steps().len()];
-        for _ in 0..repetitions {
-            for (step, least) in self.steps().iter().zip(&mut least) {
-                let mut encoder = self.gpu().device.create_command_encoder(&Default::default());
-                encode(&mut encoder, std::slice::from_ref(step));
-                let start = Instant::now();
-                self.gpu().queue.submit([encoder.finish()]);
-                wait_idle(self.gpu())?;
-                *least = (*least).min(start.elapsed());
+    /// The median of `repetitions` times of each dispatch: by the device's clock in whole runs of the
+    /// program where it has one, else by the host's, each dispatch submitted alone.
+    pub fn time_dispatches(&mut self, repetitions: usize) -> Result<DispatchTimes, GpuError> {
+        let mut samples = vec![vec![]; self.steps().len()];
+        let clock = match self.timestamps() {
+            Some(stamps) => {
+                for _ in 0..repetitions {
+                    self.run_stamped(&stamps)?;
+                    let spans = self.read_timestamps(&stamps)?;
+                    let second = self.gpu().tick_ns() * 1e-9;
+                    for (span, samples) in spans.iter().zip(&mut samples) {
+                        samples.push(span.ticks() as f64 * second);
+                    }
+                }
+                Clock::Timestamps
             }
-        }
-        Ok(least)
+            None => {
+                for _ in 0..repetitions {
+                    for (step, samples) in self.steps().iter().zip(&mut samples) {
+                        let mut encoder = self.gpu().device.create_command_encoder(&Default::default());
+                        encode(&mut encoder, std::slice::from_ref(step));
+                        let start = Instant::now();
+                        self.gpu().queue.submit([encoder.finish()]);
+                        wait_idle(self.gpu())?;
+                        samples.push(start.elapsed().as_secs_f64());
+                    }
+                }
+                Clock::Host
+            }
+        };
+        let median = |mut samples: Vec<f64>| {
+            samples.sort_by(f64::total_cmp);
+            samples.get(samples.len() / 2).copied().unwrap_or(0.0)
+        };
+        Ok(DispatchTimes { clock, seconds: samples.into_iter().map(median).collect() })
     }
 }
 

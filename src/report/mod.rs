@@ -5,6 +5,7 @@ pub mod console;
 pub mod curves;
 mod error;
 pub mod experiment;
+pub mod growth;
 pub mod images;
 pub mod metrics_log;
 pub mod overlay;

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Row, VerifyError, case_tape};
+use super::{CaseTape, Row, VerifyError, case_tape};
 use crate::gpu::{Gpu, Session, States};
 use crate::ops::{Case, Op};
 use crate::program::{Caps, Family, Program, compile};
@@ -54,10 +54,7 @@ pub(crate) fn each_op(
             Source::Op(op) => {
                 let inputs: Vec<&Tensor> = node.inputs.iter().map(|v| &values[v.index()]).collect();
                 let expected = op.reference(&inputs, &node.shape);
-                // The ops that make a loss of the result are checked by cases of their own.
-                let makes_loss = index > case_tape.result.index()
-                    && case_tape.loss.is_some_and(|loss| index <= loss.index());
-                if belongs_to(op.as_ref(), case) && !makes_loss {
+                if is_checked(&case_tape, index, op.as_ref(), case) {
                     visit(&OpAlone { op, case: &case.name, inputs, expected: &expected })?;
                 }
                 match op.in_place().is_empty() {
@@ -75,6 +72,23 @@ pub(crate) fn each_op(
         values.push(value);
     }
     Ok(())
+}
+
+/// Names of the ops that [`each_op`] visits, in its order.
+pub(crate) fn ops_of(case: &Case) -> Result<Vec<&'static str>, VerifyError> {
+    let case_tape = case_tape(case)?;
+    let nodes = case_tape.tape.nodes().iter().enumerate();
+    let ops = nodes.filter_map(|(index, node)| Some((index, node.op()?)));
+    let checked = ops.filter(|(index, op)| is_checked(&case_tape, *index, op.as_ref(), case));
+    Ok(checked.map(|(_, op)| op.name()).collect())
+}
+
+/// Whether a node is of the op that the case is about or of its backward. The ops that make a loss of
+/// the result are checked by cases of their own.
+fn is_checked(case_tape: &CaseTape, index: usize, op: &dyn Op, case: &Case) -> bool {
+    let makes_loss =
+        index > case_tape.result.index() && case_tape.loss.is_some_and(|loss| index <= loss.index());
+    belongs_to(op, case) && !makes_loss
 }
 
 fn belongs_to(op: &dyn Op, case: &Case) -> bool {

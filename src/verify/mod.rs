@@ -8,8 +8,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 pub use gradient::check_gradient;
-pub(crate) use kernels::each_op;
 pub use kernels::{check_altered_kernels, check_kernels};
+pub(crate) use kernels::{each_op, ops_of};
 
 use crate::gpu::{Gpu, GpuError};
 use crate::ops::registry::{ENTRIES, Entry};

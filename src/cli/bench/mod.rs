@@ -1,12 +1,15 @@
 //! `wgseg bench`
 
+mod growth;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::{AdapterArg, Outcome, print_json, say};
 use crate::bench::ceilings::{self, Ceilings};
-use crate::bench::{OpRow, Report, UnetReport, compare, ops, roofline_percent, unet};
+use crate::bench::{OpRow, Report, UnetReport, compare, ops, roofline_percent, trace, unet};
 use crate::config::Config;
+use crate::gpu::Extra;
 use crate::report::console::tell;
 use crate::report::{atomic, roofline};
 use crate::verify::select;
@@ -16,34 +19,43 @@ use crate::verify::select;
 pub struct Args {
     #[command(subcommand)]
     command: Option<Command>,
-    /// Measure this op; may be given again. Without --op and --unet all ops and the U-Net
+    /// Measure this op; may be given again. Without --op, --unet and --trace all ops and the U-Net
     #[arg(long, value_name = "OP")]
     op: Vec<String>,
     /// Measure the U-Net: a training step and an inference
     #[arg(long)]
     unet: bool,
-    /// Images in a batch of the U-Net
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    batch: u16,
-    /// Height and width of its images in pixels
-    #[arg(long, default_value_t = 128)]
-    size: usize,
-    /// Channels of its first level
-    #[arg(long, default_value_t = 16)]
-    base: usize,
+    /// Measure how time and memory of the training step grow: batches of 1 to 64, images of 64² to 512²
+    #[arg(long, conflicts_with_all = ["op", "unet", "dispatches", "trace"])]
+    growth: bool,
+    /// Longest step of --growth in seconds; what would take longer is skipped
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0, requires = "growth")]
+    limit: f64,
+    /// Images in a batch of the U-Net [default: 8; with --growth 1, while images grow]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    batch: Option<u16>,
+    /// Height and width of its images in pixels [default: 128; with --growth 64, while batches grow]
+    #[arg(long)]
+    size: Option<usize>,
+    /// Channels of its first level [default: 16; with --growth 8]
+    #[arg(long)]
+    base: Option<usize>,
     /// Times it halves the image
     #[arg(long, default_value_t = 4)]
     depth: usize,
-    /// Timed runs of the U-Net; the median is told
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=10_000))]
-    reps: u16,
-    /// Time each dispatch of the training step as well
+    /// Timed runs of the U-Net; the median is told [default: 10; with --growth 3]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    reps: Option<u16>,
+    /// Time each dispatch of the U-Net's training step as well, by the device's own clock where it has one
     #[arg(long)]
     dispatches: bool,
+    /// Measure the U-Net and write a timeline of some training steps to this file, for ui.perfetto.dev
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
     /// Write JSON to this file; without a name, print it
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
     json: Option<PathBuf>,
-    /// Draw the ops under the adapter's roofline, as a PNG
+    /// Draw the ops under the adapter's roofline, or with --growth the growth, as a PNG
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
     #[command(flatten)]
@@ -52,11 +64,14 @@ pub struct Args {
 
 const AFTER: &str = "\
 A time is told only for a result that was compared with the f64 reference in the same run. Percents are of the
-roofline: of the least time that the adapter's own measured ceilings allow. A convolution counts as the direct one.
+roofline: of the least time that the adapter's own measured ceilings allow. A convolution counts as the direct one;
+the operations of an op of several dispatches stand at its first.
 Close other programs first: a drift of the ceiling tells when the machine was not quiet.
 
 Examples:
   wgseg bench --op conv2d --op norm --plot roofline.png
+  wgseg bench --unet --dispatches --trace trace.json
+  wgseg bench --growth --plot growth.png
   wgseg bench --json before.json
   wgseg bench compare before.json after.json";
 
@@ -78,14 +93,20 @@ pub fn run(args: Args) -> Outcome {
     if let Some(Command::Compare { a, b }) = &args.command {
         return compare_files(a, b);
     }
+    let (size, base, batch, reps) = if args.growth { (64, 8, 1, 3) } else { (128, 16, 8, 10) };
+    let reps = usize::from(args.reps.unwrap_or(reps));
     let set = [
-        format!("data.size={}", args.size),
-        format!("model.base_channels={}", args.base),
+        format!("data.size={}", args.size.unwrap_or(size)),
+        format!("model.base_channels={}", args.base.unwrap_or(base)),
         format!("model.depth={}", args.depth),
-        format!("train.batch_size={}", args.batch),
+        format!("train.batch_size={}", args.batch.unwrap_or(batch)),
     ];
     let config = Config::parse("", "bench", &set)?;
-    let everything = args.op.is_empty() && !args.unet;
+    if args.growth {
+        return growth::run(&args, &config, reps);
+    }
+    let with_unet = args.unet || args.trace.is_some();
+    let everything = args.op.is_empty() && !with_unet;
     let mut entries = vec![];
     if everything {
         entries = select(None)?;
@@ -93,11 +114,11 @@ pub fn run(args: Args) -> Outcome {
     for name in &args.op {
         entries.extend(select(Some(name))?);
     }
-    let gpu = args.adapter.open()?;
+    let gpu = args.adapter.open_with(Extra::Timestamps)?;
     let printed = args.json.as_deref() == Some(Path::new("-"));
 
     tell("measuring what the adapter can do");
-    let before = ceilings::measure(&gpu)?;
+    let before = ceilings::measure_all(&gpu)?;
     if !printed {
         say!("{}", ceiling_line(&before));
     }
@@ -109,10 +130,16 @@ pub fn run(args: Args) -> Outcome {
             }
         })?);
     }
-    let unet = match everything || args.unet {
-        true => Some(unet::measure(&gpu, &config, usize::from(args.reps), args.dispatches)?),
+    let unet = match everything || with_unet {
+        true => {
+            let ceilings = args.dispatches.then_some(&before);
+            Some(unet::measure(&gpu, &config, reps, ceilings)?)
+        }
         false => None,
     };
+    if let Some(path) = &args.trace {
+        atomic::write(path, serde_json::to_string(&trace::record(&gpu, &config)?)?.as_bytes())?;
+    }
     let after = ceilings::measure(&gpu)?;
     let final_rate_percent = 100.0 * after.multiply_add_gflop_per_s / before.multiply_add_gflop_per_s;
     let report = Report {
@@ -152,9 +179,21 @@ pub fn run(args: Args) -> Outcome {
 }
 
 fn ceiling_line(c: &Ceilings) -> String {
+    let offered = |rate: Option<f64>, what: String| match rate {
+        Some(rate) => format!("{rate:.1} GFLOP/s ({what})"),
+        None => format!("not offered ({what})"),
+    };
+    let kind = c
+        .cooperative_matrix_kind
+        .map_or("cooperative matrices".to_owned(), |kind| format!("cooperative matrices of {kind}"));
     format!(
-        "ceilings: multiply-add {:.1} GFLOP/s (f32), copy {:.1} GB/s, a dispatch {:.1} µs, a submission {:.0} µs",
-        c.multiply_add_gflop_per_s, c.copy_gb_per_s, c.dispatch_us, c.submit_us
+        "ceilings: multiply-add {:.1} GFLOP/s (f32), {}, {}, copy {:.1} GB/s, a dispatch {:.1} µs, a submission {:.0} µs",
+        c.multiply_add_gflop_per_s,
+        offered(c.multiply_add_f16_gflop_per_s, "f16".to_owned()),
+        offered(c.cooperative_matrix_gflop_per_s, kind),
+        c.copy_gb_per_s,
+        c.dispatch_us,
+        c.submit_us
     )
 }
 
@@ -176,9 +215,20 @@ fn op_line(row: &OpRow, ceilings: &Ceilings) -> String {
 }
 
 fn print_unet(unet: &UnetReport) {
+    if let Some(clock) = unet.dispatch_clock {
+        say!("{} dispatches, by {clock}:", unet.dispatches.len());
+    }
     for row in &unet.dispatches {
-        let rate = row.flops as f64 / row.ms / 1e6;
-        say!("{:9.3} ms {rate:7.1} GFLOP/s  {:32} {:32} {}", row.ms, row.shader, row.op, row.scope);
+        say!(
+            "{:32} {:28} {:9.3} ms {:8.1} GFLOP/s {:7.1} GB/s {:4.0} %  {}",
+            row.shader,
+            row.op,
+            row.ms,
+            row.flops as f64 / row.ms / 1e6,
+            row.bytes as f64 / row.ms / 1e6,
+            row.roofline_percent,
+            row.scope
+        );
     }
     say!(
         "training step {:.1} ms ({:.1} images/s, {:.1} GFLOP/s, {:.1} MiB), the first {:.0} ms; inference {:.1} ms",
