@@ -47,8 +47,8 @@ pub fn main_loop(assembly: &str) -> Option<Loop> {
         let inner: Vec<&(usize, usize)> = loops.iter().filter(inside).collect();
         let mut own = 0;
         let mut all = Loop { blocks: (blocks[outer.0].number, blocks[outer.1].number), ..Loop::default() };
-        for at in outer.0..=outer.1 {
-            let (vector, multiply_adds) = blocks[at].count();
+        for (at, block) in blocks.iter().enumerate().take(outer.1 + 1).skip(outer.0) {
+            let (vector, multiply_adds) = block.count();
             all.vector += vector;
             all.multiply_adds += multiply_adds;
             if !inner.iter().any(|(begin, end)| (*begin..=*end).contains(&at)) {
