@@ -9,6 +9,7 @@ pub mod cli;
 pub mod config;
 pub mod data;
 pub mod gpu;
+pub mod inspect;
 pub mod method;
 pub mod nn;
 pub mod ops;

@@ -1,5 +1,5 @@
-// conv2d as an implicit matrix product, for GPUs: any kernel, stride and padding, channels
-// multiples of 4.
+// conv2d as an implicit matrix product, for GPUs: kernels of at most 9 by 9, any stride and padding,
+// channels multiples of 4.
 //
 // output[pixel, co] = sum over k of taps[pixel, k] * weights[k, co], k = (ky, kx, ci). A workgroup
 // of 128 threads computes 8 * ROWS pixels by 4 * QUADS * COLS channels, 8 pixels by QUADS vec4s a
@@ -39,7 +39,8 @@ override QUADS: u32 = 2;
 @group(0) @binding(4) var<storage, read_write> output: array<vec4f>;
 
 const THREADS = 128u;
-const OUTSIDE = 0xffffffffu;
+// A kernel's rows and columns have 16 bits each; the last rows' bits are never set.
+const SIDES = 16u;
 
 override ROWS: u32 = THREADS / COLS;
 override PIXEL_QUADS: u32 = 2u * ROWS;           // 4 pixels each, in a tile
@@ -47,77 +48,87 @@ override CHANNEL_QUADS: u32 = QUADS * COLS;      // 4 channels each, in a tile
 override K_QUADS: u32 = 128u / PIXEL_QUADS;      // 4 k each, staged at a time: a block of 4x4 taps a thread
 // One more, so that the blocks of one row of threads lie in different banks.
 override PITCH: u32 = PIXEL_QUADS + 1u;
+// No larger than they must be: workgroup memory bounds how many workgroups a core holds.
+override TAPS: u32 = 4u * K_QUADS * PITCH;
+override WEIGHTS: u32 = 4u * K_QUADS * CHANNEL_QUADS;
 
-var<workgroup> taps_tile: array<vec4f, 528>;     // [k][pixel quad], rows PITCH apart
-var<workgroup> weights_tile: array<vec4f, 256>;  // [k][channel quad]
+var<workgroup> taps_tile: array<vec4f, TAPS>;        // [k][pixel quad], rows PITCH apart
+var<workgroup> weights_tile: array<vec4f, WEIGHTS>;  // [k][channel quad]
 
-// Of the 4 pixels that the thread loads taps of: the input's row and column under tap (0, 0), as
-// two's complement, and where its image begins.
-var<private> top: array<u32, 4>;
-var<private> left: array<u32, 4>;
-var<private> image: array<u32, 4>;
+// Of the 4 pixels that the thread loads taps of: where tap (0, 0) lies, in quads as two's complement
+// (STRIDE times that if TRANSPOSED), and which taps lie inside, a bit for each row of the kernel and,
+// from SIDES on, for each column.
+var<private> base: array<u32, 4>;
+var<private> inside: array<u32, 4>;
+
+// Whether the input has a value under a tap that is `tap` from `start`.
+fn reaches(start: u32, tap: u32, size: u32) -> bool {
+    if TRANSPOSED {
+        return start >= tap && (start - tap) % STRIDE == 0u && (start - tap) / STRIDE < size;
+    }
+    return start + tap < size;
+}
 
 fn find_pixels(first: u32) {
     for (var p = 0u; p < 4u; p++) {
         let pixel = first + p;
         let row = pixel / params.out_width;
-        let n = row / params.out_height;
-        let oy = row % params.out_height;
-        let ox = pixel % params.out_width;
+        let image = row / params.out_height;
+        var top = row % params.out_height * STRIDE - params.pad_top;
+        var left = pixel % params.out_width * STRIDE - params.pad_left;
+        var pitch = params.in_height * params.in_width;
         if TRANSPOSED {
-            top[p] = oy + params.pad_top;
-            left[p] = ox + params.pad_left;
-        } else {
-            top[p] = oy * STRIDE - params.pad_top;
-            left[p] = ox * STRIDE - params.pad_left;
+            top = row % params.out_height + params.pad_top;
+            left = pixel % params.out_width + params.pad_left;
+            pitch *= STRIDE;
         }
-        if n >= params.batch {
-            // Far from every tap.
-            top[p] = 0x40000000u;
+        base[p] = (image * pitch + top * params.in_width + left) * (params.in_channels / 4u);
+        var bits = 0u;
+        for (var k = 0u; k < KERNEL_H; k++) {
+            bits |= select(0u, 1u << k, reaches(top, k, params.in_height));
         }
-        image[p] = n * params.in_height * params.in_width;
+        for (var k = 0u; k < KERNEL_W; k++) {
+            bits |= select(0u, 1u << (SIDES + k), reaches(left, k, params.in_width));
+        }
+        inside[p] = select(0u, bits, image < params.batch);
     }
 }
 
-// The input coordinate under a tap of a pixel that begins at `start`; at or past `size` if outside.
-fn tapped(start: u32, tap: u32) -> u32 {
-    if TRANSPOSED {
-        let i = start - tap;
-        return select(OUTSIDE, i / STRIDE, STRIDE == 1u || (start >= tap && i % STRIDE == 0u));
-    }
-    return start + tap;
+// The bits of `inside` that a tap needs; past the last tap a row's that no pixel has.
+fn needs(tap: u32) -> u32 {
+    return (1u << (tap / KERNEL_W)) | (1u << (SIDES + tap % KERNEL_W));
 }
 
-// 4 k of each of the 4 pixels.
-fn load_taps(k_quad: u32) -> array<vec4f, 4> {
+// How far quad `ci_quad` under `tap` lies from tap (0, 0), in the measure of `base`.
+fn distance(tap: u32, ci_quad: u32) -> u32 {
+    let tap_distance = (tap / KERNEL_W * params.in_width + tap % KERNEL_W) * (params.in_channels / 4u);
+    return select(ci_quad + tap_distance, ci_quad * STRIDE - tap_distance, TRANSPOSED);
+}
+
+// 4 k, `distance` under `tap`, of each of the 4 pixels.
+fn load_taps(wanted: u32, distance: u32) -> array<vec4f, 4> {
     var taps: array<vec4f, 4>;
-    let in_quads = params.in_channels / 4u;
-    let tap = k_quad / in_quads;
-    let ky = tap / KERNEL_W;
-    let kx = tap % KERNEL_W;
     for (var p = 0u; p < 4u; p++) {
-        let iy = tapped(top[p], ky);
-        let ix = tapped(left[p], kx);
-        let ok = ky < KERNEL_H && iy < params.in_height && ix < params.in_width;
-        let at = (image[p] + iy * params.in_width + ix) * in_quads + k_quad - tap * in_quads;
+        let ok = (inside[p] & wanted) == wanted;
+        let at = (base[p] + distance) / select(1u, STRIDE, TRANSPOSED);
         taps[p] = select(vec4f(), input[select(0u, at, ok)], vec4<bool>(ok));
     }
     return taps;
 }
 
-// The weights from the 4 k of a quad to the 4 channels of one: [k], or [channel] if TRANSPOSED.
-fn load_weights(k_quad: u32, co_quad: u32) -> array<vec4f, 4> {
+// The weights from 4 k, number `k_quad` or quad `ci_quad` under `tap`, to the 4 channels of quad
+// `co_quad`: [k], or [channel] if TRANSPOSED. Past the last k, where taps are 0, other weights of the
+// same channels.
+fn load_weights(k_quad: u32, tap: u32, ci_quad: u32, co_quad: u32) -> array<vec4f, 4> {
     var share: array<vec4f, 4>;
     let in_quads = params.in_channels / 4u;
     let out_quads = params.out_channels / 4u;
-    let ok = k_quad < KERNEL_H * KERNEL_W * in_quads && co_quad < out_quads;
+    var at = min(k_quad, KERNEL_H * KERNEL_W * in_quads - 1u) * (4u * out_quads) + co_quad;
+    if TRANSPOSED {
+        at = min(tap, KERNEL_H * KERNEL_W - 1u) * (params.out_channels * in_quads) + 4u * co_quad * in_quads + ci_quad;
+    }
     for (var i = 0u; i < 4u; i++) {
-        var at = (k_quad * 4u + i) * out_quads + co_quad;
-        if TRANSPOSED {
-            let tap = k_quad / in_quads;
-            at = (tap * params.out_channels + co_quad * 4u + i) * in_quads + k_quad - tap * in_quads;
-        }
-        share[i] = select(vec4f(), weights[select(0u, at, ok)], vec4<bool>(ok));
+        share[i] = weights[at + i * select(out_quads, in_quads, TRANSPOSED)];
     }
     return share;
 }
@@ -143,28 +154,44 @@ fn main(
     let col = thread % COLS;
     // What the thread loads: the same k of neighbouring pixels lie far apart, so neighbours take
     // other k of one pixel.
-    let taps_k = thread % K_QUADS;
-    let taps_pixel = thread / K_QUADS;
-    let weights_k = thread / CHANNEL_QUADS;
-    let weights_channel = thread % CHANNEL_QUADS;
-    find_pixels((pixel_quad0 + taps_pixel) * 4u);
+    let k_quad = thread % K_QUADS;
+    let quad = thread / K_QUADS;
+    find_pixels((pixel_quad0 + quad) * 4u);
+    let loads_weights = quad < CHANNEL_QUADS;
+    let co_quad = min(channel_quad0 + quad, params.out_channels / 4u - 1u);
+
+    // The k that the thread loads, as a tap and a quad of channels, and how far it goes on.
+    let in_quads = params.in_channels / 4u;
+    var tap = k_quad / in_quads;
+    var ci_quad = k_quad % in_quads;
+    let more_taps = K_QUADS / in_quads;
+    let more_quads = K_QUADS % in_quads;
+    var wanted = needs(tap);
+    var away = distance(tap, ci_quad);
 
     var sums: array<vec4f, 16>;                  // [pixel][quad of channels]
-    let k_quads = KERNEL_H * KERNEL_W * (params.in_channels / 4u);
-    for (var k0 = 0u; k0 < k_quads; k0 += K_QUADS) {
-        let pixels = turned(load_taps(k0 + taps_k));
+    for (var k0 = 0u; k0 < KERNEL_H * KERNEL_W * in_quads; k0 += K_QUADS) {
+        let pixels = turned(load_taps(wanted, away));
         for (var i = 0u; i < 4u; i++) {
-            taps_tile[(taps_k * 4u + i) * PITCH + taps_pixel] = pixels[i];
+            taps_tile[(k_quad * 4u + i) * PITCH + quad] = pixels[i];
         }
-        if weights_k < K_QUADS {
-            var channels = load_weights(k0 + weights_k, channel_quad0 + weights_channel);
+        if loads_weights {
+            var channels = load_weights(k0 + k_quad, tap, ci_quad, co_quad);
             if TRANSPOSED {
                 channels = turned(channels);
             }
             for (var i = 0u; i < 4u; i++) {
-                weights_tile[(weights_k * 4u + i) * CHANNEL_QUADS + weights_channel] = channels[i];
+                weights_tile[(k_quad * 4u + i) * CHANNEL_QUADS + quad] = channels[i];
             }
         }
+        tap += more_taps;
+        ci_quad += more_quads;
+        if ci_quad >= in_quads {
+            ci_quad -= in_quads;
+            tap++;
+        }
+        wanted = needs(tap);
+        away = distance(tap, ci_quad);
         workgroupBarrier();
         for (var k = 0u; k < K_QUADS * 4u; k++) {
             let first = taps_tile[k * PITCH + row];

@@ -1,5 +1,5 @@
-// conv2d as an implicit matrix product, for GPUs, where channels are no multiples of 4: any kernel,
-// stride and padding.
+// conv2d as an implicit matrix product, for GPUs, where channels are no multiples of 4: kernels of at
+// most 9 by 9, any stride and padding.
 //
 // output[pixel, co] = sum over k of taps[pixel, k] * weights[k, co], k = (ky, kx, ci). A workgroup
 // of 256 threads computes ROWS*4 pixels by COLS*4 channels, 4x4 a thread, and stages both factors
@@ -37,39 +37,75 @@ override COLS: u32 = 16;
 
 const THREADS = 256u;
 const DEPTH = 8u;
-const OUTSIDE = 0xffffffffu;
+// A kernel's rows and columns have 16 bits each; the last rows' bits are never set.
+const SIDES = 16u;
 
-var<workgroup> taps_tile: array<f32, 2048>;      // [k][pixel], at most 256 pixels
-var<workgroup> weights_tile: array<f32, 512>;    // [k][channel], at most 64 channels
+override ROWS: u32 = THREADS / COLS;             // 4 pixels each, in a tile
+override CHANNELS: u32 = 4u * COLS;              // in a tile
+// One more, so that the k that neighbours store lie in different banks.
+override PITCH: u32 = ROWS + 1u;
+override TAPS: u32 = DEPTH * PITCH;
+override WEIGHTS: u32 = DEPTH * CHANNELS;
+// Of a tile, for each k, how many threads share it, and what they load at a time.
+const SHARE = THREADS / DEPTH;
+override PIXEL_LOADS: u32 = (ROWS + SHARE - 1u) / SHARE;
+override CHANNEL_LOADS: u32 = (CHANNELS + SHARE - 1u) / SHARE;
 
-// The input coordinate that `tap` of output coordinate `o` reads, or OUTSIDE.
-fn tapped(o: u32, tap: u32, pad: u32, size: u32) -> u32 {
+var<workgroup> taps_tile: array<vec4f, TAPS>;    // [k][4 pixels], rows PITCH apart
+var<workgroup> weights_tile: array<f32, WEIGHTS>;  // [k][channel]
+
+// Of the pixels that the thread loads taps of, at most 8: where tap (0, 0) lies, as two's complement
+// (STRIDE times that if TRANSPOSED), and which taps lie inside, a bit for each row of the kernel and,
+// from SIDES on, for each column.
+var<private> base: array<u32, 8>;
+var<private> inside: array<u32, 8>;
+
+// Whether the input has a value under a tap that is `tap` from `start`.
+fn reaches(start: u32, tap: u32, size: u32) -> bool {
     if TRANSPOSED {
-        let i = o + pad - tap;
-        return select(OUTSIDE, i / STRIDE, o + pad >= tap && i % STRIDE == 0u && i / STRIDE < size);
+        return start >= tap && (start - tap) % STRIDE == 0u && (start - tap) / STRIDE < size;
     }
-    let i = o * STRIDE + tap - pad;
-    return select(OUTSIDE, i, i < size);
+    return start + tap < size;
 }
 
-fn load_tap(pixel: u32, k: u32) -> f32 {
-    let tap = k / params.in_channels;
+fn find_pixel(slot: u32, pixel: u32) {
     let row = pixel / params.out_width;
     let image = row / params.out_height;
-    let iy = tapped(row % params.out_height, tap / KERNEL_W, params.pad_top, params.in_height);
-    let ix = tapped(pixel % params.out_width, tap % KERNEL_W, params.pad_left, params.in_width);
-    if image >= params.batch || tap >= KERNEL_H * KERNEL_W || iy == OUTSIDE || ix == OUTSIDE {
-        return 0.0;
+    var top = row % params.out_height * STRIDE - params.pad_top;
+    var left = pixel % params.out_width * STRIDE - params.pad_left;
+    var pitch = params.in_height * params.in_width;
+    if TRANSPOSED {
+        top = row % params.out_height + params.pad_top;
+        left = pixel % params.out_width + params.pad_left;
+        pitch *= STRIDE;
     }
-    return input[((image * params.in_height + iy) * params.in_width + ix) * params.in_channels + k % params.in_channels];
+    base[slot] = (image * pitch + top * params.in_width + left) * params.in_channels;
+    var bits = 0u;
+    for (var k = 0u; k < KERNEL_H; k++) {
+        bits |= select(0u, 1u << k, reaches(top, k, params.in_height));
+    }
+    for (var k = 0u; k < KERNEL_W; k++) {
+        bits |= select(0u, 1u << (SIDES + k), reaches(left, k, params.in_width));
+    }
+    inside[slot] = select(0u, bits, image < params.batch);
 }
 
-fn load_weight(k: u32, co: u32) -> f32 {
-    if k >= KERNEL_H * KERNEL_W * params.in_channels || co >= params.out_channels {
-        return 0.0;
-    }
-    let swapped = (k / params.in_channels * params.out_channels + co) * params.in_channels + k % params.in_channels;
-    return weights[select(k * params.out_channels + co, swapped, TRANSPOSED)];
+// The bits of `inside` that a tap needs; past the last tap a row's that no pixel has.
+fn needs(tap: u32) -> u32 {
+    return (1u << (tap / KERNEL_W)) | (1u << (SIDES + tap % KERNEL_W));
+}
+
+// How far channel `ci` under `tap` lies from tap (0, 0), in the measure of `base`.
+fn distance(tap: u32, ci: u32) -> u32 {
+    let tap_distance = (tap / KERNEL_W * params.in_width + tap % KERNEL_W) * params.in_channels;
+    return select(ci + tap_distance, ci * STRIDE - tap_distance, TRANSPOSED);
+}
+
+// The k, `distance` under `tap`, of the pixel of a slot.
+fn load_tap(slot: u32, wanted: u32, distance: u32) -> f32 {
+    let ok = (inside[slot] & wanted) == wanted;
+    let at = (base[slot] + distance) / select(1u, STRIDE, TRANSPOSED);
+    return select(0.0, input[select(0u, at, ok)], ok);
 }
 
 @compute @workgroup_size(256)
@@ -78,37 +114,77 @@ fn main(
     @builtin(num_workgroups) groups: vec3u,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let rows = THREADS / COLS;
-    let tile_pixels = rows * 4u;
-    let tile_channels = COLS * 4u;
-    let pixel0 = (group.y * groups.x + group.x) * tile_pixels;
-    let channel0 = group.z * tile_channels;
+    let quad0 = (group.y * groups.x + group.x) * ROWS;
+    let channel0 = group.z * CHANNELS;
     let row = thread / COLS;
     let col = thread % COLS;
+    // What the thread loads: neighbours take other k of one pixel.
+    let my_k = thread % DEPTH;
+    let share = thread / DEPTH;
+    for (var i = 0u; i < PIXEL_LOADS; i++) {
+        for (var p = 0u; p < 4u; p++) {
+            find_pixel(i * 4u + p, (quad0 + share + i * SHARE) * 4u + p);
+        }
+    }
+
+    // That k as a tap and a channel, and how far it goes on.
+    var tap = my_k / params.in_channels;
+    var ci = my_k % params.in_channels;
+    let more_taps = DEPTH / params.in_channels;
+    let more_channels = DEPTH % params.in_channels;
+    var wanted = needs(tap);
+    var away = distance(tap, ci);
 
     var sums: array<vec4f, 4>;
-    for (var k0 = 0u; k0 < KERNEL_H * KERNEL_W * params.in_channels; k0 += DEPTH) {
-        for (var i = thread; i < DEPTH * tile_pixels; i += THREADS) {
-            taps_tile[i % DEPTH * tile_pixels + i / DEPTH] = load_tap(pixel0 + i / DEPTH, k0 + i % DEPTH);
+    let k_end = KERNEL_H * KERNEL_W * params.in_channels;
+    for (var k0 = 0u; k0 < k_end; k0 += DEPTH) {
+        for (var i = 0u; i < PIXEL_LOADS; i++) {
+            let quad = share + i * SHARE;
+            if ROWS % SHARE == 0u || quad < ROWS {
+                taps_tile[my_k * PITCH + quad] = vec4f(
+                    load_tap(i * 4u, wanted, away),
+                    load_tap(i * 4u + 1u, wanted, away),
+                    load_tap(i * 4u + 2u, wanted, away),
+                    load_tap(i * 4u + 3u, wanted, away),
+                );
+            }
         }
-        for (var i = thread; i < DEPTH * tile_channels; i += THREADS) {
-            weights_tile[i] = load_weight(k0 + i / tile_channels, channel0 + i % tile_channels);
+        for (var i = 0u; i < CHANNEL_LOADS; i++) {
+            let channel = share + i * SHARE;
+            if CHANNELS % SHARE == 0u || channel < CHANNELS {
+                // Past the last k, where taps are 0, other weights of the same channel.
+                let co = min(channel0 + channel, params.out_channels - 1u);
+                var at = min(k0 + my_k, k_end - 1u) * params.out_channels + co;
+                if TRANSPOSED {
+                    at = (min(tap, KERNEL_H * KERNEL_W - 1u) * params.out_channels + co) * params.in_channels + ci;
+                }
+                weights_tile[my_k * CHANNELS + channel] = weights[at];
+            }
         }
+        tap += more_taps;
+        ci += more_channels;
+        if ci >= params.in_channels {
+            ci -= params.in_channels;
+            tap++;
+        }
+        wanted = needs(tap);
+        away = distance(tap, ci);
         workgroupBarrier();
         for (var k = 0u; k < DEPTH; k++) {
-            let w = k * tile_channels + col;
-            let weight = vec4f(weights_tile[w], weights_tile[w + COLS], weights_tile[w + 2u * COLS], weights_tile[w + 3u * COLS]);
+            let w = k * CHANNELS + col * 4u;
+            let weight = vec4f(weights_tile[w], weights_tile[w + 1u], weights_tile[w + 2u], weights_tile[w + 3u]);
+            let taps = taps_tile[k * PITCH + row];
             for (var p = 0u; p < 4u; p++) {
-                sums[p] = fma(vec4f(taps_tile[k * tile_pixels + row + p * rows]), weight, sums[p]);
+                sums[p] = fma(vec4f(taps[p]), weight, sums[p]);
             }
         }
         workgroupBarrier();
     }
 
     for (var p = 0u; p < 4u; p++) {
-        let pixel = pixel0 + row + p * rows;
+        let pixel = (quad0 + row) * 4u + p;
         for (var j = 0u; j < 4u; j++) {
-            let co = channel0 + col + j * COLS;
+            let co = channel0 + col * 4u + j;
             if pixel < params.batch * params.out_height * params.out_width && co < params.out_channels {
                 var sum = sums[p][j];
                 if HAS_BIAS {

@@ -33,56 +33,97 @@ override COLS: u32 = 16;
 @group(0) @binding(3) var<storage, read_write> partials: array<f32>;
 
 const THREADS = 256u;
-const DEPTH = 8u;
 
-var<workgroup> taps_tile: array<f32, 2048>;      // [pixel][m], at most 256 of m
-var<workgroup> grad_tile: array<f32, 512>;       // [pixel][channel], at most 64 channels
+override ROWS: u32 = THREADS / COLS;             // 4 of m each, in a tile
+override MS: u32 = 4u * ROWS;                    // in a tile
+override CHANNELS: u32 = 4u * COLS;              // in a tile
+override RUN: u32 = max(4u, 32u / COLS);         // pixels of a row that a thread loads at a time: 8, 4, 4
+override STEP: u32 = THREADS / MS;               // runs at a time: one for each thread's loads
+override DEPTH: u32 = RUN * STEP;                // pixels at a time
+override GRADS: u32 = RUN * CHANNELS;            // numbers of the gradient in a run
+override TAPS_TILE: u32 = DEPTH * MS;
+override GRAD_TILE: u32 = DEPTH * CHANNELS;
 
-fn load_tap(pixel: u32, m: u32) -> f32 {
-    let tap = m / params.in_channels;
-    let row = pixel / params.out_width;
-    let image = row / params.out_height;
-    let iy = row % params.out_height * STRIDE + tap / KERNEL_W - params.pad_top;
-    let ix = pixel % params.out_width * STRIDE + tap % KERNEL_W - params.pad_left;
-    if image >= params.batch || tap >= KERNEL_H * KERNEL_W || iy >= params.in_height || ix >= params.in_width {
-        return 0.0;
-    }
-    return input[((image * params.in_height + iy) * params.in_width + ix) * params.in_channels + m % params.in_channels];
+var<workgroup> taps_tile: array<f32, TAPS_TILE>;  // [pixel][m]
+var<workgroup> grad_tile: array<f32, GRAD_TILE>;  // [pixel][channel]
+
+// Smallest x, at least 0, with x * STRIDE >= bound; bound as two's complement.
+fn first_at(bound: u32) -> u32 {
+    return u32(max(0, (i32(bound) + i32(STRIDE) - 1) / i32(STRIDE)));
 }
 
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
-    let rows = THREADS / COLS;
-    let tile_m = rows * 4u;
-    let tile_channels = COLS * 4u;
-    let m0 = group.x * tile_m;
-    let channel0 = group.y * tile_channels;
+    let m0 = group.x * MS;
+    let channel0 = group.y * CHANNELS;
     let row = thread / COLS;
     let col = thread % COLS;
-    let pixels = params.batch * params.out_height * params.out_width;
-    let stretch = (pixels + params.splits - 1u) / params.splits;
-    let end = min(pixels, (group.z + 1u) * stretch);
+    // Rows are cut into runs, of which the last may go past the row's end.
+    let row_runs = (params.out_width + RUN - 1u) / RUN;
+    let runs = params.batch * params.out_height * row_runs;
+    let stretch = (runs + params.splits - 1u) / params.splits;
+    let end = min(runs, (group.z + 1u) * stretch);
+
+    // What the thread loads of each run: one m of all its pixels, and number `lane`, + MS, ... of the
+    // gradient's [pixel][channel]. For these x there is an input under the tap:
+    let lane = thread % MS;
+    let tap = (m0 + lane) / params.in_channels;
+    let tap_y = tap / KERNEL_W - params.pad_top;
+    let tap_x = tap % KERNEL_W - params.pad_left;
+    let x_begin = first_at(0u - tap_x);
+    let x_end = select(0u, min(params.out_width, first_at(params.in_width - tap_x)), tap < KERNEL_H * KERNEL_W);
+    let x_count = max(x_begin, x_end) - x_begin;
+    let taps_from = (tap_y * params.in_width + tap_x) * params.in_channels + (m0 + lane) % params.in_channels;
+    let last_pixel = params.batch * params.out_height * params.out_width - 1u;
+
+    // The run's place, and how far the next one is.
+    let staged = thread / MS;
+    let run = group.z * stretch + staged;
+    var x = run % row_runs * RUN;
+    var y = run / row_runs % params.out_height;
+    var image = run / row_runs / params.out_height;
+    let more_x = STEP % row_runs * RUN;
+    let more_rows = STEP / row_runs % params.out_height;
+    let more_images = STEP / row_runs / params.out_height;
 
     var sums: array<vec4f, 4>;
-    for (var pixel0 = group.z * stretch; pixel0 < end; pixel0 += DEPTH) {
-        for (var i = thread; i < DEPTH * tile_m; i += THREADS) {
-            taps_tile[i] = load_tap(pixel0 + i / tile_m, m0 + i % tile_m);
+    for (var run0 = group.z * stretch; run0 < end; run0 += STEP) {
+        let iy = y * STRIDE + tap_y;
+        let from_begin = select(x_count, x - x_begin, iy < params.in_height && run0 + staged < end);
+        let at0 = image * (params.in_height * params.in_width * params.in_channels)
+            + y * (STRIDE * params.in_width * params.in_channels) + x * (STRIDE * params.in_channels) + taps_from;
+        for (var p = 0u; p < RUN; p++) {
+            let ok = from_begin + p < x_count;
+            let at = at0 + p * (STRIDE * params.in_channels);
+            taps_tile[(staged * RUN + p) * MS + lane] = select(0.0, input[select(0u, at, ok)], ok);
         }
-        for (var i = thread; i < DEPTH * tile_channels; i += THREADS) {
-            let pixel = pixel0 + i / tile_channels;
-            let co = channel0 + i % tile_channels;
-            var value = 0.0;
-            if pixel < end && co < params.out_channels {
-                value = grad_output[pixel * params.out_channels + co];
+        let pixel0 = (image * params.out_height + y) * params.out_width + x;
+        for (var i = 0u; i < GRADS; i += MS) {
+            let item = i + lane;
+            if GRADS % MS == 0u || item < GRADS {
+                // Taps past the row's end are 0, so that any pixel does for the gradient there.
+                let pixel = min(pixel0 + item / CHANNELS, last_pixel);
+                let co = min(channel0 + item % CHANNELS, params.out_channels - 1u);
+                grad_tile[staged * GRADS + item] = grad_output[pixel * params.out_channels + co];
             }
-            grad_tile[i] = value;
+        }
+        x += more_x;
+        y += more_rows;
+        image += more_images;
+        if x >= row_runs * RUN {
+            x -= row_runs * RUN;
+            y++;
+        }
+        if y >= params.out_height {
+            y -= params.out_height;
+            image++;
         }
         workgroupBarrier();
         for (var k = 0u; k < DEPTH; k++) {
-            let g = k * tile_channels + col;
-            let grad = vec4f(grad_tile[g], grad_tile[g + COLS], grad_tile[g + 2u * COLS], grad_tile[g + 3u * COLS]);
+            let g = k * CHANNELS + col * 4u;
+            let grad = vec4f(grad_tile[g], grad_tile[g + 1u], grad_tile[g + 2u], grad_tile[g + 3u]);
             for (var i = 0u; i < 4u; i++) {
-                sums[i] = fma(vec4f(taps_tile[k * tile_m + row + i * rows]), grad, sums[i]);
+                sums[i] = fma(vec4f(taps_tile[k * MS + row * 4u + i]), grad, sums[i]);
             }
         }
         workgroupBarrier();
@@ -90,9 +131,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
 
     let per_split = KERNEL_H * KERNEL_W * params.in_channels * params.out_channels;
     for (var i = 0u; i < 4u; i++) {
-        let m = m0 + row + i * rows;
+        let m = m0 + row * 4u + i;
         for (var j = 0u; j < 4u; j++) {
-            let co = channel0 + col + j * COLS;
+            let co = channel0 + col * 4u + j;
             if m < KERNEL_H * KERNEL_W * params.in_channels && co < params.out_channels {
                 partials[group.z * per_split + m * params.out_channels + co] = sums[i][j];
             }

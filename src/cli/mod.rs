@@ -8,6 +8,7 @@ mod data;
 mod demo;
 mod evaluate;
 mod experiment;
+mod inspect;
 mod plan;
 mod predict;
 mod report;
@@ -63,6 +64,8 @@ enum Command {
     Verify(verify::Args),
     /// Measure kernels and the U-Net beside what the adapter can do.
     Bench(bench::Args),
+    /// Compile the GPU kernels for an AMD chip, without one: registers, spills, waves, multiply-adds.
+    Inspect(inspect::Args),
     /// Print a built-in config, with every key and its meaning in `default`.
     Config(config::Args),
     /// List the adapters of this machine.
@@ -114,6 +117,7 @@ pub fn main() -> ExitCode {
         Command::Report(args) => report::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Inspect(args) => inspect::run(args),
         Command::Config(args) => config::run(args),
         Command::Adapters(args) => adapters::run(args),
         Command::TwoStage(args) => two_stage::run(args),

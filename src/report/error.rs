@@ -32,7 +32,7 @@ pub enum ReportError {
 }
 
 impl ReportError {
-    pub(super) fn write(path: &Path, source: std::io::Error) -> ReportError {
+    pub(crate) fn write(path: &Path, source: std::io::Error) -> ReportError {
         ReportError::Write { path: path.into(), source }
     }
 

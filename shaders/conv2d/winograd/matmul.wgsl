@@ -74,12 +74,14 @@ fn load_b(first_term: u32, column: u32) {
     }
 }
 
+// The terms at hand are summed first and then added: the rounding error of a sum grows with the root of the number
+// of times that it is added to.
 fn accumulate(row: u32) {
-    var sum = sums[row];
-    for (var t = 0u; t < TERMS; t++) {
-        sum = fma(vec4f(element(row, t)), w[t], sum);
+    var part = vec4f(element(row, 0u)) * w[0];
+    for (var t = 1u; t < TERMS; t++) {
+        part = fma(vec4f(element(row, t)), w[t], part);
     }
-    sums[row] = sum;
+    sums[row] += part;
 }
 
 // Spelled out, as in conv_cpu.wgsl: every index must become a constant.

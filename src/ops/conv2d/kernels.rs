@@ -27,6 +27,9 @@ static GRAD_WEIGHT_CPU_ANY: Shader = shader!("conv2d/grad_weight_cpu_any");
 const SPLIT_GROUPS: usize = 64;
 /// Workgroups that the kernels of a [`Tile`] aim at: their threads are fewer, and a GPU's cores are many.
 const TILED_GROUPS: usize = 256;
+/// Largest side of a kernel that the tiled convolutions take: they keep a bit for each of its rows, of 16,
+/// and ask for rows past the last, up to 7 of them.
+const TILED_KERNEL: usize = 9;
 
 /// `output = bias + input ∗ weight`.
 pub fn lower_forward(
@@ -99,6 +102,7 @@ fn lower_conv(
     let strided = g.stride != 1;
     let transposed = direction == Direction::GradInput;
     let small = g.kernel.iter().all(|k| *k <= 3);
+    let tiled = g.kernel.iter().all(|k| *k <= TILED_KERNEL);
 
     let limit = lower.caps().max_workgroups;
     let grid = |groups: usize, z: usize| {
@@ -106,11 +110,11 @@ fn lower_conv(
         [x, y, z as u32]
     };
     let (shader, grid) = match lower.family() {
-        Family::Tiled if quads => {
+        Family::Tiled if quads && tiled => {
             let tile = Tile::of(pixels, channels);
             (&CONV_TILED, grid(pixels.div_ceil(tile.rows()), channels.div_ceil(tile.channels())))
         }
-        Family::Tiled => {
+        Family::Tiled if tiled => {
             let columns = tile_columns(channels);
             (&CONV_TILED_ANY, grid(pixels.div_ceil(1024 / columns), channels.div_ceil(4 * columns)))
         }

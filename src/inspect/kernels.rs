@@ -1,0 +1,102 @@
+//! Which kernels there are to inspect: the pipelines of programs, each once.
+
+use std::collections::HashMap;
+
+use super::process::Job;
+use super::{InspectError, spirv};
+use crate::config::Config;
+use crate::ops::registry::ENTRIES;
+use crate::program::{Caps, Kernel, Program, compile};
+use crate::train::step::{inference, train_step};
+use crate::verify::case_tape;
+
+/// A pipeline and how often it is run.
+#[derive(Clone, Debug)]
+pub struct Used {
+    pub kernel: Kernel,
+    /// In all programs that were looked at.
+    pub dispatches: usize,
+}
+
+impl Used {
+    /// The shader, with the `override` constants that it is given.
+    pub fn label(&self) -> String {
+        let constants: Vec<String> =
+            self.kernel.overrides.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        format!("{} {}", self.kernel.shader.name, constants.join(" ")).trim_end().to_owned()
+    }
+
+    pub(super) fn job(&self) -> Result<Job, InspectError> {
+        let interface = self.kernel.shader.interface().map_err(crate::program::LowerError::Shader)?;
+        Ok(Job { words: spirv::translate(&self.kernel)?, storage: interface.storage.len() })
+    }
+}
+
+/// The pipelines of a U-Net's training step and inference on a GPU.
+pub fn of_unet(config: &Config) -> Result<Vec<Used>, InspectError> {
+    let (batch, size) = (config.train.batch_size, config.data.size);
+    let step = train_step(config, batch, size)?;
+    let (tape, _) = inference(config, batch, size)?;
+    Ok(distinct(&[compile(&step.tape, &gpu())?, compile(&tape, &gpu())?]))
+}
+
+/// The pipelines of all ops at the shapes that `wgseg verify` checks them at.
+pub fn of_ops() -> Result<Vec<Used>, InspectError> {
+    let mut programs = vec![];
+    for case in ENTRIES.iter().flat_map(|entry| (entry.cases)()) {
+        programs.push(compile(&case_tape(&case)?.tape, &gpu())?);
+    }
+    Ok(distinct(&programs))
+}
+
+/// A GPU whose memory does not matter here.
+fn gpu() -> Caps {
+    Caps { max_binding_bytes: u64::from(u32::MAX), ..Caps::default() }
+}
+
+/// Sorted by shader, then by constants.
+fn distinct(programs: &[Program]) -> Vec<Used> {
+    let mut at: HashMap<String, usize> = HashMap::new();
+    let mut found: Vec<Used> = vec![];
+    for dispatch in programs.iter().flat_map(|program| &program.dispatches) {
+        let used = Used { kernel: dispatch.kernel.clone(), dispatches: 0 };
+        let index = *at.entry(used.label()).or_insert_with(|| {
+            found.push(used);
+            found.len() - 1
+        });
+        found[index].dispatches += 1;
+    }
+    found.sort_by_key(Used::label);
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipeline_is_told_once_with_all_its_dispatches() {
+        let set = ["model.base_channels=8", "model.depth=2", "data.size=16"].map(str::to_owned);
+        let config = Config::parse("", "test", &set).unwrap();
+        let kernels = of_unet(&config).unwrap();
+        let labels: Vec<String> = kernels.iter().map(Used::label).collect();
+        assert!(labels.is_sorted() && labels.windows(2).all(|pair| pair[0] != pair[1]), "{labels:#?}");
+        let step = compile(&train_step(&config, config.train.batch_size, 16).unwrap().tape, &gpu()).unwrap();
+        let dispatches: usize = kernels.iter().map(|k| k.dispatches).sum();
+        assert!(dispatches > step.dispatches.len(), "{dispatches}: the inference counts as well");
+        assert!(
+            labels.iter().any(|l| l.starts_with("conv2d/conv_tiled KERNEL_H=3 KERNEL_W=3")),
+            "{labels:#?}"
+        );
+        assert!(!labels.iter().any(|l| l.contains("cpu")), "{labels:#?}");
+    }
+
+    #[test]
+    fn every_kernel_of_the_ops_becomes_spir_v() {
+        for used in of_ops().unwrap() {
+            let job = used.job().unwrap();
+            assert_eq!(job.words[0], 0x0723_0203, "{}", used.label());
+            assert_eq!(job.words[1], 0x0001_0600, "{}: version 1.6", used.label());
+        }
+    }
+}
