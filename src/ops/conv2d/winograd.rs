@@ -21,12 +21,12 @@ use super::kernels::{Direction, params};
 use crate::program::{Family, Kernel, Lower, LowerError, Operand, Shader, Word};
 use crate::shader;
 
-static INPUT: Shader = shader!("conv2d/winograd/input");
-static WEIGHT: Shader = shader!("conv2d/winograd/weight");
-static MATMUL: Shader = shader!("conv2d/winograd/matmul");
-static OUTPUT: Shader = shader!("conv2d/winograd/output");
-static GRAD_OUTPUT: Shader = shader!("conv2d/winograd/grad_output");
-static GRAD_WEIGHT: Shader = shader!("conv2d/winograd/grad_weight");
+static INPUT: Shader = shader!("conv2d/winograd_input");
+static WEIGHT: Shader = shader!("conv2d/winograd_weight");
+static MATMUL: Shader = shader!("conv2d/winograd_matmul");
+static OUTPUT: Shader = shader!("conv2d/winograd_output");
+static GRAD_OUTPUT: Shader = shader!("conv2d/winograd_grad_output");
+static GRAD_WEIGHT: Shader = shader!("conv2d/winograd_grad_weight");
 
 /// Side of a tile of results.
 const TILE: usize = 4;

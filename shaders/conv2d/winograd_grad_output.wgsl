@@ -1,7 +1,7 @@
 // Gradient of the weights of conv2d by Winograd's F(3x3, 4x4): tiles of the result's gradient, transformed.
 //
 // The gradient of a 3x3 weight is the correlation of the tile's 6x6 input with the 4x4 gradients of its results: so
-// these are the kernel here, G g G', and the input is transformed as for the forward (input.wgsl).
+// these are the kernel here, G g G', and the input is transformed as for the forward (winograd_input.wgsl).
 //
 // grad_output: NHWC, in quads of channels. tiles: [36][count][channels], of the tiles first to first + count.
 // Grid: one invocation for a quad of channels of a tile, groups folded into x and y.
