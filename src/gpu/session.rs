@@ -41,13 +41,15 @@ impl States {
     /// Reads a state after all work submitted so far. Waits for it.
     pub fn read(&self, gpu: &Gpu, name: &str) -> Result<Vec<f32>, GpuError> {
         let (buffer, shape) = self.find(name)?;
-        Ok(read_buffers(gpu, &[(buffer, shape.len())])?.swap_remove(0))
+        Ok(read_buffers(gpu, &[(buffer, 0, shape.len())])?.swap_remove(0))
     }
 
     /// Reads several states with one wait.
     pub fn read_all(&self, gpu: &Gpu, names: &[&str]) -> Result<Vec<Vec<f32>>, GpuError> {
-        let sources =
-            names.iter().map(|n| self.find(n).map(|(b, s)| (b, s.len()))).collect::<Result<Vec<_>, _>>()?;
+        let sources = names
+            .iter()
+            .map(|n| self.find(n).map(|(b, s)| (b, 0, s.len())))
+            .collect::<Result<Vec<_>, _>>()?;
         read_buffers(gpu, &sources)
     }
 
@@ -90,11 +92,14 @@ pub struct Session {
     gpu: Arc<Gpu>,
     program: Program,
     buffers: Vec<wgpu::Buffer>,
+    /// The uniform blocks of all dispatches.
+    params: wgpu::Buffer,
     steps: Vec<Step>,
     /// Staging memory of the uploads, used again step after step.
     uploads: wgpu::util::StagingBelt,
-    /// Outputs of one number that `run_step` reads without a stall, and their staging buffers.
-    scalars: Vec<(usize, u64)>,
+    /// Outputs of one number that `run_step` reads without a stall: buffer, first byte there and in
+    /// the staging buffers.
+    scalars: Vec<(usize, u64, u64)>,
     free_staging: Vec<wgpu::Buffer>,
     in_flight: VecDeque<Readback>,
 }
@@ -157,15 +162,13 @@ impl Session {
                     size: std::num::NonZeroU64::new(dispatch.params_bytes),
                 }),
             }];
-            entries.extend(dispatch.bindings.iter().enumerate().map(|(i, (buffer, bytes, _))| {
-                wgpu::BindGroupEntry {
-                    binding: i as u32 + 1,
-                    resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                        buffer: &buffers[*buffer],
-                        offset: 0,
-                        size: std::num::NonZeroU64::new(*bytes),
-                    }),
-                }
+            entries.extend(dispatch.bindings.iter().enumerate().map(|(i, part)| wgpu::BindGroupEntry {
+                binding: i as u32 + 1,
+                resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                    buffer: &buffers[part.buffer],
+                    offset: part.offset,
+                    size: std::num::NonZeroU64::new(part.bytes),
+                }),
             }));
             let bind_group = gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
                 label: Some(dispatch.kernel.shader.name),
@@ -179,7 +182,7 @@ impl Session {
         let mut scalars = vec![];
         let mut staging_bytes = 0;
         for port in program.outputs.iter().filter(|p| p.shape.len() == 1) {
-            scalars.push((port.buffer, staging_bytes));
+            scalars.push((port.buffer, port.offset, staging_bytes));
             staging_bytes += 4;
         }
         let free_staging = (0..=READBACKS_IN_FLIGHT)
@@ -194,6 +197,7 @@ impl Session {
             gpu: Arc::clone(gpu),
             program,
             buffers,
+            params,
             steps,
             uploads,
             scalars,
@@ -204,6 +208,12 @@ impl Session {
 
     pub fn program(&self) -> &Program {
         &self.program
+    }
+
+    /// Bytes of the buffers that the program runs in, as they were made. Staging memory of uploads and
+    /// readings is the host's.
+    pub fn allocated_bytes(&self) -> u64 {
+        self.params.size() + self.buffers.iter().map(wgpu::Buffer::size).sum::<u64>()
     }
 
     pub(super) fn gpu(&self) -> &Gpu {
@@ -283,8 +293,8 @@ impl Session {
         }
         let Some(staging) = self.free_staging.pop() else { return Ok(done) };
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-        for (buffer, offset) in &self.scalars {
-            encoder.copy_buffer_to_buffer(&self.buffers[*buffer], 0, &staging, *offset, 4);
+        for (buffer, from, to) in &self.scalars {
+            encoder.copy_buffer_to_buffer(&self.buffers[*buffer], *from, &staging, *to, 4);
         }
         let submission = self.gpu.queue.submit([encoder.finish()]);
         let (sender, mapped) = mpsc::channel();
@@ -317,7 +327,8 @@ impl Session {
     /// Reads an output of the last run. Waits for the device.
     pub fn read(&self, name: &str) -> Result<Vec<f32>, GpuError> {
         let port = find(&self.program.outputs, "output", name)?;
-        Ok(read_buffers(&self.gpu, &[(&self.buffers[port.buffer], port.shape.len())])?.swap_remove(0))
+        let source = (&self.buffers[port.buffer], port.offset, port.shape.len());
+        Ok(read_buffers(&self.gpu, &[source])?.swap_remove(0))
     }
 
     /// Waits until the device has done all that was submitted.
@@ -383,12 +394,12 @@ fn mapped_f32(gpu: &Gpu, staging: &wgpu::Buffer, len: usize) -> Result<Vec<f32>,
     Ok(view.chunks_exact(4).take(len).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
 }
 
-/// Copies whole tensors to the host.
-fn read_buffers(gpu: &Gpu, sources: &[(&wgpu::Buffer, usize)]) -> Result<Vec<Vec<f32>>, GpuError> {
+/// Copies whole tensors to the host: buffer, first byte and length of each.
+fn read_buffers(gpu: &Gpu, sources: &[(&wgpu::Buffer, u64, usize)]) -> Result<Vec<Vec<f32>>, GpuError> {
     let mut encoder = gpu.device.create_command_encoder(&Default::default());
     let staging: Vec<wgpu::Buffer> = sources
         .iter()
-        .map(|(source, len)| {
+        .map(|(source, offset, len)| {
             let size = *len as u64 * 4;
             let staging = gpu.device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("read"),
@@ -396,7 +407,7 @@ fn read_buffers(gpu: &Gpu, sources: &[(&wgpu::Buffer, usize)]) -> Result<Vec<Vec
                 usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
                 mapped_at_creation: false,
             });
-            encoder.copy_buffer_to_buffer(source, 0, &staging, 0, size);
+            encoder.copy_buffer_to_buffer(source, *offset, &staging, 0, size);
             staging
         })
         .collect();
@@ -415,7 +426,7 @@ fn read_buffers(gpu: &Gpu, sources: &[(&wgpu::Buffer, usize)]) -> Result<Vec<Vec
         .iter()
         .zip(&receivers)
         .zip(sources)
-        .map(|((buffer, receiver), (_, len))| {
+        .map(|((buffer, receiver), (_, _, len))| {
             wait_for(gpu, &submission, receiver)?;
             mapped_f32(gpu, buffer, *len)
         })

@@ -96,6 +96,12 @@ pub trait Op: Debug + Send + Sync {
         &[]
     }
 
+    /// Costs so little beside what surrounds it that its result may be made again for a late use
+    /// instead of being kept for it.
+    fn is_cheap(&self) -> bool {
+        false
+    }
+
     /// Length of the longest sum in one element of the result; the error bound grows with it.
     fn terms(&self, _inputs: &[&Shape], _output: &Shape) -> usize {
         1

@@ -49,7 +49,7 @@ impl From<f32> for Word {
 pub enum Operand {
     /// The result of a node, an input or a state.
     Value(Value),
-    /// Scratch space between the dispatches of one node.
+    /// Scratch space between the dispatches of one node, or a value that is made again.
     Scratch(usize),
 }
 
@@ -57,6 +57,8 @@ pub enum Operand {
 #[derive(Clone, Debug)]
 pub struct PendingDispatch {
     pub node: Value,
+    /// Pauses of the tape before it.
+    pub part: usize,
     pub kernel: Kernel,
     pub params: Vec<Word>,
     pub operands: Vec<(Operand, Access)>,
@@ -151,7 +153,8 @@ impl Lower<'_> {
         }
         let operands = operands.iter().copied().zip(interface.storage.iter().copied()).collect();
         let params = params.to_vec();
-        self.dispatches.push(PendingDispatch { node: self.node, kernel, params, operands, grid });
+        let part = self.tape.pauses().partition_point(|before| *before <= self.node.index());
+        self.dispatches.push(PendingDispatch { node: self.node, part, kernel, params, operands, grid });
         Ok(())
     }
 

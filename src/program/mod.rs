@@ -3,19 +3,23 @@
 //! A program is data. Its memory is known before anything is allocated, and it can be printed,
 //! timed dispatch by dispatch and replayed by [`crate::gpu::Session`].
 
+mod lifetime;
 mod lower;
 mod place;
+mod recompute;
 mod shader;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 pub use lower::{Kernel, Lower, LowerError, Operand, Word, spread};
 pub use shader::{Access, ByWidth, Interface, Shader};
 
 use crate::tape::{Shape, Source, Tape, Value};
+use lifetime::{bytes_of, lifetimes};
 use lower::PendingDispatch;
-use place::{Demand, place};
+use place::{Demand, Place, apart, place};
+use recompute::recompute;
 
 /// A set of kernels of the same ops, made for one kind of device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -72,7 +76,7 @@ impl Default for Caps {
 pub enum BufferKind {
     Input(String),
     State(String),
-    /// Values whose lifetimes do not overlap.
+    /// Values that share its bytes at different times.
     Slot,
 }
 
@@ -80,6 +84,17 @@ pub enum BufferKind {
 pub struct BufferSpec {
     pub kind: BufferKind,
     pub bytes: u64,
+}
+
+/// A part of a buffer that a dispatch binds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// Index in [`Program::buffers`].
+    pub buffer: usize,
+    /// First byte and number of bytes.
+    pub offset: u64,
+    pub bytes: u64,
+    pub access: Access,
 }
 
 /// One kernel launch.
@@ -93,10 +108,11 @@ pub struct Dispatch {
     /// Place of its uniform block in [`Program::params`], in bytes.
     pub params_offset: u64,
     pub params_bytes: u64,
-    /// Index in [`Program::buffers`], bytes bound, and access, for bindings 1, 2, ….
-    pub bindings: Vec<(usize, u64, Access)>,
+    /// For bindings 1, 2, ….
+    pub bindings: Vec<Binding>,
     pub grid: [u32; 3],
-    /// Floating-point operations of the node, on its first dispatch; 0 on the others.
+    /// Floating-point operations of the node, on its first dispatch; 0 on the others, and where it is
+    /// computed again.
     pub flops: u64,
 }
 
@@ -105,6 +121,8 @@ pub struct Dispatch {
 pub struct Port {
     pub name: String,
     pub buffer: usize,
+    /// Its first byte there.
+    pub offset: u64,
     pub shape: Shape,
 }
 
@@ -135,8 +153,18 @@ pub enum CompileError {
     OutOfMemory { needed: u64, limit: u64 },
 }
 
-/// Compiles the nodes of `tape` that its outputs and updates need.
+/// Compiles the nodes of `tape` that its outputs and updates need. Cheap values are made again for a
+/// late use where that takes less memory.
 pub fn compile(tape: &Tape, caps: &Caps) -> Result<Program, CompileError> {
+    compile_by(tape, caps, true)
+}
+
+/// The same with every value made once and kept: the same results in more memory, to compare with.
+pub fn compile_keeping_all(tape: &Tape, caps: &Caps) -> Result<Program, CompileError> {
+    compile_by(tape, caps, false)
+}
+
+fn compile_by(tape: &Tape, caps: &Caps, again: bool) -> Result<Program, CompileError> {
     let live = live_nodes(tape);
     let mut pending: Vec<PendingDispatch> = vec![];
     let mut scratch: Vec<u64> = vec![];
@@ -154,6 +182,9 @@ pub fn compile(tape: &Tape, caps: &Caps) -> Result<Program, CompileError> {
                 check_size(tape, Value(index), *bytes, caps)?;
             }
         }
+    }
+    if again {
+        recompute(tape, &mut pending, &mut scratch);
     }
     let program = assemble(tape, &live, pending, &scratch);
     if let Some(limit) = caps.memory_bytes
@@ -202,7 +233,8 @@ fn live_nodes(tape: &Tape) -> Vec<bool> {
 /// Gives every operand a buffer and every dispatch its place in the uniform buffer.
 fn assemble(tape: &Tape, live: &[bool], pending: Vec<PendingDispatch>, scratch: &[u64]) -> Program {
     let mut buffers = vec![];
-    let mut buffer_of: HashMap<Operand, usize> = HashMap::new();
+    // Buffer and first byte.
+    let mut place_of: HashMap<Operand, (usize, u64)> = HashMap::new();
     let (mut inputs, mut states) = (vec![], vec![]);
     for (index, node) in tape.nodes().iter().enumerate() {
         let (kind, ports) = match node.source {
@@ -210,45 +242,30 @@ fn assemble(tape: &Tape, live: &[bool], pending: Vec<PendingDispatch>, scratch: 
             Source::State { .. } if live[index] => (BufferKind::State(node.name.clone()), &mut states),
             _ => continue,
         };
-        buffer_of.insert(Operand::Value(Value(index)), buffers.len());
-        ports.push(Port { name: node.name.clone(), buffer: buffers.len(), shape: node.shape.clone() });
+        place_of.insert(Operand::Value(Value(index)), (buffers.len(), 0));
+        let (name, shape) = (node.name.clone(), node.shape.clone());
+        ports.push(Port { name, buffer: buffers.len(), offset: 0, shape });
         buffers.push(BufferSpec { kind, bytes: node.shape.padded_bytes() });
     }
 
-    let bytes_of = |operand: Operand| match operand {
-        Operand::Value(value) => tape.shape(value).padded_bytes(),
-        Operand::Scratch(index) => scratch[index],
-    };
-    let mut demands: Vec<Demand> = vec![];
-    let mut demand_of: HashMap<Operand, usize> = HashMap::new();
-    for (at, dispatch) in pending.iter().enumerate() {
-        for (operand, _) in &dispatch.operands {
-            if buffer_of.contains_key(operand) {
-                continue;
-            }
-            let demand = *demand_of.entry(*operand).or_insert_with(|| {
-                demands.push(Demand { operand: *operand, bytes: bytes_of(*operand), first: at, last: at });
-                demands.len() - 1
-            });
-            demands[demand].last = at;
-        }
-    }
-    for (_, value) in tape.outputs() {
-        if let Some(demand) = demand_of.get(&Operand::Value(*value)) {
-            demands[*demand].last = usize::MAX;
-        }
-    }
-    let (slot_of, slots) = place(demands);
+    let demands = lifetimes(tape, &pending, scratch)
+        .into_iter()
+        .map(|l| Demand { operand: l.operand, bytes: l.bytes, first: l.first(), last: l.last() })
+        .collect();
+    let (placed, slots) = place(demands, &apart(&pending));
     let first_slot = buffers.len();
     buffers.extend(slots.into_iter().map(|bytes| BufferSpec { kind: BufferKind::Slot, bytes }));
-    buffer_of.extend(slot_of.into_iter().map(|(operand, slot)| (operand, first_slot + slot)));
+    let in_buffer = |Place { slot, offset }| (first_slot + slot, offset);
+    place_of.extend(placed.into_iter().map(|(operand, place)| (operand, in_buffer(place))));
 
     let mut params: Vec<u8> = vec![];
     let mut dispatches: Vec<Dispatch> = vec![];
+    let mut computed: HashSet<Value> = HashSet::new();
+    let pauses = (0..tape.pauses().len()).map(|pause| pending.partition_point(|d| d.part <= pause)).collect();
     for dispatch in pending {
         let node = tape.node(dispatch.node);
         let Some(op) = node.op() else { continue };
-        let first_of_node = dispatches.last().is_none_or(|d| d.node != dispatch.node);
+        let first_of_node = computed.insert(dispatch.node);
         let shapes: Vec<&Shape> = node.inputs.iter().map(|v| tape.shape(*v)).collect();
         params.resize(params.len().next_multiple_of(PARAMS_ALIGNMENT), 0);
         let params_offset = params.len() as u64;
@@ -261,7 +278,14 @@ fn assemble(tape: &Tape, live: &[bool], pending: Vec<PendingDispatch>, scratch: 
             kernel: dispatch.kernel,
             params_offset,
             params_bytes: params.len() as u64 - params_offset,
-            bindings: dispatch.operands.iter().map(|(o, a)| (buffer_of[o], bytes_of(*o), *a)).collect(),
+            bindings: dispatch
+                .operands
+                .iter()
+                .map(|(operand, access)| {
+                    let (buffer, offset) = place_of[operand];
+                    Binding { buffer, offset, bytes: bytes_of(tape, scratch, *operand), access: *access }
+                })
+                .collect(),
             grid: dispatch.grid,
             flops: if first_of_node { op.flops(&shapes, &node.shape) } else { 0 },
         });
@@ -270,12 +294,10 @@ fn assemble(tape: &Tape, live: &[bool], pending: Vec<PendingDispatch>, scratch: 
         .outputs()
         .iter()
         .filter_map(|(name, value)| {
-            let buffer = *buffer_of.get(&Operand::Value(*value))?;
-            Some(Port { name: name.clone(), buffer, shape: tape.shape(*value).clone() })
+            let (buffer, offset) = *place_of.get(&Operand::Value(*value))?;
+            Some(Port { name: name.clone(), buffer, offset, shape: tape.shape(*value).clone() })
         })
         .collect();
-    let pauses = tape.pauses().iter();
-    let pauses = pauses.map(|nodes| dispatches.partition_point(|d| d.node.index() < *nodes)).collect();
     Program { buffers, dispatches, params, inputs, states, outputs, pauses }
 }
 
@@ -304,7 +326,10 @@ impl fmt::Display for Program {
             let bindings: Vec<String> = d
                 .bindings
                 .iter()
-                .map(|(b, _, a)| format!("{}{b}", if *a == Access::Read { "" } else { "=" }))
+                .map(|b| {
+                    let offset = if b.offset == 0 { String::new() } else { format!("+{}", b.offset) };
+                    format!("{}{}{offset}", if b.access == Access::Read { "" } else { "=" }, b.buffer)
+                })
                 .collect();
             let scope = if d.scope.is_empty() { String::new() } else { format!("  {}", d.scope) };
             writeln!(f, "{i:4} {} {:?} [{}]{scope}", d.kernel.shader.name, d.grid, bindings.join(" "))?;

@@ -44,6 +44,10 @@ impl Op for LeakyRelu {
         vec![inputs[0].data.iter().map(|x| if *x < 0.0 { slope * x } else { *x }).collect()]
     }
 
+    fn is_cheap(&self) -> bool {
+        true
+    }
+
     fn lower(&self, lower: &mut Lower) -> Result<(), LowerError> {
         lower_elementwise(lower, &FORWARD, &[self.slope.into()])
     }

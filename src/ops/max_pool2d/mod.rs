@@ -95,6 +95,10 @@ impl Op for MaxPool2d {
         vec![reference::forward(self, inputs[0], output).unwrap_or_default()]
     }
 
+    fn is_cheap(&self) -> bool {
+        true
+    }
+
     fn lower(&self, lower: &mut Lower) -> Result<(), LowerError> {
         let input = lower.input_shape(0).nhwc().map_err(LowerError::Shader)?;
         let output = lower.output_shape().nhwc().map_err(LowerError::Shader)?;

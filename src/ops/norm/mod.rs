@@ -172,6 +172,10 @@ impl Op for Norm {
         vec![g.map_or(vec![], |g| reference::forward(&g, self, inputs))]
     }
 
+    fn is_cheap(&self) -> bool {
+        true
+    }
+
     fn lower(&self, lower: &mut Lower) -> Result<(), LowerError> {
         let g = self.geometry(lower.input_shape(0)).map_err(LowerError::Shader)?;
         let (shader, width) = FORWARD.of(g.channels);

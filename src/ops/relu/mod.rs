@@ -41,6 +41,10 @@ impl Op for Relu {
         vec![inputs[0].data.iter().map(|x| if *x < 0.0 { 0.0 } else { *x }).collect()]
     }
 
+    fn is_cheap(&self) -> bool {
+        true
+    }
+
     fn lower(&self, lower: &mut Lower) -> Result<(), LowerError> {
         lower_elementwise(lower, &FORWARD, &[])
     }

@@ -42,6 +42,10 @@ impl Op for Scale {
         vec![inputs[0].data.iter().map(|x| f64::from(self.factor) * x).collect()]
     }
 
+    fn is_cheap(&self) -> bool {
+        true
+    }
+
     fn lower(&self, lower: &mut Lower) -> Result<(), LowerError> {
         lower_elementwise(lower, &FORWARD, &[self.factor.into()])
     }

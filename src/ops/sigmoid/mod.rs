@@ -46,6 +46,10 @@ impl Op for Sigmoid {
         vec![inputs[0].data.iter().map(|x| sigmoid(*x)).collect()]
     }
 
+    fn is_cheap(&self) -> bool {
+        true
+    }
+
     fn lower(&self, lower: &mut Lower) -> Result<(), LowerError> {
         lower_elementwise(lower, &FORWARD, &[])
     }

@@ -89,6 +89,10 @@ impl Op for UpsampleBilinear {
         }
     }
 
+    fn is_cheap(&self) -> bool {
+        true
+    }
+
     fn lower(&self, lower: &mut Lower) -> Result<(), LowerError> {
         let input = lower.input_shape(0).nhwc().map_err(LowerError::Shader)?;
         let (shader, width) = FORWARD.of(input[3]);

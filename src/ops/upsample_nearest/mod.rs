@@ -66,6 +66,10 @@ impl Op for UpsampleNearest {
         vec![sources.into_iter().map(|at| inputs[0].data[at]).collect()]
     }
 
+    fn is_cheap(&self) -> bool {
+        true
+    }
+
     fn lower(&self, lower: &mut Lower) -> Result<(), LowerError> {
         let input = lower.input_shape(0).nhwc().map_err(LowerError::Shader)?;
         let (shader, width) = FORWARD.of(input[3]);
