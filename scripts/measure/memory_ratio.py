@@ -117,7 +117,7 @@ def main():
         print(f"batch {batch}, {size}×{size}, base {base}: PyTorch {theirs / MIB:.1f} MiB", flush=True)
         if "--real" in sys.argv and size <= 128:
             print(f"  with numbers {torch_bytes(batch, size, base) / MIB:.1f} MiB")
-        command = ["cargo", "run", "--release", "--quiet", "--example", "step_memory", "--"]
+        command = ["cargo", "bench", "--quiet", "--bench", "step_memory", "--"]
         lines = subprocess.check_output(command + [str(n) for n in (batch, size, base)], text=True)
         for line in lines.splitlines():
             family, ours, _ = line.split(maxsplit=2)

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{BenchError, Ceilings, Timing, roofline_percent};
 use crate::gpu::{Clock, Session};
-use crate::program::{Access, BufferKind, Dispatch, Program};
+use crate::program::{Access, Binding, BufferKind, Dispatch, Program};
 
 /// A dispatch of the training step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -57,9 +57,9 @@ pub fn measure(
 
 /// Bytes that a dispatch moves at least. A state that is written is rewritten in place: read as well.
 fn bytes(program: &Program, dispatch: &Dispatch) -> u64 {
-    let of = |(buffer, bytes, access): &(usize, u64, Access)| {
-        let state = matches!(program.buffers[*buffer].kind, BufferKind::State(_));
-        if state && *access == Access::ReadWrite { 2 * bytes } else { *bytes }
+    let of = |binding: &Binding| {
+        let state = matches!(program.buffers[binding.buffer].kind, BufferKind::State(_));
+        if state && binding.access == Access::ReadWrite { 2 * binding.bytes } else { binding.bytes }
     };
     dispatch.bindings.iter().map(of).sum()
 }

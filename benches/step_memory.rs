@@ -1,12 +1,14 @@
 //! Prints the memory of a training step for each kernel family, without a device:
-//! `cargo run --release --example step_memory -- BATCH SIZE BASE`.
+//! `cargo bench --bench step_memory -- BATCH SIZE BASE`.
 
 use wgseg::config::Config;
 use wgseg::program::{Caps, Family, compile, compile_keeping_all};
 use wgseg::train::step::train_step;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let numbers: Vec<usize> = std::env::args().skip(1).map(|a| a.parse()).collect::<Result<_, _>>()?;
+    // Cargo adds an option of its own.
+    let arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
+    let numbers: Vec<usize> = arguments.map(|argument| argument.parse()).collect::<Result<_, _>>()?;
     let &[batch, size, base] = numbers.as_slice() else {
         return Err("usage: step_memory BATCH SIZE BASE".into());
     };
