@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::train::stop_on_interrupt;
+use super::interrupt::{INTERRUPTED, Interrupt};
 use super::{AdapterArg, Outcome, say};
 use crate::config::Config;
 use crate::gpu::{Gpu, GpuError, GpuOptions};
@@ -65,7 +66,8 @@ pub struct Args {
 }
 
 pub fn run(args: Args, which: Which) -> Outcome {
-    let mut set = args.set;
+    let interrupt = Interrupt::heed()?;
+    let mut set = args.set.clone();
     set.extend(args.seeds.map(|seeds| format!("method.seeds={seeds}")));
     let config = Config::load(&args.config, &set)?;
     let graph = Graph::of(&config, which)?;
@@ -141,7 +143,9 @@ pub fn run(args: Args, which: Which) -> Outcome {
     for line in assess::remove_stale(root, &mut jobs)? {
         tell(&line);
     }
-    let summary = do_all(&jobs, &costs, root, args.jobs.into(), &material, gpu, &args.adapter)?;
+    let stop = interrupt.training();
+    let summary = do_all(&jobs, &costs, &args, &material, gpu, &stop);
+    interrupt.trained();
     conclude(&summary, &jobs, root, &args.adapter)
 }
 
@@ -223,13 +227,12 @@ fn costs(jobs: &[Job], material: &Material, gpu: &Gpu) -> Result<Vec<f64>, Train
 fn do_all(
     jobs: &[Job],
     costs: &[f64],
-    root: &Path,
-    threads: usize,
+    args: &Args,
     material: &Material,
     gpu: Arc<Gpu>,
-    adapter: &AdapterArg,
-) -> Result<Summary, ctrlc::Error> {
-    let stop = stop_on_interrupt()?;
+    stop: &Arc<AtomicBool>,
+) -> Summary {
+    let root = args.out.as_path();
     let of = |test: fn(&Job) -> bool| jobs.iter().filter(|job| job.wanted && test(job)).count();
     let (complete, begun) = (of(Job::is_complete), of(|job| job.state == State::Begun));
     let to_do = of(|_| true) - complete;
@@ -241,17 +244,17 @@ fn do_all(
         let opened = opened.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
         let gpu = match opened {
             Some(gpu) => gpu,
-            None => another(adapter)?,
+            None => another(&args.adapter)?,
         };
-        let stop = Arc::clone(&stop);
+        let stop = Arc::clone(stop);
         Ok(move |spec: &RunSpec, hash: &str, watch: &mut dyn Watch| {
             perform(&Place { gpu: &gpu, material, root, stop: &stop }, spec, hash, watch)
         })
     };
-    let options = Options { root, threads, stop: &stop, view: &view, costs };
+    let options = Options { root, threads: args.jobs.into(), stop, view: &view, costs };
     let summary = execute(jobs, &options, open);
     view.finish();
-    Ok(summary)
+    summary
 }
 
 /// One more device of the same adapter.
@@ -267,7 +270,7 @@ fn conclude(summary: &Summary, jobs: &[Job], root: &Path, adapter: &AdapterArg) 
     let done = summary.skipped + summary.complete;
     if summary.interrupted {
         tell(&format!("interrupted; {done} of {} runs are complete; the same command goes on", jobs.len()));
-        return Ok(ExitCode::from(130));
+        return Ok(ExitCode::from(INTERRUPTED));
     }
     for (label, needs) in &summary.not_started {
         tell(&format!("{label} was not started: needs {needs}"));

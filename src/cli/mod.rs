@@ -8,6 +8,7 @@ mod data;
 mod demo;
 mod evaluate;
 mod experiment;
+mod interrupt;
 mod plan;
 mod predict;
 mod report;
