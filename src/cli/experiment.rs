@@ -24,7 +24,7 @@ use crate::method::run::{RESULT, RunSpec};
 use crate::method::view::View;
 use crate::report::console::tell;
 use crate::report::run_folder::{lock, make_folder};
-use crate::report::words::count;
+use crate::report::words::{count, listed};
 use crate::report::{ReportError, check_free};
 use crate::train::TrainError;
 use crate::train::watch::Watch;
@@ -264,9 +264,6 @@ fn another(adapter: &AdapterArg) -> Result<Arc<Gpu>, GpuError> {
 
 /// Tells how it ended.
 fn conclude(summary: &Summary, jobs: &[Job], root: &Path, adapter: &AdapterArg) -> Outcome {
-    for (label, message) in &summary.failed {
-        tell(&format!("{label} FAILED: {message}"));
-    }
     let done = summary.skipped + summary.complete;
     if summary.interrupted {
         tell(&format!("interrupted; {done} of {} runs are complete; the same command goes on", jobs.len()));
@@ -277,12 +274,7 @@ fn conclude(summary: &Summary, jobs: &[Job], root: &Path, adapter: &AdapterArg) 
     }
     super::report::write(root, adapter.adapter.clone())?;
     if !summary.failed.is_empty() {
-        let (failed, not_started) = (summary.failed.len(), summary.not_started.len());
-        tell(&format!(
-            "{} failed and {not_started} cannot start without them; {done} of {} are complete; the same command tries again",
-            count(failed, "run"),
-            jobs.len()
-        ));
+        tell(&failures(summary, done, jobs.len()));
         return Ok(ExitCode::FAILURE);
     }
     if done < jobs.len() {
@@ -291,10 +283,41 @@ fn conclude(summary: &Summary, jobs: &[Job], root: &Path, adapter: &AdapterArg) 
     Ok(ExitCode::SUCCESS)
 }
 
+/// Which runs failed, and what to do; why each did was told when it did.
+fn failures(summary: &Summary, done: usize, all: usize) -> String {
+    let of = |lasting: bool| -> Vec<&String> {
+        let failed = summary.failed.iter().filter(|(_, failure)| failure.lasting == lasting);
+        failed.map(|(label, _)| label).collect()
+    };
+    let (lasting, others) = (of(true), of(false));
+    let mut text = format!("{done} of {all} runs are complete");
+    match summary.not_started.len() {
+        0 => {}
+        number => text += &format!("; {number} cannot start without those that failed"),
+    }
+    if !others.is_empty() {
+        text += &format!(
+            "; {} failed ({}): the same command tries again",
+            count(others.len(), "run"),
+            listed(&others)
+        );
+    }
+    if !lasting.is_empty() {
+        text += &format!(
+            "; {} failed as loss or weights were not finite any more ({}), and the same command would end alike: change the \
+             config as is said above, with another --out or with --redo-changed",
+            count(lasting.len(), "run"),
+            listed(&lasting)
+        );
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::schema::Lambda;
+    use crate::method::execute::Failure;
 
     #[test]
     fn a_lambda_without_its_task_is_told() {
@@ -304,6 +327,21 @@ mod tests {
             [("edges".to_owned(), Lambda::Fixed(1.0)), ("rotation".to_owned(), Lambda::Search)].into();
         let expected = "lambda.rotation has no effect: method.tasks does not name rotation";
         assert_eq!(unused_lambdas(&config), [expected]);
+    }
+
+    #[test]
+    fn what_fails_for_good_is_not_tried_again() {
+        let failed = |lasting| Failure { message: "why".into(), lasting };
+        let mut summary = Summary { failed: vec![("a".into(), failed(true))], ..Summary::default() };
+        let text = failures(&summary, 2, 3);
+        assert!(text.contains("1 run failed as loss or weights were not finite any more (a)"), "{text}");
+        assert!(text.contains("--redo-changed") && !text.contains("tries again"), "{text}");
+        assert!(!text.contains("why"), "it was told before: {text}");
+        summary.failed.push(("b".into(), failed(false)));
+        summary.not_started.push(("c".into(), "b".into()));
+        let text = failures(&summary, 0, 3);
+        assert!(text.contains("1 run failed (b): the same command tries again"), "{text}");
+        assert!(text.contains("1 cannot start"), "{text}");
     }
 
     #[test]
