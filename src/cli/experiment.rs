@@ -7,20 +7,21 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::interrupt::{INTERRUPTED, Interrupt};
-use super::{AdapterArg, Outcome, say};
+use super::{AdapterArg, Outcome};
 use crate::config::Config;
 use crate::gpu::{Gpu, GpuError, GpuOptions};
-use crate::method::assess::{self, Job, State};
-use crate::method::check::check_folders;
+use crate::method::assess::{self, Job, Outside, State};
+use crate::method::check::{check_folders, unused_lambdas};
 use crate::method::error::MethodError;
 use crate::method::execute::{Options, Summary, execute};
 use crate::method::forecast::Forecaster;
 use crate::method::graph::Graph;
 use crate::method::inputs;
 use crate::method::material::Material;
+use crate::method::only::check_only;
 use crate::method::perform::{Place, perform};
 use crate::method::plan::{PLAN, Plan, PlannedRun, Which};
-use crate::method::run::{RESULT, RunSpec};
+use crate::method::run::RunSpec;
 use crate::method::view::View;
 use crate::report::console::tell;
 use crate::report::run_folder::{lock, make_folder};
@@ -49,7 +50,8 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     seeds: Option<usize>,
     /// Do this run alone, of all seeds as in --only stage1:rotation:joint, of one as in --only
-    /// seed_1/stage1/rotation/joint; may be repeated; see `wgseg plan`
+    /// seed_1/stage1/rotation/joint; a beginning such as stage1:rotation stands for all runs below it;
+    /// may be repeated; see `wgseg plan`
     #[arg(long, value_name = "ID")]
     only: Vec<String>,
     /// Runs at a time; on a software driver LP_NUM_THREADS=1 with --jobs 2 is faster than one
@@ -71,7 +73,7 @@ pub fn run(args: Args, which: Which) -> Outcome {
     set.extend(args.seeds.map(|seeds| format!("method.seeds={seeds}")));
     let config = Config::load(&args.config, &set)?;
     let graph = Graph::of(&config, which)?;
-    assess::check_only(&graph.runs, &args.only)?;
+    check_only(&graph, &config, which, &args.only)?;
     check_folders(&args.unlabelled)?;
     let root = &args.out;
     check_out(root)?;
@@ -84,19 +86,31 @@ pub fn run(args: Args, which: Which) -> Outcome {
     let code = inputs::code();
     let before = earlier(root, args.redo_changed)?;
     let mut runs = graph.runs.clone();
+    let mut outside = None;
     if let Some(before) = &before {
         let others = before.besides(&graph.runs);
         match before.other_setting(&config) {
             None => runs.extend(others),
-            Some(change) => leave_out(root, &others, change, args.redo_changed)?,
+            Some(change) => outside = Outside::of(root, &others, change),
         }
     }
-    let mut jobs = assess::assess(root, &runs, graph.runs.len(), &material.fingerprint, &code, &args.only)?;
+    let finals: Vec<String> = graph.methods.iter().flat_map(|method| method.runs.clone()).collect();
+    let asked = graph.runs.len();
+    let mut jobs = assess::assess(root, &runs, asked, &material.fingerprint, &code, &args.only, &finals)?;
     if !args.redo_changed {
-        assess::refuse_other(root, &jobs)?;
+        assess::refuse_other(root, &jobs, outside.as_ref())?;
     }
-    let kept = assess::kept(&jobs, graph.runs.len());
-    let others = jobs.split_off(graph.runs.len());
+    if let Some(Outside { key, was, now, folders }) = &outside {
+        tell(&format!(
+            "{} holds {} of another config (`{key}` is {was} there and {now} now): they stay there, but the report \
+             leaves them out ({})",
+            root.display(),
+            count(folders.len(), "complete run"),
+            listed(folders)
+        ));
+    }
+    let kept = assess::kept(&jobs, asked);
+    let others = jobs.split_off(asked);
     let costs = costs(&jobs, &material, &gpu)?;
     let planned = |job: &Job| PlannedRun {
         folder: job.spec.folder(),
@@ -140,6 +154,14 @@ pub fn run(args: Args, which: Which) -> Outcome {
         plan.keep(before, kept.map(|(job, _)| planned(job)).collect());
     }
     plan.write(root)?;
+    let gone: Vec<String> = jobs.iter().filter(|job| job.weights_gone).map(Job::label).collect();
+    if !gone.is_empty() {
+        tell(&format!(
+            "{} without weights any more: the results stand ({})",
+            count(gone.len(), "complete run"),
+            listed(&gone)
+        ));
+    }
     for line in assess::remove_stale(root, &mut jobs)? {
         tell(&line);
     }
@@ -160,35 +182,6 @@ fn earlier(root: &Path, redo: bool) -> Result<Option<Plan>, MethodError> {
         }
         Err(error) => Err(MethodError::UnreadablePlan { error }),
     }
-}
-
-/// Refuses to take complete runs of another config, `others`, out of the report; with `redo` it is told.
-fn leave_out(
-    root: &Path,
-    others: &[RunSpec],
-    (key, was, now): (String, String, String),
-    redo: bool,
-) -> Result<(), MethodError> {
-    let complete: Vec<String> = others.iter().map(RunSpec::folder).collect();
-    let complete: Vec<&String> =
-        complete.iter().filter(|folder| root.join(folder).join(RESULT).is_file()).collect();
-    let Some(first) = complete.first() else { return Ok(()) };
-    let runs = format!("{}, such as {first},", count(complete.len(), "complete run"));
-    let change = format!("`{key}` is {was} there and {now} now");
-    if !redo {
-        return Err(MethodError::OtherPlan { root: root.into(), change, runs });
-    }
-    tell(&format!(
-        "{} holds {runs} of another config ({change}): they stay there, but the report leaves them out",
-        root.display()
-    ));
-    Ok(())
-}
-
-/// Tells of λ that is given for a task that is not among those of the method.
-fn unused_lambdas(config: &Config) -> Vec<String> {
-    let unused = config.lambda.keys().filter(|task| !config.method.tasks.contains(task));
-    unused.map(|task| format!("lambda.{task} has no effect: method.tasks does not name {task}")).collect()
 }
 
 /// Refuses a folder that something else has made.
@@ -278,7 +271,10 @@ fn conclude(summary: &Summary, jobs: &[Job], root: &Path, adapter: &AdapterArg) 
         return Ok(ExitCode::FAILURE);
     }
     if done < jobs.len() {
-        say!("{done} of {} runs are complete; without --only the command does the others", jobs.len());
+        tell(&format!(
+            "{done} of {} runs are complete; without --only the command does the others",
+            jobs.len()
+        ));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -316,18 +312,7 @@ fn failures(summary: &Summary, done: usize, all: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::schema::Lambda;
     use crate::method::execute::Failure;
-
-    #[test]
-    fn a_lambda_without_its_task_is_told() {
-        let mut config = Config::default();
-        config.method.tasks = vec!["edges".into()];
-        config.lambda =
-            [("edges".to_owned(), Lambda::Fixed(1.0)), ("rotation".to_owned(), Lambda::Search)].into();
-        let expected = "lambda.rotation has no effect: method.tasks does not name rotation";
-        assert_eq!(unused_lambdas(&config), [expected]);
-    }
 
     #[test]
     fn what_fails_for_good_is_not_tried_again() {

@@ -285,7 +285,7 @@ mod tests {
 
     fn jobs(root: &Path, only: &[&str]) -> Vec<Job> {
         let only: Vec<String> = only.iter().map(|id| (*id).to_owned()).collect();
-        assess(root, &specs(), specs().len(), &images("images"), "1", &only).unwrap()
+        assess(root, &specs(), specs().len(), &images("images"), "1", &only, &[]).unwrap()
     }
 
     /// What was told of runs, in order.
