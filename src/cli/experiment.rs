@@ -60,6 +60,9 @@ pub struct Args {
     /// Remove what was made by another config or version, or from other images, and do it anew
     #[arg(long)]
     redo_changed: bool,
+    /// Print what is in results.json; sentences and paths go to stderr
+    #[arg(long)]
+    json: bool,
     /// Set a key of the config, as in --set train.epochs=5; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -168,7 +171,7 @@ pub fn run(args: Args, which: Which) -> Outcome {
     let stop = interrupt.training();
     let summary = do_all(&jobs, &costs, &args, &material, gpu, &stop);
     interrupt.trained();
-    conclude(&summary, &jobs, root, &args.adapter)
+    conclude(&summary, &jobs, root, &args.adapter, args.json)
 }
 
 /// The plan of an earlier command; none where there is none, or with `redo` where it cannot be read.
@@ -256,7 +259,7 @@ fn another(adapter: &AdapterArg) -> Result<Arc<Gpu>, GpuError> {
 }
 
 /// Tells how it ended.
-fn conclude(summary: &Summary, jobs: &[Job], root: &Path, adapter: &AdapterArg) -> Outcome {
+fn conclude(summary: &Summary, jobs: &[Job], root: &Path, adapter: &AdapterArg, json: bool) -> Outcome {
     let done = summary.skipped + summary.complete;
     if summary.interrupted {
         tell(&format!("interrupted; {done} of {} runs are complete; the same command goes on", jobs.len()));
@@ -265,7 +268,7 @@ fn conclude(summary: &Summary, jobs: &[Job], root: &Path, adapter: &AdapterArg) 
     for (label, needs) in &summary.not_started {
         tell(&format!("{label} was not started: needs {needs}"));
     }
-    super::report::write(root, adapter.adapter.clone())?;
+    super::report::write(root, adapter.adapter.clone(), json)?;
     if !summary.failed.is_empty() {
         tell(&failures(summary, done, jobs.len()));
         return Ok(ExitCode::FAILURE);
