@@ -62,6 +62,53 @@ fn unlabelled_images_are_asked_for() {
 }
 
 #[test]
+fn only_takes_runs_of_the_command() {
+    let only = |name: &str| refused(&["--unlabelled", "more", "--only", name]);
+    says(&only("joint_pcgrad"), &["`joint_pcgrad` is a run of `wgseg compare`"]);
+    says(&only("single_joint"), &["made of the runs stage1:rotation:joint, stage1:inpainting:joint"]);
+    says(&only("two_stag"), &["did you mean `two_stage`", "`wgseg plan` lists all"]);
+    assert!(!only("").contains("did you mean"));
+}
+
+/// Before anything is trained there is nothing to save, but the exit code is that of an interrupt.
+#[cfg(unix)]
+#[test]
+fn a_signal_is_heeded_from_the_start() {
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["data", "more"] {
+        let phantom = ["data", "phantom", "--count", "40", "--size", "32", "--out", name];
+        wgseg().current_dir(folder.path()).args(phantom).assert().success();
+    }
+    let commands = [
+        "two-stage two_stage_phantom --data data --unlabelled more --out run",
+        "compare two_stage_phantom --data data --unlabelled more --out run2",
+        "train phantom --data data --out run3",
+    ];
+    for command in commands {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_wgseg"))
+            .current_dir(folder.path())
+            .args(command.split(' '))
+            .args(["--set", "train.epochs=1000"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut told = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        // The first line comes before any image is read.
+        let first = told.next().unwrap();
+        assert!(first.starts_with("adapter:"), "{first}");
+        let id = child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        let rest: Vec<String> = told.collect();
+        assert_eq!(child.wait().unwrap().code(), Some(130), "{command}: {rest:?}");
+        assert!(rest.iter().any(|line| line.starts_with("interrupted")), "{command}: {rest:?}");
+    }
+}
+
+#[test]
 fn a_folder_of_something_else_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("run");
@@ -135,6 +182,28 @@ fn plan_lists_tasks_and_methods() {
     };
     says(&list("--tasks"), &["rotation", "jigsaw", "inpainting", "restoration", "contrastive"]);
     says(&list("--methods"), &["joint_", "pretrain_all", "seed_ensemble_distilled"]);
+}
+
+#[test]
+fn plan_lists_for_programs_too() {
+    let list = |what: &str| -> Vec<String> {
+        let output = wgseg().args(["plan", what, "--json"]).assert().success();
+        let rows: Value = serde_json::from_slice(&output.get_output().stdout).unwrap();
+        assert!(rows[0]["about"].is_string(), "{rows}");
+        rows.as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert!(list("--tasks").contains(&"jigsaw".to_owned()));
+    assert!(list("--methods").contains(&"joint_pcgrad".to_owned()));
+}
+
+#[test]
+fn plan_asks_for_a_config_and_tells_of_a_lambda_without_a_task() {
+    let output = wgseg().arg("plan").assert().failure().code(2).get_output().clone();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("<CONFIG>") && !text.contains("[CONFIG]"), "{text}");
+    let more = ["plan", "two_stage_phantom", "--no-time", "--set", "lambda.jigsaw=search"];
+    let output = wgseg().args(more).assert().success().get_output().clone();
+    says(&String::from_utf8(output.stderr).unwrap(), &["lambda.jigsaw has no effect"]);
 }
 
 #[test]

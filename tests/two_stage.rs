@@ -117,6 +117,27 @@ fn every_task_mode_and_rival_trains_and_is_reported() {
     assert!(told.contains("0 runs to do"), "{told}");
     assert_eq!(trained(&out), before);
 
+    // The results on stdout are those in the file.
+    let report = |more: &[&str]| wgseg().arg("report").arg(&out).args(more).assert().success();
+    let printed: Value = serde_json::from_slice(&report(&["--json"]).get_output().stdout).expect("JSON");
+    assert_eq!(printed, json(&out.join("results.json")));
+    let told = String::from_utf8(report(&[]).get_output().stdout.clone()).expect("UTF-8");
+    assert!(told.contains("Use the student: wgseg predict --model"), "{told}");
+
+    // The model that a method ends with is trained again when it is gone, to the same bytes; weights that
+    // were only needed on the way are not.
+    let student = out.join("seed_0/two_stage/best.safetensors");
+    for gone in [&student, &out.join("seed_0/stage1/edges/pretrain/training_state.safetensors")] {
+        std::fs::remove_file(gone).expect("weights");
+    }
+    let told = String::from_utf8(report(&[]).get_output().stdout.clone()).expect("UTF-8");
+    assert!(told.contains("seed_0/two_stage: its best.safetensors is gone"), "{told}");
+    let again = wgseg().args(arguments(&folder, "compare", &out, &more)).assert().success();
+    let told = String::from_utf8(again.get_output().stderr.clone()).expect("UTF-8");
+    assert!(told.contains("seed_0/two_stage is done anew: its best.safetensors is gone"), "{told}");
+    assert!(told.contains("1 run to do") && told.contains("1 complete run without weights"), "{told}");
+    assert!(std::fs::read(&student).expect("a student") == before["seed_0/two_stage/best.safetensors"]);
+
     // A smaller command leaves the report of the larger one whole; one of other tasks is refused.
     let fewer = ["--seeds", "1", "--set", TASKS, "--set", "lambda.edges=search"];
     let told = wgseg().args(arguments(&folder, "two-stage", &out, &fewer)).assert().success();
@@ -133,7 +154,10 @@ fn every_task_mode_and_rival_trains_and_is_reported() {
     let other = ["--set", "method.tasks=[\"rotation\"]", "--set", "lambda.edges=search"];
     let refused = wgseg().args(arguments(&folder, "two-stage", &out, &other)).assert().failure();
     let told = String::from_utf8(refused.get_output().stderr.clone()).expect("UTF-8");
-    assert!(told.contains("its report would leave them out: `method.tasks`"), "{told}");
+    assert!(told.contains("`method.tasks` is"), "{told}");
+    // The student and the ensemble are of the other tasks; what is of tasks that are not named stays.
+    assert!(told.contains("are removed and done anew (") && told.contains("seed_0/two_stage"), "{told}");
+    assert!(told.contains("stay there, but the report leaves them out"), "{told}");
     assert_eq!(std::fs::read(out.join("plan.json")).expect("a plan"), plan);
 
     // The folder of a model says what it may be scored on, whatever becomes of that of the data.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use super::interrupt::{INTERRUPTED, Interrupt};
 use super::{AdapterArg, Outcome, say};
 use crate::config::Config;
 use crate::data::phantom::{PhantomOptions, write_phantoms};
@@ -28,17 +29,19 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Outcome {
+    let interrupt = Interrupt::heed()?;
     let config = Config::load(Path::new("phantom"), &args.set)?;
     crate::report::check_free(&args.out)?;
     let gpu = args.adapter.open()?;
     let (data, run) = (args.out.join("data"), args.out.join("run"));
     let options = PhantomOptions { count: IMAGES, size: 128, seed: 1, workers: config.data.workers };
     crate::report::console::tell(&format!("{}", write_phantoms(&data, &options)?));
-    let stop = super::train::stop_on_interrupt()?;
+    let stop = interrupt.training();
     let options = TrainOptions { config: &config, data: &data, out: &run, resume: false, stop: &stop };
     if train(&gpu, &options)?.interrupted {
-        return Ok(ExitCode::from(130));
+        return Ok(ExitCode::from(INTERRUPTED));
     }
+    interrupt.trained();
 
     let file = ModelFile::open(&run.join(BEST))?;
     let threshold = file.info.threshold;

@@ -2,28 +2,30 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::train::stop_on_interrupt;
-use super::{AdapterArg, Outcome, say};
+use super::interrupt::{INTERRUPTED, Interrupt};
+use super::{AdapterArg, Outcome};
 use crate::config::Config;
 use crate::gpu::{Gpu, GpuError, GpuOptions};
-use crate::method::assess::{self, Job, State};
-use crate::method::check::check_folders;
+use crate::method::assess::{self, Job, Outside, State};
+use crate::method::check::{check_folders, unused_lambdas};
 use crate::method::error::MethodError;
 use crate::method::execute::{Options, Summary, execute};
 use crate::method::forecast::Forecaster;
 use crate::method::graph::Graph;
 use crate::method::inputs;
 use crate::method::material::Material;
+use crate::method::only::check_only;
 use crate::method::perform::{Place, perform};
 use crate::method::plan::{PLAN, Plan, PlannedRun, Which};
-use crate::method::run::{RESULT, RunSpec};
+use crate::method::run::RunSpec;
 use crate::method::view::View;
 use crate::report::console::tell;
 use crate::report::run_folder::{lock, make_folder};
-use crate::report::words::count;
+use crate::report::words::{count, listed};
 use crate::report::{ReportError, check_free};
 use crate::train::TrainError;
 use crate::train::watch::Watch;
@@ -48,7 +50,8 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     seeds: Option<usize>,
     /// Do this run alone, of all seeds as in --only stage1:rotation:joint, of one as in --only
-    /// seed_1/stage1/rotation/joint; may be repeated; see `wgseg plan`
+    /// seed_1/stage1/rotation/joint; a beginning such as stage1:rotation stands for all runs below it;
+    /// may be repeated; see `wgseg plan`
     #[arg(long, value_name = "ID")]
     only: Vec<String>,
     /// Runs at a time; on a software driver LP_NUM_THREADS=1 with --jobs 2 is faster than one
@@ -57,6 +60,9 @@ pub struct Args {
     /// Remove what was made by another config or version, or from other images, and do it anew
     #[arg(long)]
     redo_changed: bool,
+    /// Print what is in results.json; sentences and paths go to stderr
+    #[arg(long)]
+    json: bool,
     /// Set a key of the config, as in --set train.epochs=5; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -65,11 +71,12 @@ pub struct Args {
 }
 
 pub fn run(args: Args, which: Which) -> Outcome {
-    let mut set = args.set;
+    let interrupt = Interrupt::heed()?;
+    let mut set = args.set.clone();
     set.extend(args.seeds.map(|seeds| format!("method.seeds={seeds}")));
     let config = Config::load(&args.config, &set)?;
     let graph = Graph::of(&config, which)?;
-    assess::check_only(&graph.runs, &args.only)?;
+    check_only(&graph, &config, which, &args.only)?;
     check_folders(&args.unlabelled)?;
     let root = &args.out;
     check_out(root)?;
@@ -82,19 +89,31 @@ pub fn run(args: Args, which: Which) -> Outcome {
     let code = inputs::code();
     let before = earlier(root, args.redo_changed)?;
     let mut runs = graph.runs.clone();
+    let mut outside = None;
     if let Some(before) = &before {
         let others = before.besides(&graph.runs);
         match before.other_setting(&config) {
             None => runs.extend(others),
-            Some(change) => leave_out(root, &others, change, args.redo_changed)?,
+            Some(change) => outside = Outside::of(root, &others, change),
         }
     }
-    let mut jobs = assess::assess(root, &runs, graph.runs.len(), &material.fingerprint, &code, &args.only)?;
+    let finals: Vec<String> = graph.methods.iter().flat_map(|method| method.runs.clone()).collect();
+    let asked = graph.runs.len();
+    let mut jobs = assess::assess(root, &runs, asked, &material.fingerprint, &code, &args.only, &finals)?;
     if !args.redo_changed {
-        assess::refuse_other(root, &jobs)?;
+        assess::refuse_other(root, &jobs, outside.as_ref())?;
     }
-    let kept = assess::kept(&jobs, graph.runs.len());
-    let others = jobs.split_off(graph.runs.len());
+    if let Some(Outside { key, was, now, folders }) = &outside {
+        tell(&format!(
+            "{} holds {} of another config (`{key}` is {was} there and {now} now): they stay there, but the report \
+             leaves them out ({})",
+            root.display(),
+            count(folders.len(), "complete run"),
+            listed(folders)
+        ));
+    }
+    let kept = assess::kept(&jobs, asked);
+    let others = jobs.split_off(asked);
     let costs = costs(&jobs, &material, &gpu)?;
     let planned = |job: &Job| PlannedRun {
         folder: job.spec.folder(),
@@ -138,11 +157,21 @@ pub fn run(args: Args, which: Which) -> Outcome {
         plan.keep(before, kept.map(|(job, _)| planned(job)).collect());
     }
     plan.write(root)?;
+    let gone: Vec<String> = jobs.iter().filter(|job| job.weights_gone).map(Job::label).collect();
+    if !gone.is_empty() {
+        tell(&format!(
+            "{} without weights any more: the results stand ({})",
+            count(gone.len(), "complete run"),
+            listed(&gone)
+        ));
+    }
     for line in assess::remove_stale(root, &mut jobs)? {
         tell(&line);
     }
-    let summary = do_all(&jobs, &costs, root, args.jobs.into(), &material, gpu, &args.adapter)?;
-    conclude(&summary, &jobs, root, &args.adapter)
+    let stop = interrupt.training();
+    let summary = do_all(&jobs, &costs, &args, &material, gpu, &stop);
+    interrupt.trained();
+    conclude(&summary, &jobs, root, &args.adapter, args.json)
 }
 
 /// The plan of an earlier command; none where there is none, or with `redo` where it cannot be read.
@@ -156,35 +185,6 @@ fn earlier(root: &Path, redo: bool) -> Result<Option<Plan>, MethodError> {
         }
         Err(error) => Err(MethodError::UnreadablePlan { error }),
     }
-}
-
-/// Refuses to take complete runs of another config, `others`, out of the report; with `redo` it is told.
-fn leave_out(
-    root: &Path,
-    others: &[RunSpec],
-    (key, was, now): (String, String, String),
-    redo: bool,
-) -> Result<(), MethodError> {
-    let complete: Vec<String> = others.iter().map(RunSpec::folder).collect();
-    let complete: Vec<&String> =
-        complete.iter().filter(|folder| root.join(folder).join(RESULT).is_file()).collect();
-    let Some(first) = complete.first() else { return Ok(()) };
-    let runs = format!("{}, such as {first},", count(complete.len(), "complete run"));
-    let change = format!("`{key}` is {was} there and {now} now");
-    if !redo {
-        return Err(MethodError::OtherPlan { root: root.into(), change, runs });
-    }
-    tell(&format!(
-        "{} holds {runs} of another config ({change}): they stay there, but the report leaves them out",
-        root.display()
-    ));
-    Ok(())
-}
-
-/// Tells of λ that is given for a task that is not among those of the method.
-fn unused_lambdas(config: &Config) -> Vec<String> {
-    let unused = config.lambda.keys().filter(|task| !config.method.tasks.contains(task));
-    unused.map(|task| format!("lambda.{task} has no effect: method.tasks does not name {task}")).collect()
 }
 
 /// Refuses a folder that something else has made.
@@ -223,13 +223,12 @@ fn costs(jobs: &[Job], material: &Material, gpu: &Gpu) -> Result<Vec<f64>, Train
 fn do_all(
     jobs: &[Job],
     costs: &[f64],
-    root: &Path,
-    threads: usize,
+    args: &Args,
     material: &Material,
     gpu: Arc<Gpu>,
-    adapter: &AdapterArg,
-) -> Result<Summary, ctrlc::Error> {
-    let stop = stop_on_interrupt()?;
+    stop: &Arc<AtomicBool>,
+) -> Summary {
+    let root = args.out.as_path();
     let of = |test: fn(&Job) -> bool| jobs.iter().filter(|job| job.wanted && test(job)).count();
     let (complete, begun) = (of(Job::is_complete), of(|job| job.state == State::Begun));
     let to_do = of(|_| true) - complete;
@@ -241,17 +240,17 @@ fn do_all(
         let opened = opened.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
         let gpu = match opened {
             Some(gpu) => gpu,
-            None => another(adapter)?,
+            None => another(&args.adapter)?,
         };
-        let stop = Arc::clone(&stop);
+        let stop = Arc::clone(stop);
         Ok(move |spec: &RunSpec, hash: &str, watch: &mut dyn Watch| {
             perform(&Place { gpu: &gpu, material, root, stop: &stop }, spec, hash, watch)
         })
     };
-    let options = Options { root, threads, stop: &stop, view: &view, costs };
+    let options = Options { root, threads: args.jobs.into(), stop, view: &view, costs };
     let summary = execute(jobs, &options, open);
     view.finish();
-    Ok(summary)
+    summary
 }
 
 /// One more device of the same adapter.
@@ -260,47 +259,77 @@ fn another(adapter: &AdapterArg) -> Result<Arc<Gpu>, GpuError> {
 }
 
 /// Tells how it ended.
-fn conclude(summary: &Summary, jobs: &[Job], root: &Path, adapter: &AdapterArg) -> Outcome {
-    for (label, message) in &summary.failed {
-        tell(&format!("{label} FAILED: {message}"));
-    }
+fn conclude(summary: &Summary, jobs: &[Job], root: &Path, adapter: &AdapterArg, json: bool) -> Outcome {
     let done = summary.skipped + summary.complete;
     if summary.interrupted {
         tell(&format!("interrupted; {done} of {} runs are complete; the same command goes on", jobs.len()));
-        return Ok(ExitCode::from(130));
+        return Ok(ExitCode::from(INTERRUPTED));
     }
     for (label, needs) in &summary.not_started {
         tell(&format!("{label} was not started: needs {needs}"));
     }
-    super::report::write(root, adapter.adapter.clone())?;
+    super::report::write(root, adapter.adapter.clone(), json)?;
     if !summary.failed.is_empty() {
-        let (failed, not_started) = (summary.failed.len(), summary.not_started.len());
-        tell(&format!(
-            "{} failed and {not_started} cannot start without them; {done} of {} are complete; the same command tries again",
-            count(failed, "run"),
-            jobs.len()
-        ));
+        tell(&failures(summary, done, jobs.len()));
         return Ok(ExitCode::FAILURE);
     }
     if done < jobs.len() {
-        say!("{done} of {} runs are complete; without --only the command does the others", jobs.len());
+        tell(&format!(
+            "{done} of {} runs are complete; without --only the command does the others",
+            jobs.len()
+        ));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Which runs failed, and what to do; why each did was told when it did.
+fn failures(summary: &Summary, done: usize, all: usize) -> String {
+    let of = |lasting: bool| -> Vec<&String> {
+        let failed = summary.failed.iter().filter(|(_, failure)| failure.lasting == lasting);
+        failed.map(|(label, _)| label).collect()
+    };
+    let (lasting, others) = (of(true), of(false));
+    let mut text = format!("{done} of {all} runs are complete");
+    match summary.not_started.len() {
+        0 => {}
+        number => text += &format!("; {number} cannot start without those that failed"),
+    }
+    if !others.is_empty() {
+        text += &format!(
+            "; {} failed ({}): the same command tries again",
+            count(others.len(), "run"),
+            listed(&others)
+        );
+    }
+    if !lasting.is_empty() {
+        text += &format!(
+            "; {} failed as loss or weights were not finite any more ({}), and the same command would end alike: change the \
+             config as is said above, with another --out or with --redo-changed",
+            count(lasting.len(), "run"),
+            listed(&lasting)
+        );
+    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::schema::Lambda;
+    use crate::method::execute::Failure;
 
     #[test]
-    fn a_lambda_without_its_task_is_told() {
-        let mut config = Config::default();
-        config.method.tasks = vec!["edges".into()];
-        config.lambda =
-            [("edges".to_owned(), Lambda::Fixed(1.0)), ("rotation".to_owned(), Lambda::Search)].into();
-        let expected = "lambda.rotation has no effect: method.tasks does not name rotation";
-        assert_eq!(unused_lambdas(&config), [expected]);
+    fn what_fails_for_good_is_not_tried_again() {
+        let failed = |lasting| Failure { message: "why".into(), lasting };
+        let mut summary = Summary { failed: vec![("a".into(), failed(true))], ..Summary::default() };
+        let text = failures(&summary, 2, 3);
+        assert!(text.contains("1 run failed as loss or weights were not finite any more (a)"), "{text}");
+        assert!(text.contains("--redo-changed") && !text.contains("tries again"), "{text}");
+        assert!(!text.contains("why"), "it was told before: {text}");
+        summary.failed.push(("b".into(), failed(false)));
+        summary.not_started.push(("c".into(), "b".into()));
+        let text = failures(&summary, 0, 3);
+        assert!(text.contains("1 run failed (b): the same command tries again"), "{text}");
+        assert!(text.contains("1 cannot start"), "{text}");
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod demo;
 mod evaluate;
 mod experiment;
 mod inspect;
+mod interrupt;
 mod plan;
 mod predict;
 mod report;

@@ -10,7 +10,7 @@ use super::{AdapterArg, Outcome, print_json, say};
 use crate::bench::unet::UnetStep;
 use crate::config::Config;
 use crate::gpu::{Gpu, GpuError};
-use crate::method::check::check_folders;
+use crate::method::check::{check_folders, unused_lambdas};
 use crate::method::forecast::Forecaster;
 use crate::method::graph::{Graph, rivals};
 use crate::method::material::Material;
@@ -26,6 +26,9 @@ use crate::train::TrainError;
 const REPS: usize = 3;
 
 #[derive(clap::Args)]
+#[command(
+    override_usage = "wgseg plan [OPTIONS] <CONFIG>\n       wgseg plan --tasks [--json]\n       wgseg plan --methods [--json]"
+)]
 pub struct Args {
     /// A TOML file, or the name of a built-in config
     #[arg(required_unless_present_any = ["tasks", "methods"])]
@@ -82,22 +85,25 @@ struct Table {
     images: Option<ImageCounts>,
     /// Of all seeds.
     seconds: Option<f64>,
-    /// How the time was forecast.
+    /// How the time was forecast, or why it was not.
     time: String,
+    #[serde(skip)]
+    is_timed: bool,
 }
 
 pub fn run(args: Args) -> Outcome {
     if args.tasks {
-        list(tasks::all().into_iter().map(|task| (task.name().to_owned(), task.about().to_owned())));
-        return Ok(ExitCode::SUCCESS);
+        let tasks = tasks::all().into_iter();
+        return list(tasks.map(|task| Named::new(task.name(), task.about())).collect(), args.json);
     }
     let Some(config) = args.config else {
-        list(rivals().into_iter().map(|rival| (rival.name, rival.about)));
-        return Ok(ExitCode::SUCCESS);
+        let rivals = rivals().into_iter();
+        return list(rivals.map(|rival| Named::new(&rival.name, &rival.about)).collect(), args.json);
     };
     let mut set = args.set;
     set.extend(args.seeds.map(|seeds| format!("method.seeds={seeds}")));
     let config = Config::load(&config, &set)?;
+    unused_lambdas(&config).iter().for_each(|note| tell(note));
     let which = if args.compare { Which::Compare } else { Which::TwoStage };
     let graph = Graph::of(&config, which)?;
     let images = match &args.data {
@@ -119,12 +125,29 @@ pub fn run(args: Args) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-fn list(rows: impl Iterator<Item = (String, String)>) {
-    let rows: Vec<_> = rows.collect();
-    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
-    for (name, about) in rows {
+/// A task or a rival.
+#[derive(Serialize)]
+struct Named {
+    name: String,
+    about: String,
+}
+
+impl Named {
+    fn new(name: &str, about: &str) -> Named {
+        Named { name: name.to_owned(), about: about.to_owned() }
+    }
+}
+
+fn list(rows: Vec<Named>, json: bool) -> Outcome {
+    if json {
+        print_json(&rows)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let width = rows.iter().map(|row| row.name.len()).max().unwrap_or_default();
+    for Named { name, about } in rows {
         say!("{name:width$}  {about}");
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Checks the images and counts them.
@@ -199,11 +222,12 @@ fn table(
         });
     }
     let one_seed: Option<f64> = runs.iter().map(|row| row.seconds).sum();
+    let is_timed = speed.is_ok();
     let time = match speed {
         Ok(speed) => speed.how,
         Err(why) => format!("not forecast: {why}"),
     };
-    Ok(Table { runs, seeds, images, seconds: one_seed.map(|seconds| seconds * seeds as f64), time })
+    Ok(Table { runs, seeds, images, seconds: one_seed.map(|seconds| seconds * seeds as f64), time, is_timed })
 }
 
 fn does(spec: &RunSpec) -> String {
@@ -248,15 +272,23 @@ fn print(table: &Table) {
                 "images: labelled {train} to train on, {val} to choose by, {test} to test on; without masks {unlabelled} \
                  to train on, those {train} among them, {held_out} held out from the tasks"
             );
-            say!("time: {}; validation and answers of teachers counted", table.time);
         }
-        None => say!(
-            "time: {}; without validation and answers of teachers, which --data DIR --unlabelled DIR counts",
-            table.time
-        ),
+        None if table.runs.iter().any(|row| row.steps.is_none()) => {
+            say!("steps are passes through the labelled images: --data DIR --unlabelled DIR tells how many");
+        }
+        None => {}
     }
-    if table.runs.iter().any(|row| row.steps.is_none()) {
-        say!("steps are passes through the labelled images: --data DIR --unlabelled DIR tells how many");
+    say!("time: {}{}", table.time, counted(table));
+}
+
+/// What the forecast of the time counts besides the steps.
+fn counted(table: &Table) -> &'static str {
+    match (table.is_timed, &table.images) {
+        (false, _) => "",
+        (true, Some(_)) => "; validation and answers of teachers counted",
+        (true, None) => {
+            "; without validation and answers of teachers, which --data DIR --unlabelled DIR counts"
+        }
     }
 }
 
@@ -290,6 +322,16 @@ mod tests {
         assert!((first.seconds.unwrap() / expected - 1.0).abs() < 1e-9, "{:?} and {expected}", first.seconds);
         let faster = table(&graph, 2, None, Ok(speed(2e9))).unwrap();
         assert_eq!(faster.seconds.map(|s| 2.0 * s), first.seconds);
-        assert_eq!(table(&graph, 2, None, Err("none".into())).unwrap().seconds, None);
+        let images = ImageCounts { train: 8, val: 2, test: 2, unlabelled: 20, held_out: 4 };
+        let untimed = table(&graph, 2, Some(images), Err("none".into())).unwrap();
+        assert_eq!(
+            (untimed.seconds, counted(&untimed)),
+            (None, ""),
+            "nothing is counted that is not forecast"
+        );
+        assert!(
+            counted(&table(&graph, 2, Some(images), Ok(speed(1e9))).unwrap()).contains("teachers counted")
+        );
+        assert!(counted(&first).contains("without validation"));
     }
 }

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::{Outcome, say};
+use super::{Outcome, print_json};
 use crate::gpu::GpuOptions;
+use crate::report::console;
 use crate::report::experiment::{RESULTS, TABLE_CSV, TABLE_MARKDOWN, write_on};
-use crate::report::{ReportError, console};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -16,25 +16,34 @@ pub struct Args {
     /// Adapter that predicts the overlays: its number or a part of its name; see `wgseg adapters`
     #[arg(long, value_name = "NAME")]
     adapter: Option<String>,
+    /// Print what is in results.json; sentences and paths go to stderr
+    #[arg(long)]
+    json: bool,
 }
 
 pub fn run(args: Args) -> Outcome {
-    write(&args.root, args.adapter)?;
+    write(&args.root, args.adapter, args.json)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes results and page of what is complete in `root`, and says what came out.
-pub fn write(root: &Path, adapter: Option<String>) -> Result<(), ReportError> {
+/// Writes results and page of what is complete in `root`, and says what came out: on stdout, or with `json`
+/// the results there and the rest on stderr.
+pub fn write(root: &Path, adapter: Option<String>, json: bool) -> Result<(), Box<dyn std::error::Error>> {
     let written = write_on(root, &GpuOptions { adapter, ..Default::default() })?;
-    for sentence in &written.sentences {
-        say!("{sentence}");
-    }
+    let line = if json { console::tell } else { console::say };
+    written.sentences.iter().for_each(|sentence| line(sentence));
     if let Some(note) = &written.note {
         console::tell(note);
     }
-    say!("{}", written.page.display());
+    if let Some(student) = &written.student {
+        line(&format!("Use the student: {student}"));
+    }
+    line(&written.page.display().to_string());
     for name in [RESULTS, TABLE_CSV, TABLE_MARKDOWN] {
-        say!("{}", root.join(name).display());
+        line(&root.join(name).display().to_string());
+    }
+    if json {
+        print_json(&written.results)?;
     }
     Ok(())
 }

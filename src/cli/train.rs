@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::interrupt::{INTERRUPTED, Interrupt};
 use super::{AdapterArg, Outcome, say};
 use crate::config::Config;
 use crate::train::checkpoint::BEST;
@@ -36,9 +35,10 @@ pub struct Args {
 pub fn run(args: Args) -> Outcome {
     let mut set = args.set;
     set.extend(args.seed.map(|seed| format!("train.seed={seed}")));
+    let interrupt = Interrupt::heed()?;
     let config = Config::load(&args.config, &set)?;
     let gpu = args.adapter.open()?;
-    let stop = stop_on_interrupt()?;
+    let stop = interrupt.training();
     let options =
         TrainOptions { config: &config, data: &args.data, out: &args.out, resume: args.resume, stop: &stop };
     let summary = train(&gpu, &options)?;
@@ -48,7 +48,7 @@ pub fn run(args: Args) -> Outcome {
             "interrupted after step {}; the same command with --resume goes on from there",
             summary.steps
         ));
-        return Ok(ExitCode::from(130));
+        return Ok(ExitCode::from(INTERRUPTED));
     }
     say!(
         "best validation Dice {:.4} in epoch {} at threshold {:.2}: {out}/{BEST}",
@@ -58,17 +58,4 @@ pub fn run(args: Args) -> Outcome {
     );
     say!("curves and overlays: {out}/report/");
     Ok(ExitCode::SUCCESS)
-}
-
-/// A flag that Ctrl-C and SIGTERM set. A second Ctrl-C ends the program at once.
-pub(super) fn stop_on_interrupt() -> Result<Arc<AtomicBool>, ctrlc::Error> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-        crate::report::console::tell("stopping after this step; once more to stop at once");
-    })?;
-    Ok(stop)
 }

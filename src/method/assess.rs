@@ -5,10 +5,12 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::error::{MethodError, nearest};
+use super::error::MethodError;
 use super::inputs::{Change, Inputs, SPEC};
 use super::material::Fingerprint;
+use super::only::is_named;
 use super::run::{RESULT, RunResult, RunSpec};
+use crate::report::words::{count, listed};
 
 /// Folder that runs are moved to while they are removed, so that none is ever half there.
 const REMOVED: &str = ".removed";
@@ -27,6 +29,8 @@ pub struct Job {
     /// It is among those asked for.
     pub wanted: bool,
     pub state: State,
+    /// It is complete, but its weights were removed, and nothing needs them.
+    pub weights_gone: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -50,28 +54,13 @@ impl Job {
     }
 }
 
-/// Whether `name` is the id of the run or its folder.
-fn is_named(name: &str, run: &RunSpec) -> bool {
-    name == run.id || name.trim_end_matches('/') == run.folder()
-}
-
-/// Refuses names of runs that there are not.
-///
-/// # Errors
-/// The first of these, with the nearest that there is.
-pub fn check_only(runs: &[RunSpec], only: &[String]) -> Result<(), MethodError> {
-    let Some(id) = only.iter().find(|id| !runs.iter().any(|run| is_named(id, run))) else { return Ok(()) };
-    let folders: Vec<String> = runs.iter().map(RunSpec::folder).collect();
-    let names = runs.iter().map(|run| run.id.as_str()).chain(folders.iter().map(String::as_str));
-    Err(MethodError::UnknownRun { id: id.clone(), nearest: nearest(id, names) })
-}
-
 /// Looks at the folder of each run in `root`. Runs stand after those that they need. Of the first `asked`
 /// of them `only` names those wanted, by id for all seeds or by folder for one; all when it is empty.
-/// The others are of an earlier command.
+/// The others are of an earlier command. The models of `finals`, by id, are what methods end with: a wanted
+/// one whose weights are gone is not complete.
 ///
 /// # Errors
-/// An unknown id, a run that is wanted and needs one that is neither wanted nor complete, a folder
+/// A run that is wanted and needs one that is neither wanted nor complete, a folder
 /// that is not of a run or cannot be read.
 pub fn assess(
     root: &Path,
@@ -80,8 +69,8 @@ pub fn assess(
     data: &Fingerprint,
     code: &str,
     only: &[String],
+    finals: &[String],
 ) -> Result<Vec<Job>, MethodError> {
-    check_only(&runs[..asked], only)?;
     let mut jobs: Vec<Job> = vec![];
     let mut places: HashMap<(u64, &str), usize> = HashMap::new();
     for spec in runs {
@@ -99,7 +88,7 @@ pub fn assess(
         let state = state(&root.join(spec.folder()), &inputs, &hash)?;
         let wanted = jobs.len() < asked && (only.is_empty() || only.iter().any(|name| is_named(name, spec)));
         places.insert((spec.seed, &spec.id), jobs.len());
-        jobs.push(Job { spec: spec.clone(), inputs, hash, needs, wanted, state });
+        jobs.push(Job { spec: spec.clone(), inputs, hash, needs, wanted, state, weights_gone: false });
     }
     // From the last to the first, as a run that is done anew needs others again.
     for i in (0..jobs.len()).rev() {
@@ -108,10 +97,14 @@ pub fn assess(
             && let Some(flaw) = weights.flaw(&root.join(jobs[i].spec.folder()))?
         {
             let needed = jobs.iter().any(|job| job.wanted && !job.is_complete() && job.needs.contains(&i));
-            // Weights may be removed to make room: what came out still stands, but a run that starts from
-            // them must have them. A damaged file is no one's wish.
-            if needed || matches!(flaw, Change::Damaged { .. }) {
+            let is_final = jobs[i].wanted && finals.contains(&jobs[i].spec.id);
+            // Weights on the way may be removed to make room: what came out still stands, but a run that
+            // starts from them must have them, and a method is nothing without the model that it ends
+            // with. A damaged file is no one's wish.
+            if needed || is_final || matches!(flaw, Change::Damaged { .. }) {
                 jobs[i].state = State::Stale(flaw);
+            } else {
+                jobs[i].weights_gone = true;
             }
         }
     }
@@ -187,36 +180,89 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, MethodError> {
     }
 }
 
-/// Refuses to remove what another config, other images or another version of the program made: days
-/// of training may be in it.
+/// Complete runs of another config that this command does not do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outside {
+    /// A key of the config, with its values then and now.
+    pub key: String,
+    pub was: String,
+    pub now: String,
+    pub folders: Vec<String>,
+}
+
+impl Outside {
+    /// Those of `runs` in `root` that are complete; none where none is.
+    pub fn of(root: &Path, runs: &[RunSpec], (key, was, now): (String, String, String)) -> Option<Outside> {
+        let folders = runs.iter().map(RunSpec::folder);
+        let folders: Vec<String> =
+            folders.filter(|folder| root.join(folder).join(RESULT).is_file()).collect();
+        (!folders.is_empty()).then_some(Outside { key, was, now, folders })
+    }
+}
+
+/// Refuses to remove what another config, other images or another version of the program made, or to take
+/// it out of the report: days of training may be in it.
 ///
 /// # Errors
-/// A run is stale for one of these, wanted or not: one table must not mix them.
-pub fn refuse_other(root: &Path, jobs: &[Job]) -> Result<(), MethodError> {
-    let stale: Vec<(&Job, &Change)> = jobs
-        .iter()
-        .filter_map(|job| match &job.state {
-            State::Stale(change) => Some((job, change)),
-            _ => None,
-        })
-        .collect();
-    let runs = match &stale[..] {
-        [(one, _)] => format!("{} of {} runs ({})", 1, jobs.len(), one.label()),
-        more => format!("{} of {} runs", more.len(), jobs.len()),
-    };
-    for (_, change) in &stale {
+/// A run is stale for one of these, wanted or not: one table must not mix them; or there is one outside.
+pub fn refuse_other(root: &Path, jobs: &[Job], outside: Option<&Outside>) -> Result<(), MethodError> {
+    let left_out = outside.map_or(&[][..], |outside| &outside.folders);
+    let effect = || effect(root, jobs, left_out);
+    for job in jobs {
+        let State::Stale(change) = &job.state else { continue };
         let root = root.into();
         match change {
             Change::Config { key, was, now } => {
                 let (key, was, now) = (key.clone(), was.clone(), now.clone());
-                return Err(MethodError::OtherConfig { root, key, was, now, runs });
+                return Err(MethodError::OtherConfig { root, key, was, now, effect: effect() });
             }
-            Change::Data => return Err(MethodError::OtherData { root, runs }),
-            Change::Code => return Err(MethodError::OtherCode { root, runs }),
+            Change::Data => return Err(MethodError::OtherData { root, effect: effect() }),
+            Change::Code => return Err(MethodError::OtherCode { root, effect: effect() }),
             Change::Needs(_) | Change::Unreadable | Change::Lost(_) | Change::Damaged { .. } => {}
         }
     }
+    if let Some(Outside { key, was, now, .. }) = outside {
+        let (root, key, was, now) = (root.into(), key.clone(), was.clone(), now.clone());
+        return Err(MethodError::OtherConfig { root, key, was, now, effect: effect() });
+    }
     Ok(())
+}
+
+/// What `--redo-changed` does to the runs that are there: those of `jobs`, and those of `left_out`.
+fn effect(root: &Path, jobs: &[Job], left_out: &[String]) -> String {
+    let (mut removed, mut begun, mut stay) = (vec![], 0, left_out.to_vec());
+    for job in jobs.iter().filter(|job| matches!(job.state, State::Stale(_))) {
+        match (root.join(job.label()).join(RESULT).is_file(), job.wanted) {
+            (true, true) => removed.push(job.label()),
+            (true, false) => stay.push(job.label()),
+            (false, true) => begun += 1,
+            (false, false) => {}
+        }
+    }
+    let are = |number: usize| if number == 1 { "is" } else { "are" };
+    let mut parts = vec![match removed.len() {
+        0 => "no complete run is removed".to_owned(),
+        number => format!(
+            "{} {} removed and done anew ({})",
+            count(number, "complete run"),
+            are(number),
+            listed(&removed)
+        ),
+    }];
+    if begun > 0 {
+        parts.push(format!("{} {} removed", count(begun, "begun run"), are(begun)));
+    }
+    if !stay.is_empty() {
+        let one = stay.len() == 1;
+        parts.push(format!(
+            "{} {} there, but the report leaves {} out ({})",
+            count(stay.len(), "complete run"),
+            if one { "stays" } else { "stay" },
+            if one { "it" } else { "them" },
+            listed(&stay)
+        ));
+    }
+    parts.join("; ")
 }
 
 /// Removes the folders of stale runs that are wanted, and what was left half removed or half written.
@@ -329,7 +375,7 @@ pub(super) mod tests {
     }
 
     fn all(root: &Path) -> Vec<Job> {
-        assess(root, &specs(), 3, &images("images"), "1", &[]).unwrap()
+        assess(root, &specs(), 3, &images("images"), "1", &[], &[]).unwrap()
     }
 
     #[test]
@@ -374,13 +420,25 @@ pub(super) mod tests {
         }
         let mut runs = specs();
         runs[0].config.train.learning_rate = 0.5;
-        let mut jobs = assess(root, &runs, runs.len(), &images("images"), "1", &[]).unwrap();
+        let mut jobs = assess(root, &runs, runs.len(), &images("images"), "1", &[], &[]).unwrap();
         let stale = ["`train.learning_rate` was 0.001 and is 0.5", "`teacher`, which it needs, is another"];
         assert_eq!(kinds(&jobs), [stale[0], stale[1], "complete"]);
-        let error = refuse_other(root, &jobs).unwrap_err();
+        let error = refuse_other(root, &jobs, None).unwrap_err();
         assert!(matches!(&error, MethodError::OtherConfig { key, .. } if key == "train.learning_rate"));
-        assert!(error.to_string().contains("2 of 3 runs"), "{error}");
-        assert!(error.to_string().contains("--redo-changed"), "{error}");
+        let effect = "--redo-changed, by which 2 complete runs are removed and done anew (seed_0/teacher, seed_0/student)";
+        assert!(error.to_string().ends_with(effect), "{error}");
+        // With runs that this command does not do, and one of both that is not complete.
+        fs::remove_file(root.join("seed_0/student").join(RESULT)).unwrap();
+        let change = || ("method.tasks".to_owned(), "a".to_owned(), "b".to_owned());
+        assert_eq!(Outside::of(root, &[RunSpec { seed: 1, ..spec("x", &[]) }], change()), None);
+        let others = Outside::of(root, &[spec("other", &[])], change()).unwrap();
+        let error = refuse_other(root, &jobs, Some(&others)).unwrap_err();
+        let effect = "by which 1 complete run is removed and done anew (seed_0/teacher); 1 begun run is \
+                      removed; 1 complete run stays there, but the report leaves it out (seed_0/other)";
+        assert!(error.to_string().ends_with(effect), "{error}");
+        let error = refuse_other(root, &[], Some(&others)).unwrap_err().to_string();
+        assert!(error.contains("`method.tasks` is a there and b now"), "{error}");
+        assert!(error.contains("by which no complete run is removed; 1 complete run stays"), "{error}");
 
         let lines = remove_stale(root, &mut jobs).unwrap();
         assert_eq!(lines[0], format!("seed_0/teacher is done anew: {}", stale[0]));
@@ -404,16 +462,23 @@ pub(super) mod tests {
         fs::remove_file(&weights).unwrap();
         let jobs = all(root.path());
         assert_eq!(kinds(&jobs)[0], "its weights is gone");
-        refuse_other(root.path(), &jobs).unwrap();
+        refuse_other(root.path(), &jobs, None).unwrap();
         // Nothing needs them any more once the student is complete.
         complete(root.path(), &jobs[1]);
         assert_eq!(kinds(&all(root.path()))[..2], ["complete", "complete"]);
+        // The model that a method ends with must be there, where it is wanted.
+        let ending = |only: &[String]| {
+            assess(root.path(), &specs(), 3, &images("images"), "1", only, &["teacher".to_owned()]).unwrap()
+        };
+        assert_eq!(kinds(&ending(&[]))[..2], ["its weights is gone", "complete"]);
+        let jobs = ending(&["other".to_owned()]);
+        assert!(jobs[0].is_complete() && jobs[0].weights_gone && !jobs[1].weights_gone);
         // But a file that is cut short is never taken for what was trained.
         fs::write(&weights, "wei").unwrap();
         let jobs = all(root.path());
         let cut = "its weights is damaged: it has 3 bytes, expected 7";
         assert_eq!(kinds(&jobs)[..2], [cut, "complete"]);
-        refuse_other(root.path(), &jobs).unwrap();
+        refuse_other(root.path(), &jobs, None).unwrap();
     }
 
     #[test]
@@ -422,17 +487,20 @@ pub(super) mod tests {
         for job in all(root.path()) {
             complete(root.path(), &job);
         }
-        let jobs = assess(root.path(), &specs(), 3, &images("others"), "1", &[]).unwrap();
-        assert!(matches!(refuse_other(root.path(), &jobs), Err(MethodError::OtherData { .. })));
-        let jobs = assess(root.path(), &specs(), 3, &images("images"), "2", &[]).unwrap();
+        let jobs = assess(root.path(), &specs(), 3, &images("others"), "1", &[], &[]).unwrap();
+        assert!(matches!(refuse_other(root.path(), &jobs, None), Err(MethodError::OtherData { .. })));
+        let jobs = assess(root.path(), &specs(), 3, &images("images"), "2", &[], &[]).unwrap();
         assert!(kinds(&jobs).iter().all(|kind| kind == "this is another version of wgseg"));
-        assert!(matches!(refuse_other(root.path(), &jobs), Err(MethodError::OtherCode { .. })));
+        assert!(matches!(refuse_other(root.path(), &jobs, None), Err(MethodError::OtherCode { .. })));
         // A version whose specs had a key that there is not any more.
         let spec = root.path().join("seed_0/teacher").join(SPEC);
         let text =
             fs::read_to_string(&spec).unwrap().replacen('{', "{\"forgotten\": 1, \"spec_of\": {}, ", 1);
         fs::write(&spec, text.replacen("\"batch_size\"", "\"size_of_batch\"", 1)).unwrap();
-        assert!(matches!(refuse_other(root.path(), &all(root.path())), Err(MethodError::OtherCode { .. })));
+        assert!(matches!(
+            refuse_other(root.path(), &all(root.path()), None),
+            Err(MethodError::OtherCode { .. })
+        ));
     }
 
     #[test]
@@ -455,7 +523,7 @@ pub(super) mod tests {
         remove_stale(root.path(), &mut jobs).unwrap();
         assert!(!folder.join(".wgseg-x").exists());
         fs::write(folder.join("notes.txt"), "keep").unwrap();
-        let error = assess(root.path(), &specs(), 3, &images("images"), "1", &[]).unwrap_err();
+        let error = assess(root.path(), &specs(), 3, &images("images"), "1", &[], &[]).unwrap_err();
         assert!(matches!(&error, MethodError::Foreign { path } if *path == folder), "{error}");
     }
 
@@ -464,7 +532,7 @@ pub(super) mod tests {
         let root = tempfile::tempdir().unwrap();
         let only = |ids: &[&str]| {
             let ids: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
-            assess(root.path(), &specs(), 3, &images("images"), "1", &ids)
+            assess(root.path(), &specs(), 3, &images("images"), "1", &ids, &[])
         };
         let error = only(&["student"]).unwrap_err();
         assert!(
@@ -474,8 +542,6 @@ pub(super) mod tests {
         only(&["student", "teacher"]).unwrap();
         let of_one_seed = only(&["seed_0/teacher/"]).unwrap();
         assert_eq!(of_one_seed.iter().map(|job| job.wanted).collect::<Vec<_>>(), [true, false, false]);
-        let error = only(&["studnt"]).unwrap_err();
-        assert!(matches!(&error, MethodError::UnknownRun { nearest, .. } if nearest == "student"), "{error}");
         complete(root.path(), &all(root.path())[0]);
         let wanted: Vec<bool> = only(&["student"]).unwrap().iter().map(|job| job.wanted).collect();
         assert_eq!(wanted, [false, true, false]);

@@ -57,6 +57,12 @@ pub fn check_names(config: &Config, known: &[&str], couplings: &[&str]) -> Resul
     Ok(())
 }
 
+/// Tells of λ that is given for a task that is not among those of the method.
+pub fn unused_lambdas(config: &Config) -> Vec<String> {
+    let unused = config.lambda.keys().filter(|task| !config.method.tasks.contains(task));
+    unused.map(|task| format!("lambda.{task} has no effect: method.tasks does not name {task}")).collect()
+}
+
 /// Checks that there are folders of unlabelled images.
 ///
 /// # Errors
@@ -129,6 +135,7 @@ pub fn check_held_out(config: &Config, held_out: usize, copies: usize) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::schema::Lambda;
 
     const TASKS: [&str; 3] = ["rotation", "jigsaw", "contrastive"];
 
@@ -181,6 +188,16 @@ mod tests {
         };
         with("method.task_batch_size", |c| c.method.task_batch_size = Some(1));
         with("train.batch_size", |c| c.train.batch_size = 1);
+    }
+
+    #[test]
+    fn a_lambda_without_its_task_is_told() {
+        let mut config = Config::default();
+        config.method.tasks = vec!["edges".into()];
+        config.lambda =
+            [("edges".to_owned(), Lambda::Fixed(1.0)), ("rotation".to_owned(), Lambda::Search)].into();
+        let expected = "lambda.rotation has no effect: method.tasks does not name rotation";
+        assert_eq!(unused_lambdas(&config), [expected]);
     }
 
     #[test]

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use crate::config::BadValue;
 use crate::report::ReportError;
 
+/// Share of letters that are alike, below which a name is no misspelling of another.
+const NEAR_ENOUGH: f64 = 0.6;
+
 /// Found before any training starts.
 #[derive(Debug, thiserror::Error)]
 pub enum MethodError {
@@ -60,41 +63,39 @@ pub enum MethodError {
     Weights { path: PathBuf },
     #[error("`{id}` has no teacher to learn from: none of the runs that it needs trained a segmentation")]
     NoTeachers { id: String },
-    #[error("there is no run `{id}`; did you mean `{nearest}`? `wgseg plan` lists all")]
-    UnknownRun { id: String, nearest: String },
+    #[error("there is no run `{id}`; {}`{plan}` lists all", meant(nearest.as_deref()))]
+    UnknownRun { id: String, nearest: Option<String>, plan: &'static str },
+    #[error("--only names `{id}`, which is no run but made of the runs {runs}; give --only each of them")]
+    MadeOf { id: String, runs: String },
+    #[error("`{id}` is a run of `wgseg compare` that this command does not do{why}")]
+    OfCompare { id: String, why: &'static str },
     #[error(
         "`{run}` needs `{missing}`, which is not complete; do that first, by --only {missing} or without --only"
     )]
     Missing { run: String, missing: String },
     #[error(
-        "{} was made by another config: `{key}` is {was} there and {now} now, and {runs} would be done anew; choose \
-         another folder, take the config back, or give --redo-changed to remove what is not of this config",
+        "{} was made by another config: `{key}` is {was} there and {now} now; choose another folder, take the \
+         config back, or give --redo-changed, by which {effect}",
         .root.display()
     )]
-    OtherConfig { root: PathBuf, key: String, was: String, now: String, runs: String },
+    OtherConfig { root: PathBuf, key: String, was: String, now: String, effect: String },
     #[error(
-        "{} was made from other images than these, and {runs} would be done anew; choose another folder, give the same \
-         --data and --unlabelled, or give --redo-changed to remove what was made from the others",
+        "{} was made from other images than these; choose another folder, give the same --data and --unlabelled, or give \
+         --redo-changed, by which {effect}",
         .root.display()
     )]
-    OtherData { root: PathBuf, runs: String },
+    OtherData { root: PathBuf, effect: String },
     #[error(
-        "{} was made by another version of wgseg, whose results may differ, and {runs} would be done anew; go on with \
-         that version, choose another folder, or give --redo-changed to remove what it made",
+        "{} was made by another version of wgseg, whose results may differ; go on with that version, choose another \
+         folder, or give --redo-changed, by which {effect}",
         .root.display()
     )]
-    OtherCode { root: PathBuf, runs: String },
+    OtherCode { root: PathBuf, effect: String },
     #[error(
         "{error}; so what earlier commands did there is not known. Put the file right, or give --redo-changed to go on \
          without it: complete runs stay, but the report leaves out those that this command does not name"
     )]
     UnreadablePlan { error: ReportError },
-    #[error(
-        "{} holds {runs} of another config that this command does not do, and its report would leave them out: {change}; choose another folder, take the config back, or give --redo-changed for a report of \
-         this command's runs alone",
-        .root.display()
-    )]
-    OtherPlan { root: PathBuf, change: String, runs: String },
     #[error("{} holds something but no spec.json, so it is not of a run; move it away", .path.display())]
     Foreign { path: PathBuf },
     #[error("{}: {source}; see that it can be read and written", .path.display())]
@@ -112,9 +113,20 @@ fn left_out(copies: usize) -> String {
     }
 }
 
+/// A question after a wrong name.
+fn meant(nearest: Option<&str>) -> String {
+    nearest.map(|name| format!("did you mean `{name}`? ")).unwrap_or_default()
+}
+
 /// The name among `known` that is spelt most like `wanted`.
 pub(super) fn nearest<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let likeness = |name: &str| strsim::normalized_damerau_levenshtein(wanted, name);
     let best = known.into_iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
     best.unwrap_or_default().to_owned()
+}
+
+/// The same, where one is near enough to be what was meant.
+pub(super) fn near<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    let best = nearest(wanted, known);
+    (strsim::normalized_damerau_levenshtein(wanted, &best) >= NEAR_ENOUGH).then_some(best)
 }

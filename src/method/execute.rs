@@ -1,7 +1,6 @@
 //! Does the runs of a graph, several at a time.
 
 use std::any::Any;
-use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +15,7 @@ use super::view::View;
 use crate::report::ReportError;
 use crate::report::run_folder::{make_folder, write_json};
 use crate::report::words::duration;
+use crate::train::TrainError;
 use crate::train::watch::Watch;
 
 /// How a graph is done.
@@ -39,11 +39,32 @@ pub struct Summary {
     pub skipped: usize,
     pub complete: usize,
     /// Runs that failed, with what was wrong.
-    pub failed: Vec<(String, String)>,
+    pub failed: Vec<(String, Failure)>,
     /// Runs that were not started, with a run that they need and that is not complete.
     pub not_started: Vec<(String, String)>,
     /// It was stopped from outside; doing it again goes on from there.
     pub interrupted: bool,
+}
+
+/// Why a run failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub message: String,
+    /// The same bits come out again, so doing it again ends alike.
+    pub lasting: bool,
+}
+
+impl From<String> for Failure {
+    fn from(message: String) -> Failure {
+        Failure { message, lasting: false }
+    }
+}
+
+impl From<TrainError> for Failure {
+    fn from(error: TrainError) -> Failure {
+        let lasting = matches!(error, TrainError::LossNotFinite { .. } | TrainError::StateNotFinite { .. });
+        Failure { message: error.to_string(), lasting }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +85,7 @@ enum Status {
 pub fn execute<W, E>(jobs: &[Job], options: &Options, open: impl Fn() -> Result<W, E> + Sync) -> Summary
 where
     W: FnMut(&RunSpec, &str, &mut dyn Watch) -> Result<Ended, E>,
-    E: Display,
+    E: Into<Failure>,
 {
     let board = Board::new(jobs, options);
     let waiting = board.lock().statuses.iter().filter(|status| **status == Status::Waiting).count();
@@ -86,7 +107,7 @@ struct Board<'a> {
 
 struct BoardState {
     statuses: Vec<Status>,
-    failed: Vec<(String, String)>,
+    failed: Vec<(String, Failure)>,
 }
 
 impl<'a> Board<'a> {
@@ -125,7 +146,7 @@ impl<'a> Board<'a> {
         }
     }
 
-    fn end(&self, i: usize, ended: Result<Ended, String>) {
+    fn end(&self, i: usize, ended: Result<Ended, Failure>) {
         let (label, view) = (self.jobs[i].label(), self.options.view);
         let mut state = self.lock();
         state.statuses[i] = match ended {
@@ -138,9 +159,9 @@ impl<'a> Board<'a> {
                 view.line(&format!("{label}: interrupted"));
                 Status::Stopped
             }
-            Err(message) => {
-                view.line(&format!("{label}: FAILED: {message}"));
-                state.failed.push((label, message));
+            Err(failure) => {
+                view.line(&format!("{label}: FAILED: {}", failure.message));
+                state.failed.push((label, failure));
                 Status::Failed
             }
         };
@@ -176,37 +197,37 @@ impl<'a> Board<'a> {
 fn work<W, E>(board: &Board, open: &(impl Fn() -> Result<W, E> + Sync))
 where
     W: FnMut(&RunSpec, &str, &mut dyn Watch) -> Result<Ended, E>,
-    E: Display,
+    E: Into<Failure>,
 {
     let mut worker: Option<W> = None;
     while let Some(i) = board.take() {
         let ended = catch_unwind(AssertUnwindSafe(|| {
             let mut hand = match worker.take() {
                 Some(worker) => worker,
-                None => open().map_err(|error| error.to_string())?,
+                None => open().map_err(Into::into)?,
             };
             let ended = one(board, i, &mut hand)?;
             // After a failure the device may be lost, so only one that did its work is kept.
             worker = Some(hand);
             Ok(ended)
         }));
-        board.end(i, ended.unwrap_or_else(|panic| Err(panic_message(&*panic))));
+        board.end(i, ended.unwrap_or_else(|panic| Err(panic_message(&*panic).into())));
     }
 }
 
-fn one<E: Display>(
+fn one<E: Into<Failure>>(
     board: &Board,
     i: usize,
     worker: &mut impl FnMut(&RunSpec, &str, &mut dyn Watch) -> Result<Ended, E>,
-) -> Result<Ended, String> {
+) -> Result<Ended, Failure> {
     let (job, options) = (&board.jobs[i], board.options);
     let goes_on = job.state == State::Begun;
     options.view.line(&format!("{}: {}", job.label(), if goes_on { "goes on" } else { "starts" }));
     if !goes_on {
-        begin(options.root, job).map_err(|error| error.to_string())?;
+        begin(options.root, job).map_err(|error| Failure::from(error.to_string()))?;
     }
     let mut watch = options.view.run(&job.label(), options.costs.get(i).copied().unwrap_or_default());
-    worker(&job.spec, &job.hash, &mut watch).map_err(|error| error.to_string())
+    worker(&job.spec, &job.hash, &mut watch).map_err(Into::into)
 }
 
 /// Writes down what the run is made of, before there is anything that was made of it.
@@ -243,6 +264,7 @@ mod tests {
 
     use super::super::assess::assess;
     use super::super::assess::tests::{complete, result};
+    use super::super::error::MethodError;
     use super::super::inputs::tests::{images, spec};
     use super::*;
 
@@ -263,7 +285,7 @@ mod tests {
 
     fn jobs(root: &Path, only: &[&str]) -> Vec<Job> {
         let only: Vec<String> = only.iter().map(|id| (*id).to_owned()).collect();
-        assess(root, &specs(), specs().len(), &images("images"), "1", &only).unwrap()
+        assess(root, &specs(), specs().len(), &images("images"), "1", &only, &[]).unwrap()
     }
 
     /// What was told of runs, in order.
@@ -354,8 +376,9 @@ mod tests {
             });
             assert_eq!(started, ["a", "b", "c", "d", "cd", "alone"]);
             assert_eq!(summary.complete, 5);
-            let [(label, message)] = &summary.failed[..] else { panic!("{summary:?}") };
-            assert!(label == "seed_0/b" && message.contains("the loss is purple"), "{message}");
+            let [(label, failure)] = &summary.failed[..] else { panic!("{summary:?}") };
+            assert!(label == "seed_0/b" && failure.message.contains("the loss is purple"), "{failure:?}");
+            assert!(!failure.lasting);
             let not_started = [("seed_0/ab", "seed_0/b"), ("seed_0/abcd", "seed_0/ab")];
             assert_eq!(summary.not_started, not_started.map(|(a, b)| (a.to_owned(), b.to_owned())));
             assert!(!summary.interrupted);
@@ -385,7 +408,21 @@ mod tests {
         let options = Options { root: root.path(), threads: 1, stop: &stop, view: &view, costs: &[] };
         type Never = fn(&RunSpec, &str, &mut dyn Watch) -> Result<Ended, String>;
         let summary = execute(&jobs, &options, || Err::<Never, _>("no adapter".to_owned()));
-        assert_eq!(summary.failed, [("seed_0/a".to_owned(), "no adapter".to_owned())]);
+        assert_eq!(summary.failed, [("seed_0/a".to_owned(), "no adapter".to_owned().into())]);
+    }
+
+    #[test]
+    fn a_loss_that_is_not_finite_stays_so() {
+        let error = TrainError::LossNotFinite {
+            step: 3,
+            epoch: 1,
+            value: f64::NAN,
+            kept: "nothing".into(),
+            key: "train.learning_rate",
+        };
+        assert!(Failure::from(error).lasting);
+        let error = TrainError::Method(MethodError::NoTasks);
+        assert!(!Failure::from(error).lasting);
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod forecast;
 pub mod graph;
 pub mod inputs;
 pub mod material;
+pub mod only;
 pub mod perform;
 pub mod plan;
 pub mod run;

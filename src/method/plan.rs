@@ -107,8 +107,8 @@ pub struct Method {
     pub runs: Vec<String>,
 }
 
-/// What a method is to the two-stage method.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What a method is to the two-stage method, in the order of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// It is it.

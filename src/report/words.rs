@@ -5,6 +5,17 @@ pub fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
+/// Names that are listed before the rest is only counted.
+const NAMED: usize = 5;
+
+/// "a, b, c"; of more than five names the rest as "and 3 more".
+pub fn listed(names: &[impl AsRef<str>]) -> String {
+    let named: Vec<&str> = names.iter().take(NAMED).map(AsRef::as_ref).collect();
+    let rest = names.len() - named.len();
+    let rest = if rest == 0 { String::new() } else { format!(" and {rest} more") };
+    named.join(", ") + &rest
+}
+
 /// Seconds in the two largest units that are not zero.
 pub fn duration(seconds: f64) -> String {
     // The cast takes what is not finite to a bound.
@@ -23,6 +34,13 @@ mod tests {
     #[test]
     fn one_is_singular() {
         assert_eq!([0, 1, 3].map(|n| count(n, "seed")), ["0 seeds", "1 seed", "3 seeds"]);
+    }
+
+    #[test]
+    fn many_names_are_counted() {
+        assert_eq!(listed(&["a", "b"]), "a, b");
+        assert_eq!(listed(&["a", "b", "c", "d", "e"]), "a, b, c, d, e");
+        assert_eq!(listed(&["a", "b", "c", "d", "e", "f", "g"]), "a, b, c, d, e and 2 more");
     }
 
     #[test]

@@ -103,8 +103,8 @@ pub fn lines(title: &str, x: &str, y: &str, lines: &[Line]) -> Markup {
     draw_lines(title, x, y, lines, 0.0)
 }
 
-/// The same, the y axis over what is after the first quarter of the x axis: a steep start would leave
-/// no room for what comes after it.
+/// The same, the y axis over what is after the first quarter of the x axis and the end of each line: a steep
+/// start would leave no room for what comes after it.
 pub fn later_lines(title: &str, x: &str, y: &str, lines: &[Line]) -> Markup {
     let last = lines.iter().flat_map(|line| &line.points).map(|point| point.0).fold(0.0, f64::max);
     draw_lines(title, x, y, lines, last / 4.0)
@@ -113,7 +113,12 @@ pub fn later_lines(title: &str, x: &str, y: &str, lines: &[Line]) -> Markup {
 fn draw_lines(title: &str, x: &str, y: &str, lines: &[Line], from: f64) -> Markup {
     let points = || lines.iter().flat_map(|line| line.points.iter());
     let x = Axis::over(x, points().map(|point| point.0).chain([0.0]));
-    let y = Axis::over(y, points().filter(|point| point.0 >= from).map(|point| point.1));
+    let shown = |line: &Line| {
+        let last = line.points.len().saturating_sub(1);
+        let points = line.points.clone().into_iter().enumerate();
+        points.filter(move |(place, point)| point.0 >= from || *place == last).map(|(_, point)| point.1)
+    };
+    let y = Axis::over(y, lines.iter().flat_map(shown));
     let frame = Frame { x, y, height: HEIGHT };
     let (width, height) = (WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM);
     html! {
@@ -341,6 +346,17 @@ mod tests {
         };
         let text = later_lines("T", "x", "y", &[line]).into_string();
         assert!(text.contains(">0.80<") && text.contains(">0.90<") && !text.contains(">0.0<"), "{text}");
+    }
+
+    /// A baseline of one training beside a student of several.
+    #[test]
+    fn a_line_that_ends_early_is_seen_where_it_ends() {
+        let line =
+            |points: &[(f64, f64)]| Line { name: "a".into(), look: Look::Plain(0), points: points.to_vec() };
+        let short = line(&[(1.0, 0.1), (4.0, 0.55)]);
+        let long = line(&[(5.0, 0.8), (20.0, 0.9)]);
+        let text = later_lines("T", "x", "y", &[short, long]).into_string();
+        assert!(text.contains(">0.5<") && !text.contains(">0.1<"), "{text}");
     }
 
     #[test]

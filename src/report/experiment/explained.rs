@@ -52,11 +52,12 @@ const EXPLAINED: Explained = Explained {
            their mean rank; exact up to 50 units that differ, above that the normal approximation, tie- and \
            continuity-corrected.",
     correction: "Holm. One family: the student against each rival and target_only. Another: each other method \
-                 against target_only.",
+                 against target_only. The student's p against the ceiling stands uncorrected: its teachers are no \
+                 rival, and that test belongs to no family.",
     best_rival: "Picked by its mean test Dice, which favours it; the correction covers that, as the student's tests \
                  against all rivals are one family.",
     train_seconds: "Wall time of the training of a method and of all that it needs, mean over seeds; \
-                    own_train_seconds is that of its last training alone. Runs that are done at the same time share \
+                    the last training alone is counted beside it. Runs that are done at the same time share \
                     the machine, so each takes longer than it would alone. A joint training also measures the \
                     cosines of the gradients: inner products over the shared weights, and a wait a step.",
     steps_in_line: "Training steps spent on a method's model one after the other, mean over seeds: those of its last \

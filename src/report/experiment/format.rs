@@ -51,12 +51,41 @@ pub fn seconds(value: Option<f64>) -> String {
 
 /// A mean of counts, without decimals.
 pub fn rounded(value: Option<f64>) -> String {
-    value.map_or(NONE.into(), |value| format!("{value:.0}"))
+    // The cast takes what is out of range to a bound.
+    number(value.map(|value| value.round() as usize))
+}
+
+/// A count, with a mark between thousands.
+pub fn number(value: Option<usize>) -> String {
+    let Some(value) = value else { return NONE.into() };
+    let digits = value.to_string();
+    let marked = |(place, digit)| match place > 0 && (digits.len() - place) % 3 == 0 {
+        true => format!(",{digit}"),
+        false => format!("{digit}"),
+    };
+    digits.chars().enumerate().map(marked).collect()
+}
+
+/// Arguments as a shell takes them.
+pub fn shell(arguments: &[String]) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/=:,+".contains(c);
+    let quoted = |text: &String| match !text.is_empty() && text.chars().all(plain) {
+        true => text.clone(),
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    };
+    arguments.iter().map(quoted).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_can_be_given_to_a_shell() {
+        let arguments =
+            ["compare", "a.toml", "--set", "method.tasks=[\"edges\"]", "it's", ""].map(str::to_owned);
+        assert_eq!(shell(&arguments), r#"compare a.toml --set 'method.tasks=["edges"]' 'it'\''s' ''"#);
+    }
 
     #[test]
     fn numbers_are_readable() {
@@ -66,6 +95,7 @@ mod tests {
         assert_eq!((mean_sd(Some(0.9), None), mean_sd(None, None)), ("0.9000".into(), "–".into()));
         assert_eq!(interval(Some([0.1, 0.2])), "0.1000 to 0.2000");
         assert_eq!((rounded(Some(40.4)), rounded(None)), ("40".into(), "–".into()));
+        assert_eq!([0, 999, 1000, 1_942_289].map(|n| number(Some(n))), ["0", "999", "1,000", "1,942,289"]);
         assert_eq!(p_pair(Some(0.02), Some(0.04)), "0.020 (0.040)");
     }
 }

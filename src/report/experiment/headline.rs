@@ -1,13 +1,13 @@
 //! What came out, in plain sentences made from the numbers.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::compare::Comparison;
 use super::format::{difference, interval, p, score};
 use super::results::{MethodRow, Results};
 use crate::method::graph::TARGET_LONGER;
 use crate::method::plan::Role;
-use crate::report::words::count;
+use crate::report::words::{count, listed};
 
 /// A corrected p below this is called a difference.
 const LEVEL: f64 = 0.05;
@@ -60,7 +60,10 @@ pub fn sentences(results: &Results) -> Vec<String> {
     {
         sentences.extend(kept(student, baseline, ceiling));
     }
-    sentences.extend(collapsed(results));
+    sentences.extend(student.and_then(|student| uneven(results, student)));
+    sentences.extend(collapsed(results, student));
+    sentences.extend(not_learnt(results));
+    sentences.extend(without_model(results));
     if results.adapters.len() > 1 {
         let adapters: Vec<&str> = results.adapters.iter().map(String::as_str).collect();
         sentences.push(format!(
@@ -69,13 +72,7 @@ pub fn sentences(results: &Results) -> Vec<String> {
             adapters.join("; ")
         ));
     }
-    if student.is_some() && results.seeds.len() < ENOUGH_SEEDS {
-        sentences.push(format!(
-            "This is of {}: the tests compare these models by their images, and say nothing of how much a training \
-             varies by chance. Do {ENOUGH_SEEDS} seeds or more (--seeds).",
-            count(results.seeds.len(), "seed")
-        ));
-    }
+    sentences.extend(student.and_then(|student| few_seeds(results, student)));
     sentences
 }
 
@@ -156,25 +153,115 @@ fn relation(value: f64) -> String {
     if text.starts_with('<') { text } else { format!("=\u{a0}{text}") }
 }
 
-/// Models that tell no image from another.
-fn collapsed(results: &Results) -> Option<String> {
-    let rows = results.methods.iter().flat_map(|method| &method.seeds);
-    let runs: BTreeSet<String> =
-        rows.filter(|row| row.collapsed).map(|row| format!("{} of seed {}", row.run, row.seed)).collect();
-    let first = runs.first()?;
+/// Whether a sentence is about this method.
+fn is_told(results: &Results, method: &MethodRow) -> bool {
+    method.role != Role::Rival || method.name == TARGET_LONGER || results.is_best_rival(method)
+}
+
+fn has(method: &MethodRow, seed: u64) -> bool {
+    method.seeds.iter().any(|row| row.seed == seed)
+}
+
+/// Comparisons are of common seeds, a table's means of all that a method has.
+fn uneven(results: &Results, student: &MethodRow) -> Option<String> {
+    let told: Vec<&MethodRow> = results
+        .methods
+        .iter()
+        .filter(|method| method.dice_mean.is_some() && is_told(results, method))
+        .collect();
+    let like_student = |method: &&&MethodRow| {
+        method.seeds.len() == student.seeds.len() && student.seeds.iter().all(|row| has(method, row.seed))
+    };
+    if told.iter().filter(like_student).count() == told.len() {
+        return None;
+    }
+    let seeds = |method: &&MethodRow| format!("{} {}", method.name, method.seeds.len());
     Some(format!(
-        "{} every pixel of every test image alike, such as {first}: nothing was learnt, and what is said above rests on \
-         it. Train for more steps or by another learning rate.",
-        match runs.len() {
+        "These methods have not the same seeds ({}): what is said above is of the seeds that both of a comparison have, \
+         so its means are not those of the table, which are over all seeds of a method.",
+        told.iter().map(seeds).collect::<Vec<_>>().join(", ")
+    ))
+}
+
+/// Too few seeds to tell chance, by those that the student's first comparison is of.
+fn few_seeds(results: &Results, student: &MethodRow) -> Option<String> {
+    let tested =
+        student.against_target_only.as_ref().map_or(student.seeds.len(), |comparison| comparison.seeds);
+    let planned = results.seeds.len();
+    (tested < ENOUGH_SEEDS).then(|| {
+        format!(
+            "This is of {}{}: the tests compare these models by their images, and say nothing of how much a training \
+             varies by chance. {}",
+            count(tested, "seed"),
+            if planned > tested { format!(" of the {planned} planned") } else { String::new() },
+            if planned < ENOUGH_SEEDS {
+                format!("Do {ENOUGH_SEEDS} seeds or more (--seeds).")
+            } else {
+                "The same command does the others.".to_owned()
+            }
+        )
+    })
+}
+
+/// Models that tell no image from another, and how many of them what is said of the student rests on.
+fn collapsed(results: &Results, student: Option<&MethodRow>) -> Option<String> {
+    let mut models: BTreeMap<String, bool> = BTreeMap::new();
+    for method in &results.methods {
+        for row in method.seeds.iter().filter(|row| row.collapsed) {
+            let told = is_told(results, method) && student.is_some_and(|student| has(student, row.seed));
+            *models.entry(format!("{} of seed {}", row.run, row.seed)).or_default() |= told;
+        }
+    }
+    let names: Vec<&String> = models.keys().collect();
+    let rests = match (models.values().filter(|told| **told).count(), models.len()) {
+        (_, 0) => return None,
+        (0, _) => String::new(),
+        (1, 1) => ", and what is said above rests on it".to_owned(),
+        (told, all) if told == all => ", and what is said above rests on them".to_owned(),
+        (told, _) => format!(", and what is said above rests on {told} of them"),
+    };
+    Some(format!(
+        "{} every pixel of every test image alike ({}): nothing was learnt there{rests}. Train for more steps or by \
+         another learning rate.",
+        match names.len() {
             1 => "1 model marks".to_owned(),
             more => format!("{more} models mark"),
-        }
+        },
+        listed(&names)
     ))
+}
+
+/// Tasks that a network without skill does as well.
+fn not_learnt(results: &Results) -> Option<String> {
+    let ends = results.tasks.iter().filter(|end| !end.learnt);
+    let ends: Vec<String> = ends
+        .map(|end| format!("{} {} {:.3} against {:.3}", end.task, end.way, end.value, end.trivial))
+        .collect();
+    (!ends.is_empty()).then(|| {
+        format!(
+            "{} learnt nothing of the task, being no better on held-out images than an answer that takes no skill: {}. \
+             Train for more steps or by another learning rate, or leave the task out.",
+            if ends.len() == 1 { "One training".to_owned() } else { format!("{} trainings", ends.len()) },
+            ends.join("; ")
+        )
+    })
+}
+
+/// Numbers stay when a model is deleted.
+fn without_model(results: &Results) -> Option<String> {
+    let runs: Vec<String> =
+        results.without_model.iter().map(|one| format!("{}: {}", one.run, one.message)).collect();
+    (!runs.is_empty()).then(|| {
+        format!(
+            "{} without a model that can be used ({}): the numbers stand, and the same command trains it anew.",
+            count(runs.len(), "complete run"),
+            listed(&runs)
+        )
+    })
 }
 
 /// How much of the ensemble's gain the student keeps, over the seeds that all three have.
 fn kept(student: &MethodRow, baseline: &MethodRow, ceiling: &MethodRow) -> Option<String> {
-    let has = |method: &MethodRow, seed| method.seeds.iter().any(|row| row.seed == seed);
     let seeds: Vec<u64> = student.seeds.iter().map(|row| row.seed).collect();
     let seeds: Vec<u64> =
         seeds.into_iter().filter(|seed| has(baseline, *seed) && has(ceiling, *seed)).collect();
@@ -269,12 +356,59 @@ mod tests {
     #[test]
     fn models_that_mark_all_alike_are_told() {
         let mut results = results();
-        assert!(!said(&results, "alike, such as"));
+        assert!(!said(&results, "alike ("));
         results.methods[1].seeds[2].collapsed = true;
         assert!(said(
             &results,
-            "1 model marks every pixel of every test image alike, such as target_only of seed 2"
+            "1 model marks every pixel of every test image alike (target_only of seed 2): nothing was learnt there, and \
+             what is said above rests on it."
         ));
+        // Nothing is said above of a rival that is not the best.
+        let other = results.methods.iter().position(|method| method.name == "pretrain_all").unwrap();
+        results.methods[other].seeds[0].collapsed = true;
+        assert!(said(
+            &results,
+            "2 models mark every pixel of every test image alike (pretrain_all of seed 0, target_only of seed 2): nothing \
+             was learnt there, and what is said above rests on 1 of them."
+        ));
+        // Nor of a seed that has no student.
+        let student = results.methods.iter_mut().find(|method| method.role == Role::Method).unwrap();
+        student.seeds.pop();
+        assert!(said(&results, "nothing was learnt there. Train"), "{:?}", sentences(&results));
+    }
+
+    #[test]
+    fn seeds_that_not_all_have_are_told() {
+        assert!(!said(&results(), "have not the same seeds") && !said(&results(), "This is of"));
+        let root = tempfile::tempdir().unwrap();
+        testing::experiment(root.path());
+        for seed in [1, 2] {
+            std::fs::remove_file(root.path().join(format!("seed_{seed}/two_stage/result.json"))).unwrap();
+        }
+        let results = Results::of(&Experiment::read(root.path()).unwrap());
+        assert!(said(&results, "(two_stage 1, target_only 3, "), "{:?}", sentences(&results));
+        assert!(
+            said(&results, "This is of 1 seed of the 3 planned") && said(&results, "command does the others"),
+            "{:?}",
+            sentences(&results)
+        );
+    }
+
+    #[test]
+    fn a_task_that_was_not_learnt_is_told() {
+        let mut results = results();
+        assert!(!said(&results, "learnt nothing"));
+        assert_eq!(results.tasks.len(), 2);
+        results.tasks[1].learnt = false;
+        assert!(
+            said(
+                &results,
+                "One training learnt nothing of the task, being no better on held-out images than an answer that takes no \
+                 skill: rotation joint with the target 0.600 against 0.250."
+            ),
+            "{:?}",
+            sentences(&results)
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::cases::Cases;
 use super::charts::{self, Dot, IntervalRow};
-use super::format::{NONE, rounded, score, seconds};
+use super::format::{number, rounded, score, seconds, shell};
 use super::headline;
 use super::results::{MethodRow, Results};
 use super::series::{self, TaskCurves, TaskEnd, distinct};
@@ -15,7 +15,7 @@ use super::stage1::StageOneRow;
 use super::tables::{COLUMNS, cells};
 use super::{RESULTS, TABLE_CSV, TABLE_MARKDOWN, picture};
 use crate::method::plan::{PLAN, Role, Which};
-use crate::report::words::count;
+use crate::report::words::{count, listed};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -65,6 +65,7 @@ pub fn page(experiment: &Experiment, results: &Results, cases: &Cases) -> String
                     p.soft { (results.setting) }
                     div.outcome id="outcome" { @for sentence in &sentences { p { (sentence) } } }
                     (missing(results))
+                    (student(experiment, results))
                     p.soft { "These tables as files: " (files()) }
                     nav { ul { @for (anchor, title) in SECTIONS { li { a href={ "#" (anchor) } { (title) } } } } }
                 }
@@ -106,6 +107,16 @@ fn missing(results: &Results) -> Markup {
     }
 }
 
+/// How the student is used.
+fn student(experiment: &Experiment, results: &Results) -> Markup {
+    let root = std::path::absolute(&experiment.root).unwrap_or_else(|_| experiment.root.clone());
+    html! { @if let Some(model) = &results.student_model {
+        p { "Use the student: " code { (model.command(&root)) } }
+        p.soft { "It is that of seed " (model.seed) ", of the best validation Dice, " (score(Some(model.val_dice))) ": "
+            a href=(model.file) { (model.file) } }
+    } }
+}
+
 fn absent(what: &str) -> Markup {
     html! { p.soft { (what) } }
 }
@@ -128,7 +139,7 @@ fn table(results: &Results) -> Markup {
             tbody { @for method in &results.methods {
                 tr.student[method.role == Role::Method] title=(method.about) {
                     @for (index, cell) in cells(method, results).into_iter().enumerate() {
-                        @if index == 0 { td.name { (cell) (tag(method, results)) } } @else { td { (cell) } }
+                        @if index == 0 { td.name { (cell) (tag(method, results)) (collapsed(method)) } } @else { td { (cell) } }
                     }
                 }
             } }
@@ -158,6 +169,13 @@ fn tag(method: &MethodRow, results: &Results) -> Markup {
         Role::Rival => results.is_best_rival(method).then_some("best rival"),
     };
     html! { @if let Some(tag) = tag { span.tag { (tag) } } }
+}
+
+/// Marks a method some models of which tell no image from another.
+fn collapsed(method: &MethodRow) -> Markup {
+    let seeds: Vec<String> =
+        method.seeds.iter().filter(|seed| seed.collapsed).map(|seed| seed.seed.to_string()).collect();
+    html! { @if !seeds.is_empty() { span.tag.bad { "marks all alike: seed " (listed(&seeds)) } } }
 }
 
 /// Means with intervals, the best first.
@@ -251,7 +269,9 @@ fn tasks(experiment: &Experiment) -> Markup {
 
 fn task_title(task: &TaskCurves) -> String {
     let end = |end: &TaskEnd| {
-        format!("{} {:.3}, no skill {:.3} ({})", end.name, end.value, end.trivial, count(end.seeds, "seed"))
+        let seeds = count(end.seeds, "seed");
+        let nothing = if end.learnt { "" } else { ", so nothing was learnt" };
+        format!("{} {:.3}, no skill {:.3} ({seeds}){nothing}", end.way, end.value, end.trivial)
     };
     let ends: Vec<String> = task.ends.iter().map(end).collect();
     let ends = if ends.is_empty() { "no run is complete yet".into() } else { ends.join("; ") };
@@ -340,10 +360,6 @@ fn cost(experiment: &Experiment, results: &Results) -> Markup {
     }
 }
 
-fn number(value: Option<usize>) -> String {
-    value.map_or(NONE.into(), |value| value.to_string())
-}
-
 fn reproduce(experiment: &Experiment) -> Markup {
     let plan = &experiment.plan;
     let infos: BTreeSet<(String, String)> = experiment
@@ -360,7 +376,7 @@ fn reproduce(experiment: &Experiment) -> Markup {
         p { "Same adapter, driver and build give the same bits." }
         dl {
             dt { "Command" } dd { @for arguments in plan.earlier.iter().chain([&plan.arguments]) {
-                code { "wgseg " (command(arguments)) } br;
+                code { "wgseg " (shell(arguments)) } br;
             } }
             dt { "What" } dd { (match plan.command { Which::TwoStage => "the method, its baseline, its ceiling and the target trained as long",
                 Which::Compare => "the method and its rivals" }) }
@@ -375,27 +391,5 @@ fn reproduce(experiment: &Experiment) -> Markup {
             }
         }
         details { summary { "The whole config" } pre { (config) } }
-    }
-}
-
-/// The arguments as a shell takes them.
-fn command(arguments: &[String]) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/=:,+".contains(c);
-    let quoted = |text: &String| match !text.is_empty() && text.chars().all(plain) {
-        true => text.clone(),
-        false => format!("'{}'", text.replace('\'', r"'\''")),
-    };
-    arguments.iter().map(quoted).collect::<Vec<_>>().join(" ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_command_can_be_given_to_a_shell() {
-        let arguments =
-            ["compare", "a.toml", "--set", "method.tasks=[\"edges\"]", "it's", ""].map(str::to_owned);
-        assert_eq!(command(&arguments), r#"compare a.toml --set 'method.tasks=["edges"]' 'it'\''s' ''"#);
     }
 }

@@ -1,17 +1,21 @@
 //! `results.json`: every number of an experiment.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use serde::Serialize;
 
 use super::compare::{Comparison, Scores, compare};
 use super::explained::Explained;
+use super::format::shell;
+use super::series::{self, TaskEnd};
 use super::source::{Chosen, Experiment};
 use super::stage1::{self, StageOneRow};
 use super::statistics::{holm, mean, sd};
 use super::units::{self, Patients};
 use super::{bootstrap, setting};
 use crate::method::plan::{Method, Role};
+use crate::method::run::best_of;
 use crate::train::metrics::ImageScore;
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -32,7 +36,36 @@ pub struct Results {
     pub statistics: Explained,
     pub methods: Vec<MethodRow>,
     pub stage1: Vec<StageOneRow>,
+    /// How well the tasks of stage one were learnt.
+    pub tasks: Vec<TaskEnd>,
     pub missing: Vec<Missing>,
+    /// Complete runs that a method's numbers are of, but whose model cannot be used any more.
+    pub without_model: Vec<WithoutModel>,
+    /// The student of the best validation Dice.
+    pub student_model: Option<StudentModel>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct WithoutModel {
+    pub run: String,
+    /// What is wrong with its weights.
+    pub message: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StudentModel {
+    pub seed: u64,
+    pub val_dice: f64,
+    /// Below the folder of the whole.
+    pub file: String,
+}
+
+impl StudentModel {
+    /// The command that uses it; `root` is the folder of the whole.
+    pub fn command(&self, root: &Path) -> String {
+        let model = root.join(&self.file).display().to_string();
+        format!("wgseg predict --model {} --out predicted IMAGE...", shell(&[model]))
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -106,6 +139,9 @@ impl Results {
         let mut methods: Vec<MethodRow> =
             experiment.plan.methods.iter().map(|method| method_row(experiment, method)).collect();
         let best_rival = compare_all(&mut methods, &experiment.plan.patients);
+        let best_rival = best_rival.map(|index| methods[index].name.clone());
+        let dice = |method: &MethodRow| method.dice_mean.unwrap_or(f64::NEG_INFINITY);
+        methods.sort_by(|a, b| a.role.cmp(&b.role).then(dice(b).total_cmp(&dice(a))));
         let missing: Vec<Missing> = missing(experiment);
         Results {
             complete: missing.is_empty(),
@@ -115,9 +151,12 @@ impl Results {
             setting: setting::sentence(&experiment.plan),
             adapters: experiment.adapters(),
             test_images: experiment.plan.images.test,
-            best_rival: best_rival.map(|index| methods[index].name.clone()),
+            best_rival,
             statistics: Explained::of(&experiment.plan),
             stage1: stage1::rows(experiment),
+            tasks: series::task_ends(experiment),
+            without_model: without_model(experiment, &methods),
+            student_model: student_model(experiment, &methods),
             methods,
             missing,
         }
@@ -299,6 +338,29 @@ fn missing(experiment: &Experiment) -> Vec<Missing> {
             message: run.trouble().map(str::to_owned),
         })
         .collect()
+}
+
+fn without_model(experiment: &Experiment, methods: &[MethodRow]) -> Vec<WithoutModel> {
+    let rows = methods.iter().flat_map(|method| &method.seeds);
+    let mut found: Vec<WithoutModel> = vec![];
+    for run in rows.filter_map(|row| experiment.run(row.seed, &row.run)) {
+        if let Some(message) = &run.flaw
+            && !found.iter().any(|one| one.run == run.folder)
+        {
+            found.push(WithoutModel { run: run.folder.clone(), message: message.clone() });
+        }
+    }
+    found
+}
+
+fn student_model(experiment: &Experiment, methods: &[MethodRow]) -> Option<StudentModel> {
+    let student = methods.iter().find(|method| method.role == Role::Method)?;
+    let models = student.seeds.iter().filter_map(|row| {
+        let run = experiment.run(row.seed, &row.run).filter(|run| run.flaw.is_none())?;
+        let file = format!("{}/{}", run.folder, run.result()?.weights.as_ref()?.file);
+        Some(StudentModel { seed: row.seed, val_dice: row.val_dice, file })
+    });
+    best_of(models, |model| model.val_dice)
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 use super::charts::{Line, Look};
 use super::source::{Experiment, Run};
 use super::stage1;
@@ -78,14 +80,29 @@ pub struct TaskCurves {
     pub ends: Vec<TaskEnd>,
 }
 
-/// Where the complete runs of one way of training ended.
-#[derive(Clone, Debug, PartialEq)]
+/// Where the complete runs of one way of training a task ended, on held-out images.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TaskEnd {
-    pub name: &'static str,
+    pub task: String,
+    /// Alone, or beside the target.
+    pub way: &'static str,
     pub seeds: usize,
+    pub metric: String,
+    pub higher_is_better: bool,
     /// Means over seeds; of several λ in a seed, over these first.
     pub value: f64,
     pub trivial: f64,
+    /// Whether the value is better than the trivial one.
+    pub learnt: bool,
+}
+
+/// Of every task and way of training that has a complete run.
+pub fn task_ends(experiment: &Experiment) -> Vec<TaskEnd> {
+    tasks(experiment).iter().flat_map(|task| ends_of(&stage_one_runs(experiment, task), task)).collect()
+}
+
+fn ends_of(runs: &[&Run], task: &str) -> Vec<TaskEnd> {
+    [ALONE, JOINT].into_iter().filter_map(|way| end(runs, way, task)).collect()
 }
 
 /// Of each task, by the runs that train it alone or alone beside the target.
@@ -112,8 +129,7 @@ fn curves_of(experiment: &Experiment, task: &str) -> Option<TaskCurves> {
     let TaskRow { metric, higher_is_better, .. } = first?;
     let points = trivial.iter().map(|(step, value)| (*step as f64, *value)).collect();
     lines.push(Line { name: "trivial answer".into(), look: Look::Reference, points });
-    let ends = [ALONE, JOINT].into_iter().filter_map(|name| end(&runs, name, task)).collect();
-    Some(TaskCurves { task: task.to_owned(), metric, higher_is_better, lines, ends })
+    Some(TaskCurves { task: task.to_owned(), metric, higher_is_better, lines, ends: ends_of(&runs, task) })
 }
 
 const ALONE: &str = "alone (pre-training)";
@@ -127,9 +143,9 @@ fn way(run: &Run) -> &'static str {
     }
 }
 
-fn end(runs: &[&Run], name: &'static str, task: &str) -> Option<TaskEnd> {
+fn end(runs: &[&Run], wanted: &'static str, task: &str) -> Option<TaskEnd> {
     let mut by_seed: BTreeMap<u64, Vec<&TaskScore>> = BTreeMap::new();
-    for run in runs.iter().filter(|run| way(run) == name) {
+    for run in runs.iter().filter(|run| way(run) == wanted) {
         if let Some(score) = run.result().and_then(|result| result.tasks.get(task)) {
             by_seed.entry(run.spec.seed).or_default().push(score);
         }
@@ -140,7 +156,10 @@ fn end(runs: &[&Run], name: &'static str, task: &str) -> Option<TaskEnd> {
         mean(&by_seed.values().filter_map(of_seed).collect::<Vec<_>>())
     };
     let (value, trivial) = (mean_of(|score| score.value)?, mean_of(|score| score.trivial)?);
-    Some(TaskEnd { name, seeds: by_seed.len(), value, trivial })
+    let TaskScore { metric, higher_is_better, .. } = (*by_seed.values().flatten().next()?).clone();
+    let learnt = if higher_is_better { value > trivial } else { value < trivial };
+    let (task, seeds) = (task.to_owned(), by_seed.len());
+    Some(TaskEnd { task, way: wanted, seeds, metric, higher_is_better, value, trivial, learnt })
 }
 
 /// The runs of stage one that train this task and no other.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::config::schema::StudentStart;
+use crate::method::assess::why;
 use crate::method::inputs::SPEC;
 use crate::method::plan::{Method, PLAN, Plan, PlannedRun, Role};
 use crate::method::run::{RESULT, RunResult, RunSpec, Segmentation, Teacher, Work, best_of};
@@ -23,6 +24,8 @@ pub struct Run {
     /// Below the root.
     pub folder: String,
     pub state: State,
+    /// What is wrong with the weights of a complete run.
+    pub flaw: Option<String>,
     /// Empty when the run has not begun, or is of something else than the plan.
     pub history: History,
     pub info: Option<RunInfo>,
@@ -149,7 +152,11 @@ impl Run {
         if matches!(state, State::Stale) {
             (history, info) = (History::default(), None);
         }
-        Run { spec: spec.clone(), folder: folder.clone(), state, history, info }
+        let flaw = match &state {
+            State::Complete(result) => flaw(&path, result),
+            _ => None,
+        };
+        Run { spec: spec.clone(), folder: folder.clone(), state, flaw, history, info }
     }
 
     pub fn result(&self) -> Option<&RunResult> {
@@ -167,6 +174,7 @@ impl Run {
     /// In one or two words.
     pub fn state(&self) -> &'static str {
         match self.state {
+            State::Complete(_) if self.flaw.is_some() => "complete, without its weights",
             State::Complete(_) => "complete",
             State::Begun => "not finished",
             State::Waiting => "not begun",
@@ -182,6 +190,14 @@ impl Run {
             State::Damaged(message) => Some(message),
             State::Complete(_) | State::Begun | State::Waiting => None,
         }
+    }
+}
+
+/// Whether the weights in `folder` are those that the run left, by their size.
+fn flaw(folder: &Path, result: &RunResult) -> Option<String> {
+    match result.weights.as_ref()?.flaw(folder) {
+        Ok(change) => change.as_ref().map(why),
+        Err(error) => Some(error.to_string()),
     }
 }
 
