@@ -60,7 +60,7 @@ pub fn record(gpu: &Arc<Gpu>, config: &Config) -> Result<Value, BenchError> {
                 stamps.iter().map(|s| unet.session.read_timestamps(s)).collect::<Result<Vec<_>, _>>()?;
             let tick_ns = gpu.tick_ns();
             let first = spans.iter().flatten().map(|span| span.begin).min().unwrap_or(0);
-            let ns = |tick: u64| (tick - first) as f64 * tick_ns;
+            let ns = |tick: u64| tick.saturating_sub(first) as f64 * tick_ns;
             // The two clocks start at different times. No dispatch begins before it was submitted:
             // the earliest place that holds for all.
             let offset = submissions

@@ -80,7 +80,9 @@ impl Material {
         // held-out image would be measured on what it was trained on.
         let mut seen: HashSet<Vec<u8>> =
             [&train, &val, &test].iter().flat_map(|c| (0..c.len()).map(|i| digest(c.image(i)))).collect();
-        // Nor may a copy of a withheld image come in by another folder.
+        // Nor may a copy of a withheld image come in by another folder. Validation and test images are seen already.
+        let scored: HashSet<&String> = val.ids().iter().chain(test.ids()).collect();
+        withheld.retain(|image| !scored.contains(&image.id));
         let withheld = Unlabelled::of_files(&withheld, channels, &config.data)?;
         seen.extend((0..withheld.len()).map(|i| digest(withheld.image(i))));
         let given = others.len();

@@ -63,6 +63,8 @@ pub struct PendingDispatch {
     pub params: Vec<Word>,
     pub operands: Vec<(Operand, Access)>,
     pub grid: [u32; 3],
+    /// Its share of the node's operations, in any unit; where no dispatch of a node has one, the first has all.
+    pub work: u64,
 }
 
 /// Why a node cannot be computed on this adapter.
@@ -154,8 +156,24 @@ impl Lower<'_> {
         let operands = operands.iter().copied().zip(interface.storage.iter().copied()).collect();
         let params = params.to_vec();
         let part = self.tape.pauses().partition_point(|before| *before <= self.node.index());
-        self.dispatches.push(PendingDispatch { node: self.node, part, kernel, params, operands, grid });
+        self.dispatches.push(PendingDispatch {
+            node: self.node,
+            part,
+            kernel,
+            params,
+            operands,
+            grid,
+            work: 0,
+        });
         Ok(())
+    }
+
+    /// Says that the last dispatch does `work` of the node's operations, in a unit that is the same for all of its
+    /// dispatches.
+    pub fn does(&mut self, work: u64) {
+        if let Some(last) = self.dispatches.last_mut() {
+            last.work = work;
+        }
     }
 
     /// A dispatch of one invocation for each of `count` items, with the kernel's own workgroup

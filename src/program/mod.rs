@@ -111,8 +111,8 @@ pub struct Dispatch {
     /// For bindings 1, 2, ….
     pub bindings: Vec<Binding>,
     pub grid: [u32; 3],
-    /// Floating-point operations of the node, on its first dispatch; 0 on the others, and where it is
-    /// computed again.
+    /// Of the node's floating-point operations those that are counted here: all on its first dispatch, or as the
+    /// op shares them out; 0 where it is computed again.
     pub flops: u64,
 }
 
@@ -261,12 +261,24 @@ fn assemble(tape: &Tape, live: &[bool], pending: Vec<PendingDispatch>, scratch: 
     let mut params: Vec<u8> = vec![];
     let mut dispatches: Vec<Dispatch> = vec![];
     let mut computed: HashSet<Value> = HashSet::new();
+    let mut work_of: HashMap<Value, u64> = HashMap::new();
+    for dispatch in &pending {
+        *work_of.entry(dispatch.node).or_default() += dispatch.work;
+    }
     let pauses = (0..tape.pauses().len()).map(|pause| pending.partition_point(|d| d.part <= pause)).collect();
     for dispatch in pending {
         let node = tape.node(dispatch.node);
         let Some(op) = node.op() else { continue };
         let first_of_node = computed.insert(dispatch.node);
         let shapes: Vec<&Shape> = node.inputs.iter().map(|v| tape.shape(*v)).collect();
+        let flops = match (work_of[&dispatch.node], first_of_node) {
+            (0, true) => op.flops(&shapes, &node.shape),
+            (0, false) => 0,
+            (all, _) => {
+                (u128::from(op.flops(&shapes, &node.shape)) * u128::from(dispatch.work) / u128::from(all))
+                    as u64
+            }
+        };
         params.resize(params.len().next_multiple_of(PARAMS_ALIGNMENT), 0);
         let params_offset = params.len() as u64;
         params.extend(dispatch.params.iter().flat_map(|word| word.0.to_le_bytes()));
@@ -287,7 +299,7 @@ fn assemble(tape: &Tape, live: &[bool], pending: Vec<PendingDispatch>, scratch: 
                 })
                 .collect(),
             grid: dispatch.grid,
-            flops: if first_of_node { op.flops(&shapes, &node.shape) } else { 0 },
+            flops,
         });
     }
     let outputs = tape

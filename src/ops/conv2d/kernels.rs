@@ -92,7 +92,7 @@ fn lower_conv(
     bias: Option<Operand>,
     output: Operand,
 ) -> Result<(), LowerError> {
-    if winograd::suits(lower, g) {
+    if winograd::suits(lower.caps(), g) {
         return winograd::lower_conv(lower, g, direction, input, weight, bias, output);
     }
     let params = params(g, direction);
@@ -214,7 +214,7 @@ pub fn lower_grad_weight(
     grad_output: Operand,
     grad_weight: Operand,
 ) -> Result<(), LowerError> {
-    if winograd::suits(lower, g) {
+    if winograd::suits(lower.caps(), g) {
         return winograd::lower_grad_weight(lower, g, input, grad_output, grad_weight);
     }
     let mut params = params(g, Direction::Forward).to_vec();

@@ -18,7 +18,7 @@
 
 use super::geometry::Geometry;
 use super::kernels::{Direction, params};
-use crate::program::{Family, Kernel, Lower, LowerError, Operand, Shader, Word};
+use crate::program::{Caps, Family, Kernel, Lower, LowerError, Operand, Shader, Word};
 use crate::shader;
 
 static INPUT: Shader = shader!("conv2d/winograd_input");
@@ -36,15 +36,22 @@ const POINTS: usize = 36;
 const SCRATCH: usize = 1 << 18;
 /// Rows and columns of the matrix product that a workgroup makes.
 const MATMUL_SIDE: usize = 32;
+/// Most portions of a convolution, so that its dispatches do not grow with the images.
+const MOST_PORTIONS: usize = 64;
 /// Fewer channels on either side, or fewer pairs, and the transforms cost more than they save.
 const LEAST_CHANNELS: usize = 32;
 const LEAST_PAIRS: usize = 32 * 64;
 
-/// Whether this is the way to compute a convolution or one of its gradients here.
-pub fn suits(lower: &Lower, g: &Geometry) -> bool {
+/// Whether this is the way to compute a convolution or one of its gradients here. Transformed weights must fit
+/// into a binding: they are four times the weights.
+pub fn suits(caps: &Caps, g: &Geometry) -> bool {
     let channels = [g.in_channels, g.out_channels];
-    lower.family() == Family::Cpu
-        && lower.caps().subgroups
+    let weight_bytes = 4 * (POINTS * g.in_channels * g.out_channels) as u64;
+    let tiles = Tiles::of(g.batch, g.in_size.map(|size| size + 2), g.in_channels.max(g.out_channels));
+    let tile_bytes = 4 * (POINTS * tiles.at_once * g.in_channels.max(g.out_channels)) as u64;
+    caps.family == Family::Cpu
+        && caps.subgroups
+        && weight_bytes.max(tile_bytes) <= caps.max_binding_bytes
         && g.kernel == [3, 3]
         && g.stride == 1
         && g.padding <= 2
@@ -64,7 +71,8 @@ impl Tiles {
         let each_way = size.map(|size| size.div_ceil(TILE));
         let at_once = (SCRATCH / (POINTS * channels) / MATMUL_SIDE).max(1) * MATMUL_SIDE;
         let all = batch * each_way[0] * each_way[1];
-        Tiles { batch, each_way, at_once: at_once.min(all) }
+        let at_once = at_once.max(all.div_ceil(MOST_PORTIONS)).min(all);
+        Tiles { batch, each_way, at_once }
     }
 
     /// First tile and number of each portion.
@@ -182,9 +190,45 @@ fn lower_matmul(
     let kernel = Kernel::new(&MATMUL).with("TRANSPOSED", f64::from(u8::from(transposed)));
     let [x, y] = [rows, columns].map(|side| side.div_ceil(MATMUL_SIDE) as u32);
     let params = words(&[rows, columns, depth, usize::from(add)]);
-    lower.dispatch(kernel, &params, &operands, [x, y, POINTS as u32])
+    lower.dispatch(kernel, &params, &operands, [x, y, POINTS as u32])?;
+    lower.does((rows * columns * depth) as u64);
+    Ok(())
 }
 
 fn words(params: &[usize]) -> Vec<Word> {
     params.iter().map(|n| Word::from(*n)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_not_fit_into_a_binding_is_left_to_the_direct_kernels() {
+        let caps = Caps { family: Family::Cpu, subgroups: true, ..Caps::default() };
+        let of = |channels: usize| {
+            let (input, weight) = ([2, 2, 2, channels].into(), [3, 3, channels, channels].into());
+            suits(&caps, &Geometry::forward(&input, &weight, 1, 1).unwrap())
+        };
+        assert!(!of(32) && of(64) && of(512));
+        // 36 · 1024 · 1024 · 4 bytes are 144 MiB, of 128.
+        assert!(!of(1024));
+    }
+
+    #[test]
+    fn portions_cover_all_tiles_and_are_few() {
+        for (batch, side, channels) in [(1, 1, 64), (8, 16, 512), (3, 7, 36), (16, 512, 64)] {
+            let tiles = Tiles::of(batch, [side; 2], channels);
+            let all = batch * usize::pow(usize::div_ceil(side, 4), 2);
+            let portions: Vec<_> = tiles.portions().collect();
+            assert!(portions.len() <= MOST_PORTIONS);
+            let mut next = 0;
+            for (first, count) in portions {
+                assert_eq!(first, next);
+                assert!((1..=tiles.at_once).contains(&count));
+                next = first + count;
+            }
+            assert_eq!(next, all);
+        }
+    }
 }
