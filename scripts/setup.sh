@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes ready what wgseg needs to be built and run: cargo, a C linker and a Vulkan driver.
 # What is missing is installed where apt is; elsewhere it says what to install. Quiet when all is there.
+# On Linux it also makes /dev/null the null device again if a plain file has its place.
 #
 #   WGSEG_MESA=system   on Debian 12: the distribution's own Mesa, not the newer one of its backports
 set -euo pipefail
@@ -29,6 +30,19 @@ check_cargo() {
 # A C linker, which Rust calls as `cc`.
 linker_there() {
     if [ "$system" = Darwin ]; then xcode-select -p >/dev/null 2>&1; else have cc; fi
+}
+
+# A program that runs as root can put a plain file in place of /dev/null: it then hands compilers,
+# as input, what other programs threw away.
+mend_null_device() {
+    local new=/dev/null.new
+    if [ -c /dev/null ]; then return; fi
+    if as_root mknod -m 666 $new c 1 3 && : <$new && as_root mv -f $new /dev/null; then
+        say "/dev/null was a plain file; it is the null device again"
+    else
+        as_root rm -f $new
+        die "/dev/null is a plain file. Make it the null device: rm /dev/null && mknod -m 666 /dev/null c 1 3"
+    fi
 }
 
 library_there() {
@@ -190,6 +204,7 @@ main() {
         return
         ;;
     esac
+    if [ "$system" = Linux ]; then mend_null_device; fi
     check_cargo
     local missing=() failed=0
     linker_there || missing+=(build-essential)
