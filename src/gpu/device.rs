@@ -1,11 +1,11 @@
-//! An open device, its queue, and the pipelines made on it so far.
+//! An open device and its queue.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use super::GpuError;
 use super::adapter::{self, AdapterDescription};
-use crate::program::{Access, Caps, Kernel};
+use super::pipelines::Pipelines;
+use crate::program::Caps;
 
 /// How a device is opened.
 #[derive(Clone, Debug, Default)]
@@ -42,21 +42,15 @@ impl Extra {
     }
 }
 
-type PipelineKey = (&'static str, Vec<(&'static str, u64)>);
-
-/// A pipeline and the layout of its bind group.
-pub(super) struct Pipeline {
-    pub pipeline: wgpu::ComputePipeline,
-    pub layout: wgpu::BindGroupLayout,
-}
-
 pub struct Gpu {
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
     description: AdapterDescription,
     caps: Caps,
     matrices: Vec<wgpu::CooperativeMatrixProperties>,
-    pipelines: Mutex<HashMap<PipelineKey, Arc<Pipeline>>>,
+    pub(super) adapter: wgpu::Adapter,
+    extra: Extra,
+    pub(super) pipelines: Pipelines,
     /// The first error that the device told outside a call that could return it.
     error: Arc<Mutex<Option<wgpu::Error>>>,
 }
@@ -64,6 +58,19 @@ pub struct Gpu {
 impl Gpu {
     pub fn open(options: &GpuOptions) -> Result<Arc<Gpu>, GpuError> {
         let (adapter, description) = adapter::choose(options.adapter.as_deref())?;
+        Gpu::open_on(adapter, description, options.extra).map(Arc::new)
+    }
+
+    /// Another device of the same adapter, opened alike.
+    pub(super) fn open_another(&self) -> Result<Gpu, GpuError> {
+        Gpu::open_on(self.adapter.clone(), self.description.clone(), self.extra)
+    }
+
+    fn open_on(
+        adapter: wgpu::Adapter,
+        description: AdapterDescription,
+        extra: Extra,
+    ) -> Result<Gpu, GpuError> {
         let offered = adapter.limits();
         let limits = wgpu::Limits {
             max_buffer_size: offered.max_buffer_size,
@@ -71,7 +78,7 @@ impl Gpu {
             ..wgpu::Limits::default()
         };
         let caps = adapter::caps(&adapter);
-        let mut features = options.extra.features() & adapter.features();
+        let mut features = extra.features() & adapter.features();
         if caps.subgroups {
             features |= adapter::SUBGROUP_FEATURES;
         }
@@ -100,8 +107,8 @@ impl Gpu {
         device.on_uncaptured_error(Arc::new(move |e: wgpu::Error| {
             sink.lock().unwrap_or_else(|e| e.into_inner()).get_or_insert(e);
         }));
-        let pipelines = Mutex::default();
-        Ok(Arc::new(Gpu { device, queue, description, caps, matrices, pipelines, error }))
+        let pipelines = Pipelines::default();
+        Ok(Gpu { device, queue, description, caps, matrices, adapter, extra, pipelines, error })
     }
 
     pub fn description(&self) -> &AdapterDescription {
@@ -138,64 +145,5 @@ impl Gpu {
             }
             Some(error) => Err(GpuError::Device { adapter, message: error.to_string() }),
         }
-    }
-
-    /// The pipeline of a kernel, made on first use.
-    pub(super) fn pipeline(&self, kernel: &Kernel) -> Result<Arc<Pipeline>, GpuError> {
-        let overrides = kernel.overrides.iter().map(|(n, v)| (*n, v.to_bits())).collect();
-        let key = (kernel.shader.name, overrides);
-        let mut pipelines = self.pipelines.lock().unwrap_or_else(|e| e.into_inner());
-        if let Some(pipeline) = pipelines.get(&key) {
-            return Ok(Arc::clone(pipeline));
-        }
-        let pipeline = Arc::new(self.make_pipeline(kernel)?);
-        pipelines.insert(key, Arc::clone(&pipeline));
-        Ok(pipeline)
-    }
-
-    fn make_pipeline(&self, kernel: &Kernel) -> Result<Pipeline, GpuError> {
-        let interface = kernel.shader.interface().map_err(GpuError::Shader)?;
-        let buffer = |binding, ty| wgpu::BindGroupLayoutEntry {
-            binding,
-            visibility: wgpu::ShaderStages::COMPUTE,
-            ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
-            count: None,
-        };
-        let mut entries = vec![buffer(0, wgpu::BufferBindingType::Uniform)];
-        entries.extend(interface.storage.iter().enumerate().map(|(i, access)| {
-            buffer(i as u32 + 1, wgpu::BufferBindingType::Storage { read_only: *access == Access::Read })
-        }));
-        let label = Some(kernel.shader.name);
-        let layout = self
-            .device
-            .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });
-        let pipeline_layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-            label,
-            bind_group_layouts: &[Some(&layout)],
-            immediate_size: 0,
-        });
-        let descriptor = wgpu::ShaderModuleDescriptor {
-            label,
-            source: wgpu::ShaderSource::Wgsl(kernel.shader.source.into()),
-        };
-        // SAFETY: the sources are the ones in this binary; they clamp or select every index
-        // that may leave its buffer, and each is run against the reference at sizes that divide
-        // by nothing. Without checks a software driver runs the convolutions four times as fast.
-        let module = unsafe {
-            self.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
-        };
-        let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label,
-            layout: Some(&pipeline_layout),
-            module: &module,
-            entry_point: Some("main"),
-            compilation_options: wgpu::PipelineCompilationOptions {
-                constants: &kernel.overrides,
-                zero_initialize_workgroup_memory: false,
-            },
-            cache: None,
-        });
-        self.check(0)?;
-        Ok(Pipeline { pipeline, layout })
     }
 }

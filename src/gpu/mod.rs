@@ -2,6 +2,7 @@
 
 mod adapter;
 mod device;
+mod pipelines;
 mod session;
 mod timeline;
 mod timestamps;

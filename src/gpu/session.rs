@@ -5,7 +5,8 @@ use std::ops::Range;
 use std::sync::{Arc, mpsc};
 
 use super::GpuError;
-use super::device::{Gpu, Pipeline};
+use super::device::Gpu;
+use super::pipelines::Pipeline;
 use crate::program::{BufferKind, Port, Program};
 use crate::tape::Shape;
 
@@ -151,6 +152,7 @@ impl Session {
         gpu.check(needed)?;
         gpu.queue.write_buffer(&params, 0, &program.params);
 
+        gpu.make_pipelines(&program)?;
         let mut steps = Vec::with_capacity(program.dispatches.len());
         for dispatch in &program.dispatches {
             let pipeline = gpu.pipeline(&dispatch.kernel)?;

@@ -17,7 +17,11 @@ use std::path::Path;
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
     let failed = |source| ReportError::write(path, source);
     if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
-        return OpenOptions::new().write(true).open(path).and_then(|mut open| open.write_all(bytes)).map_err(failed);
+        return OpenOptions::new()
+            .write(true)
+            .open(path)
+            .and_then(|mut open| open.write_all(bytes))
+            .map_err(failed);
     }
     let target = if path.is_symlink() { fs::canonicalize(path).map_err(failed)? } else { path.to_path_buf() };
     let folder = match target.parent() {

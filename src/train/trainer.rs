@@ -29,6 +29,9 @@ use crate::tape::Shape;
 /// no more than this.
 const SAVE_EVERY: Duration = Duration::from_secs(60);
 
+/// Kernels that take a software driver so long to compile that the user is told.
+const MANY_KERNELS: usize = 10;
+
 /// How a training ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainSummary {
@@ -85,6 +88,10 @@ impl<'a> Trainer<'a> {
         let program = compile(&tape, gpu.caps())?;
         let parameters = tape.parameters().iter().map(|(_, v)| tape.shape(*v).len()).sum();
         let mut states = States::new();
+        let kernels = gpu.kernels_to_compile(&program);
+        if kernels >= MANY_KERNELS {
+            setup.watch.note(&format!("{kernels} kernels to compile, unless the driver's cache has them"));
+        }
         let session = Session::new(gpu, program, &mut states)?;
         let predictor = match &setup.val {
             None => None,
