@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::GpuError;
-use crate::program::{Caps, Family};
+use crate::program::{Caps, Choices, Family};
 
 /// An adapter as `wgseg adapters` tells it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -97,6 +97,7 @@ pub(super) fn caps(adapter: &wgpu::Adapter) -> Caps {
         max_binding_bytes: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size),
         max_workgroups: limits.max_compute_workgroups_per_dimension.min(65_535),
         memory_bytes: if software { available_host_memory() } else { None },
+        choices: Choices::default(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What an op's `lower` writes to: dispatches over operands that have no place yet.
 
-use super::{Access, Caps, Family, Shader};
+use super::{Access, Caps, Choice, Family, Point, Shader};
 use crate::tape::{Node, Shape, Tape, Value};
 
 /// A kernel with the values of its `override` constants.
@@ -87,6 +87,7 @@ pub struct Lower<'a> {
     pub(super) dispatches: &'a mut Vec<PendingDispatch>,
     /// Bytes of each scratch operand of the program.
     pub(super) scratch: &'a mut Vec<u64>,
+    pub(super) choices: &'a mut Vec<Choice>,
 }
 
 impl Lower<'_> {
@@ -120,6 +121,20 @@ impl Lower<'_> {
 
     pub fn output_shape(&self) -> &Shape {
         &self.node().shape
+    }
+
+    /// The form in which to compute `kernel` at `shape`: the table's, else the first of `forms`, which must not
+    /// be empty.
+    pub fn choose<F: Copy + ToString>(&mut self, kernel: &str, shape: &impl ToString, forms: &[F]) -> F {
+        let point =
+            Point { family: self.caps.family, kernel: kernel.to_owned(), shape: shape.to_string() };
+        let names: Vec<String> = forms.iter().map(F::to_string).collect();
+        let wanted = self.caps.choices.form(&point);
+        let taken = wanted.and_then(|wanted| names.iter().position(|name| name == wanted)).unwrap_or(0);
+        if forms.len() > 1 {
+            self.choices.push(Choice { node: self.node, point, forms: names, taken });
+        }
+        forms[taken]
     }
 
     /// Scratch space of `len` f32.

@@ -3,6 +3,7 @@
 //! A program is data. Its memory is known before anything is allocated, and it can be printed,
 //! timed dispatch by dispatch and replayed by [`crate::gpu::Session`].
 
+mod choice;
 mod lifetime;
 mod lower;
 mod place;
@@ -12,6 +13,7 @@ mod shader;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
+pub use choice::{Choice, Choices, Point};
 pub use lower::{Kernel, Lower, LowerError, Operand, Word, spread};
 pub use shader::{Access, ByWidth, Interface, Shader};
 
@@ -22,7 +24,7 @@ use place::{Demand, Place, apart, place};
 use recompute::recompute;
 
 /// A set of kernels of the same ops, made for one kind of device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Family {
     /// One invocation, one result. The check on the device itself.
@@ -56,6 +58,8 @@ pub struct Caps {
     pub max_workgroups: u32,
     /// Memory that a program may take, where known.
     pub memory_bytes: Option<u64>,
+    /// What was measured to be faster than the rule's forms.
+    pub choices: Choices,
 }
 
 /// The portable contract, `wgpu::Limits::default()`.
@@ -67,6 +71,7 @@ impl Default for Caps {
             max_binding_bytes: 128 << 20,
             max_workgroups: 65_535,
             memory_bytes: None,
+            choices: Choices::default(),
         }
     }
 }
@@ -137,6 +142,8 @@ pub struct Program {
     pub outputs: Vec<Port>,
     /// For each pause of the tape, the number of dispatches before it.
     pub pauses: Vec<usize>,
+    /// Where nodes can be computed in several forms, in their order.
+    pub choices: Vec<Choice>,
 }
 
 /// `min_uniform_buffer_offset_alignment` of the portable contract.
@@ -168,14 +175,21 @@ fn compile_by(tape: &Tape, caps: &Caps, again: bool) -> Result<Program, CompileE
     let live = live_nodes(tape);
     let mut pending: Vec<PendingDispatch> = vec![];
     let mut scratch: Vec<u64> = vec![];
+    let mut choices: Vec<Choice> = vec![];
     for (index, node) in tape.nodes().iter().enumerate() {
         if !live[index] {
             continue;
         }
         check_size(tape, Value(index), node.shape.padded_bytes(), caps)?;
         if let Some(op) = node.op() {
-            let mut lower =
-                Lower { tape, node: Value(index), caps, dispatches: &mut pending, scratch: &mut scratch };
+            let mut lower = Lower {
+                tape,
+                node: Value(index),
+                caps,
+                dispatches: &mut pending,
+                scratch: &mut scratch,
+                choices: &mut choices,
+            };
             let before = lower.scratch.len();
             op.lower(&mut lower)?;
             for bytes in &scratch[before..] {
@@ -186,7 +200,7 @@ fn compile_by(tape: &Tape, caps: &Caps, again: bool) -> Result<Program, CompileE
     if again {
         recompute(tape, &mut pending, &mut scratch);
     }
-    let program = assemble(tape, &live, pending, &scratch);
+    let program = Program { choices, ..assemble(tape, &live, pending, &scratch) };
     if let Some(limit) = caps.memory_bytes
         && program.peak_bytes() > limit
     {
@@ -310,7 +324,7 @@ fn assemble(tape: &Tape, live: &[bool], pending: Vec<PendingDispatch>, scratch: 
             Some(Port { name: name.clone(), buffer, offset, shape: tape.shape(*value).clone() })
         })
         .collect();
-    Program { buffers, dispatches, params, inputs, states, outputs, pauses }
+    Program { buffers, dispatches, params, inputs, states, outputs, pauses, choices: vec![] }
 }
 
 impl Program {

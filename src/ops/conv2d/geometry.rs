@@ -1,5 +1,7 @@
 //! The extents of a convolution, shared by its forward, its gradients and its transpose.
 
+use std::fmt;
+
 use crate::tape::Shape;
 
 /// A convolution from `[batch, in_h, in_w, in_channels]` to `[batch, out_h, out_w, out_channels]`
@@ -113,6 +115,20 @@ impl Geometry {
 
     pub fn grad_input_terms(&self) -> usize {
         self.kernel[0] * self.kernel[1] * self.out_channels
+    }
+}
+
+impl fmt::Display for Geometry {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let image = |[height, width]: [usize; 2], channels| format!("{}x{height}x{width}x{channels}", self.batch);
+        let [kernel_h, kernel_w] = self.kernel;
+        write!(
+            f,
+            "{} → {} by {kernel_h}x{kernel_w}",
+            image(self.in_size, self.in_channels),
+            image(self.out_size, self.out_channels)
+        )?;
+        write!(f, " stride {} padding {}", self.stride, self.padding)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Two-dimensional convolution (cross-correlation, as in every deep-learning library).
 
+mod forms;
 mod geometry;
 mod kernels;
 pub mod reference;

@@ -16,6 +16,7 @@
 //!      0   1   0  −5/2  0  1        0    0    1
 //! ```
 
+use super::forms::Portion;
 use super::geometry::Geometry;
 use super::kernels::{Direction, params};
 use crate::program::{Caps, Family, Kernel, Lower, LowerError, Operand, Shader, Word};
@@ -32,8 +33,9 @@ static GRAD_WEIGHT: Shader = shader!("conv2d/winograd_grad_weight");
 const TILE: usize = 4;
 /// Numbers of a transformed tile.
 const POINTS: usize = 36;
-/// Numbers of the transformed tiles that are there at a time: as much as stays in a cache.
-const SCRATCH: usize = 1 << 18;
+/// Numbers of the transformed tiles that are there at a time: as much as stays in a cache, which the first does as a
+/// rule.
+const SCRATCH: [usize; 5] = [1 << 18, 1 << 16, 1 << 17, 1 << 19, 1 << 20];
 /// Rows and columns of the matrix product that a workgroup makes.
 const MATMUL_SIDE: usize = 32;
 /// Most portions of a convolution, so that its dispatches do not grow with the images.
@@ -42,24 +44,34 @@ const MOST_PORTIONS: usize = 64;
 const LEAST_CHANNELS: usize = 32;
 const LEAST_PAIRS: usize = 32 * 64;
 
-/// Whether this is the way to compute a convolution or one of its gradients here. Transformed weights must fit
-/// into a binding: they are four times the weights.
-pub fn suits(caps: &Caps, g: &Geometry) -> bool {
-    let channels = [g.in_channels, g.out_channels];
-    let weight_bytes = 4 * (POINTS * g.in_channels * g.out_channels) as u64;
-    let tiles = Tiles::of(g.batch, g.in_size.map(|size| size + 2), g.in_channels.max(g.out_channels));
-    let tile_bytes = 4 * (POINTS * tiles.at_once * g.in_channels.max(g.out_channels)) as u64;
-    caps.family == Family::Cpu
-        && caps.subgroups
-        && weight_bytes.max(tile_bytes) <= caps.max_binding_bytes
-        && g.kernel == [3, 3]
-        && g.stride == 1
-        && g.padding <= 2
-        && channels.iter().all(|n| n.is_multiple_of(4) && *n >= LEAST_CHANNELS)
+/// Whether the transforms cost less than they save, as a rule.
+pub fn pays(g: &Geometry) -> bool {
+    [g.in_channels, g.out_channels].iter().all(|n| *n >= LEAST_CHANNELS)
         && g.in_channels * g.out_channels >= LEAST_PAIRS
 }
 
-/// The tiles of an image of `size`, and of them as many at a time as [`SCRATCH`] holds.
+/// Tiles to transform at a time, the rule's number first; none where a convolution and its gradients cannot be
+/// computed this way. `size` is that of the image in tiles. Transformed weights, which are four times the weights,
+/// and transformed tiles must fit into a binding.
+pub fn portions(caps: &Caps, g: &Geometry, size: [usize; 2]) -> Vec<usize> {
+    let channels = g.in_channels.max(g.out_channels);
+    let fits = |numbers: usize| 4 * numbers as u64 <= caps.max_binding_bytes;
+    // Of the larger of both images.
+    let most = Tiles::at_once(g.batch, g.in_size.map(|size| size + 2), channels, SCRATCH[0]);
+    let possible = caps.family == Family::Cpu
+        && caps.subgroups
+        && g.kernel == [3, 3]
+        && g.stride == 1
+        && g.padding <= 2
+        && [g.in_channels, g.out_channels].iter().all(|n| n.is_multiple_of(4))
+        && fits(POINTS * g.in_channels * g.out_channels)
+        && fits(POINTS * most * channels);
+    let all = SCRATCH.iter().filter(|_| possible);
+    let tiles = all.map(|scratch| Tiles::at_once(g.batch, size, channels, *scratch));
+    tiles.filter(|tiles| fits(POINTS * tiles * channels)).collect()
+}
+
+/// The tiles of an image of `size`, and how many of them are there at a time.
 struct Tiles {
     batch: usize,
     each_way: [usize; 2],
@@ -67,18 +79,24 @@ struct Tiles {
 }
 
 impl Tiles {
-    fn of(batch: usize, size: [usize; 2], channels: usize) -> Tiles {
-        let each_way = size.map(|size| size.div_ceil(TILE));
-        let at_once = (SCRATCH / (POINTS * channels) / MATMUL_SIDE).max(1) * MATMUL_SIDE;
-        let all = batch * each_way[0] * each_way[1];
-        let at_once = at_once.max(all.div_ceil(MOST_PORTIONS)).min(all);
-        Tiles { batch, each_way, at_once }
+    fn new(batch: usize, size: [usize; 2], at_once: usize) -> Tiles {
+        Tiles { batch, each_way: size.map(|size| size.div_ceil(TILE)), at_once }
+    }
+
+    /// As many tiles as `scratch` numbers hold.
+    fn at_once(batch: usize, size: [usize; 2], channels: usize, scratch: usize) -> usize {
+        let all = Tiles::new(batch, size, 0).all();
+        let at_once = (scratch / (POINTS * channels) / MATMUL_SIDE).max(1) * MATMUL_SIDE;
+        at_once.max(all.div_ceil(MOST_PORTIONS)).min(all)
+    }
+
+    fn all(&self) -> usize {
+        self.batch * self.each_way[0] * self.each_way[1]
     }
 
     /// First tile and number of each portion.
     fn portions(&self) -> impl Iterator<Item = (usize, usize)> {
-        let all = self.batch * self.each_way[0] * self.each_way[1];
-        let at_once = self.at_once;
+        let (all, at_once) = (self.all(), self.at_once);
         (0..all).step_by(at_once).map(move |first| (first, at_once.min(all - first)))
     }
 }
@@ -88,10 +106,9 @@ pub fn lower_conv(
     lower: &mut Lower,
     g: &Geometry,
     direction: Direction,
-    input: Operand,
-    weight: Operand,
+    Portion(at_once): Portion,
+    [input, weight, output]: [Operand; 3],
     bias: Option<Operand>,
-    output: Operand,
 ) -> Result<(), LowerError> {
     let [batch, in_height, in_width, in_channels, height, width, channels, pad_top, pad_left] =
         params(g, direction);
@@ -106,7 +123,7 @@ pub fn lower_conv(
     let sizes = [g.in_channels, g.out_channels].map(Word::from);
     lower.dispatch_items(kernel, &sizes, &[weight, transformed], g.in_channels * g.out_channels / 4)?;
 
-    let tiles = Tiles::of(batch, [height, width], in_channels.max(channels));
+    let tiles = Tiles::new(batch, [height, width], at_once);
     let read = lower.scratch(POINTS * tiles.at_once * in_channels);
     let made = lower.scratch(POINTS * tiles.at_once * channels);
     for (first, count) in tiles.portions() {
@@ -127,11 +144,12 @@ pub fn lower_conv(
 pub fn lower_grad_weight(
     lower: &mut Lower,
     g: &Geometry,
+    Portion(at_once): Portion,
     input: Operand,
     grad_output: Operand,
     grad_weight: Operand,
 ) -> Result<(), LowerError> {
-    let tiles = Tiles::of(g.batch, g.out_size, g.in_channels.max(g.out_channels));
+    let tiles = Tiles::new(g.batch, g.out_size, at_once);
     let of_input = lower.scratch(POINTS * tiles.at_once * g.in_channels);
     let of_grad = lower.scratch(POINTS * tiles.at_once * g.out_channels);
     let products = lower.scratch(POINTS * g.in_channels * g.out_channels);
@@ -208,27 +226,35 @@ mod tests {
         let caps = Caps { family: Family::Cpu, subgroups: true, ..Caps::default() };
         let of = |channels: usize| {
             let (input, weight) = ([2, 2, 2, channels].into(), [3, 3, channels, channels].into());
-            suits(&caps, &Geometry::forward(&input, &weight, 1, 1).unwrap())
+            let g = Geometry::forward(&input, &weight, 1, 1).unwrap();
+            (pays(&g), !portions(&caps, &g, g.out_size).is_empty())
         };
-        assert!(!of(32) && of(64) && of(512));
+        assert_eq!(of(32), (false, true));
+        assert_eq!((of(64), of(512)), ((true, true), (true, true)));
         // 36 · 1024 · 1024 · 4 bytes are 144 MiB, of 128.
-        assert!(!of(1024));
+        assert_eq!(of(1024), (true, false));
     }
 
     #[test]
     fn portions_cover_all_tiles_and_are_few() {
         for (batch, side, channels) in [(1, 1, 64), (8, 16, 512), (3, 7, 36), (16, 512, 64)] {
-            let tiles = Tiles::of(batch, [side; 2], channels);
-            let all = batch * usize::pow(usize::div_ceil(side, 4), 2);
-            let portions: Vec<_> = tiles.portions().collect();
-            assert!(portions.len() <= MOST_PORTIONS);
-            let mut next = 0;
-            for (first, count) in portions {
-                assert_eq!(first, next);
-                assert!((1..=tiles.at_once).contains(&count));
-                next = first + count;
+            for scratch in SCRATCH {
+                let tiles = Tiles::new(
+                    batch,
+                    [side; 2],
+                    Tiles::at_once(batch, [side; 2], channels, scratch),
+                );
+                let all = batch * usize::pow(usize::div_ceil(side, 4), 2);
+                let portions: Vec<_> = tiles.portions().collect();
+                assert!(portions.len() <= MOST_PORTIONS);
+                let mut next = 0;
+                for (first, count) in portions {
+                    assert_eq!(first, next);
+                    assert!((1..=tiles.at_once).contains(&count));
+                    next = first + count;
+                }
+                assert_eq!(next, all);
             }
-            assert_eq!(next, all);
         }
     }
 }

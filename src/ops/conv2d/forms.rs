@@ -1,0 +1,334 @@
+//! The forms in which a convolution and its gradients can be computed: which there are, and which is taken where
+//! nothing was measured.
+//!
+//! A list begins with the form that the rule takes; the others are what `wgseg tune` measures beside it. Each is
+//! right wherever it is listed: they differ in speed, and in the order of their sums.
+
+use std::fmt;
+
+use super::geometry::Geometry;
+use super::kernels::{Direction, params, patch};
+use super::winograd;
+use crate::program::{Caps, Family};
+
+/// Workgroups that the weight's gradient is split over, so that every core has work: a fixed number, so that its
+/// sums have one order everywhere.
+const SPLIT_GROUPS: usize = 64;
+/// Workgroups that the kernels of a [`Tile`] aim at: their threads are fewer, and a GPU's cores are many.
+const TILED_GROUPS: usize = 256;
+/// Largest side of a kernel that the tiled convolutions take: they keep a bit for each of its rows, of 16, and ask
+/// for rows past the last, up to 7 of them.
+const TILED_KERNEL: usize = 9;
+
+/// How a convolution is computed, or the gradient of its input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConvForm {
+    Naive,
+    Tiled(Tile),
+    /// For channels that are no multiples of 4.
+    TiledAny(Columns),
+    /// With subgroups.
+    Cpu,
+    CpuPlain,
+    /// For channels that are no multiples of 4.
+    CpuAny,
+    Winograd(Portion),
+}
+
+impl ConvForm {
+    /// All that compute this here, the rule's first.
+    pub fn all(caps: &Caps, g: &Geometry, direction: Direction) -> Vec<ConvForm> {
+        let [batch, _, _, _, height, width, channels, ..] = params(g, direction);
+        let quads = in_quads(g);
+        let tiled = g.kernel.iter().all(|side| *side <= TILED_KERNEL);
+        let strided = g.stride != 1;
+        let gathers = !strided || direction == Direction::Forward;
+        let mut forms = vec![];
+        match caps.family {
+            Family::Tiled if tiled && quads => {
+                let tile = Tile::of(batch * height * width, channels);
+                forms.extend(tile.and_others(channels).map(ConvForm::Tiled));
+            }
+            Family::Tiled if tiled => {
+                forms.extend(Columns::holding(channels).and_others(channels).map(ConvForm::TiledAny));
+            }
+            Family::Cpu => {
+                let winograd = Portion::all(caps, g, [height, width]).into_iter().map(ConvForm::Winograd);
+                let pays = winograd::pays(g);
+                forms.extend(winograd.clone().filter(|_| pays));
+                if quads && caps.subgroups && (patch(g).is_some() || !strided && is_small(g)) {
+                    forms.push(ConvForm::Cpu);
+                }
+                if gathers {
+                    forms.push(if quads { ConvForm::CpuPlain } else { ConvForm::CpuAny });
+                }
+                forms.extend(winograd.filter(|_| !pays));
+            }
+            Family::Naive | Family::Tiled => {}
+        }
+        // The others make four channels at a time.
+        if forms.is_empty() || channels < 4 {
+            forms.push(ConvForm::Naive);
+        }
+        forms
+    }
+}
+
+impl fmt::Display for ConvForm {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            ConvForm::Naive => f.write_str("naive"),
+            ConvForm::Tiled(tile) => write!(f, "tiled {tile}"),
+            ConvForm::TiledAny(columns) => write!(f, "tiled any {columns}"),
+            ConvForm::Cpu => f.write_str("cpu"),
+            ConvForm::CpuPlain => f.write_str("cpu plain"),
+            ConvForm::CpuAny => f.write_str("cpu any"),
+            ConvForm::Winograd(portion) => write!(f, "winograd {portion}"),
+        }
+    }
+}
+
+/// How the gradient of the weight is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GradWeightForm {
+    Naive,
+    /// The pixels in so many parts, whose sums are added at last.
+    Split(SplitKernel, usize),
+    Winograd(Portion),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SplitKernel {
+    Tiled(Tile),
+    /// For channels that are no multiples of 4.
+    TiledAny(Columns),
+    /// With subgroups.
+    Cpu,
+    CpuPlain,
+    /// For channels that are no multiples of 4.
+    CpuAny,
+}
+
+impl GradWeightForm {
+    /// All that compute this here, the rule's first.
+    pub fn all(caps: &Caps, g: &Geometry) -> Vec<GradWeightForm> {
+        let quads = in_quads(g);
+        let out = g.out_channels;
+        let mut kernels = vec![];
+        let mut winograd = vec![];
+        match caps.family {
+            Family::Tiled if quads => {
+                kernels.extend(Tile::holding(out).and_others(out).map(SplitKernel::Tiled));
+            }
+            Family::Tiled => {
+                kernels.extend(Columns::holding(out).and_others(out).map(SplitKernel::TiledAny));
+            }
+            Family::Cpu if quads => {
+                winograd = Portion::all(caps, g, g.out_size);
+                kernels.push(SplitKernel::CpuPlain);
+                if g.stride == 1 && is_small(g) && caps.subgroups {
+                    // A 1×1 kernel has too few sums for what it loads.
+                    let at = usize::from(g.kernel == [1, 1]);
+                    kernels.insert(at, SplitKernel::Cpu);
+                }
+            }
+            Family::Cpu if g.kernel[1] <= 3 => kernels.push(SplitKernel::CpuAny),
+            Family::Naive | Family::Cpu => {}
+        }
+        let split = kernels.into_iter().flat_map(|kernel| kernel.all_splits(caps, g));
+        let winograd = winograd.into_iter().map(GradWeightForm::Winograd);
+        let mut forms: Vec<GradWeightForm> = match winograd::pays(g) {
+            true => winograd.chain(split).collect(),
+            false => split.chain(winograd).collect(),
+        };
+        if forms.is_empty() {
+            forms.push(GradWeightForm::Naive);
+        }
+        forms
+    }
+}
+
+impl SplitKernel {
+    /// Workgroups of one part in x and y, and the most parts there are.
+    pub fn groups(self, g: &Geometry) -> ([usize; 2], usize) {
+        let [height, width] = g.out_size;
+        let (rows, pixels) = (g.batch * height, g.batch * height * width);
+        let [kernel_h, kernel_w] = g.kernel;
+        // Of one output channel.
+        let weights = kernel_h * kernel_w * g.in_channels;
+        let out = g.out_channels;
+        match self {
+            SplitKernel::Tiled(tile) => {
+                ([weights.div_ceil(tile.rows()), out.div_ceil(tile.channels())], pixels.div_ceil(64))
+            }
+            SplitKernel::TiledAny(columns) => {
+                ([weights.div_ceil(columns.rows()), out.div_ceil(columns.channels())], pixels.div_ceil(32))
+            }
+            SplitKernel::Cpu => {
+                let pairs = (g.batch * width.div_ceil(8)).div_ceil(2);
+                ([g.in_channels / 4, out.div_ceil(16)], pairs)
+            }
+            SplitKernel::CpuPlain => {
+                let threads = kernel_h * kernel_w * g.in_channels.div_ceil(8) * out.div_ceil(8);
+                ([threads.div_ceil(8), 1], rows)
+            }
+            SplitKernel::CpuAny => {
+                let threads = kernel_h * g.in_channels * out.div_ceil(4);
+                ([threads.div_ceil(8), 1], rows)
+            }
+        }
+    }
+
+    /// With the rule's number of parts first, then with others.
+    fn all_splits(self, caps: &Caps, g: &Geometry) -> Vec<GradWeightForm> {
+        let aim = if matches!(self, SplitKernel::Tiled(_)) { TILED_GROUPS } else { SPLIT_GROUPS };
+        let ([x, y], most) = self.groups(g);
+        let most = most.min(caps.max_workgroups as usize);
+        let mut forms = vec![];
+        for groups in [aim, aim / 4, aim / 2, 2 * aim, 4 * aim] {
+            let splits = groups.div_ceil(x * y).min(most).max(1);
+            let fits = 4 * (splits * g.weight().len()) as u64 <= caps.max_binding_bytes;
+            let form = GradWeightForm::Split(self, splits);
+            if forms.is_empty() || fits && !forms.contains(&form) {
+                forms.push(form);
+            }
+        }
+        forms
+    }
+}
+
+impl fmt::Display for GradWeightForm {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let (kernel, splits) = match self {
+            GradWeightForm::Naive => return f.write_str("naive"),
+            GradWeightForm::Winograd(portion) => return write!(f, "winograd {portion}"),
+            GradWeightForm::Split(kernel, splits) => (kernel, splits),
+        };
+        match kernel {
+            SplitKernel::Tiled(tile) => write!(f, "tiled {tile} ")?,
+            SplitKernel::TiledAny(columns) => write!(f, "tiled any {columns} ")?,
+            SplitKernel::Cpu => f.write_str("cpu ")?,
+            SplitKernel::CpuPlain => f.write_str("cpu plain ")?,
+            SplitKernel::CpuAny => f.write_str("cpu any ")?,
+        }
+        write!(f, "in {splits}")
+    }
+}
+
+/// Whether channels can be read and written four at a time.
+fn in_quads(g: &Geometry) -> bool {
+    g.in_channels.is_multiple_of(4) && g.out_channels.is_multiple_of(4)
+}
+
+fn is_small(g: &Geometry) -> bool {
+    g.kernel.iter().all(|side| *side <= 3)
+}
+
+/// What a workgroup of the tiled kernels computes of a matrix product: rows (pixels, or weights of one output
+/// channel) by channels. Its 128 threads are `columns` wide and have 8 rows by `quads` vec4s each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tile {
+    pub columns: usize,
+    pub quads: usize,
+}
+
+impl Tile {
+    /// More columns, or quads, and it takes more workgroup memory, or registers, than there are.
+    const ALL: [Tile; 5] =
+        [Tile::new(2, 1), Tile::new(4, 1), Tile::new(4, 2), Tile::new(8, 1), Tile::new(8, 2)];
+
+    const fn new(columns: usize, quads: usize) -> Tile {
+        Tile { columns, quads }
+    }
+
+    /// The smallest of three that holds all channels, at most 64.
+    fn holding(channels: usize) -> Tile {
+        match channels {
+            ..=16 => Tile::new(4, 1),
+            17..=32 => Tile::new(8, 1),
+            _ => Tile::new(8, 2),
+        }
+    }
+
+    /// That of `rows` by `channels`: half as wide where the device would have too few workgroups.
+    fn of(rows: usize, channels: usize) -> Tile {
+        let tile = Tile::holding(channels);
+        let groups = rows.div_ceil(tile.rows()) * channels.div_ceil(tile.channels());
+        if groups < TILED_GROUPS { Tile { quads: 1, ..tile } } else { tile }
+    }
+
+    /// This one, then the others of which less than half would lie idle.
+    fn and_others(self, channels: usize) -> impl Iterator<Item = Tile> {
+        let others = Tile::ALL.into_iter().filter(move |t| *t != self && t.channels() < 2 * channels);
+        std::iter::once(self).chain(others)
+    }
+
+    pub fn rows(self) -> usize {
+        8 * 128 / self.columns
+    }
+
+    pub fn channels(self) -> usize {
+        4 * self.quads * self.columns
+    }
+}
+
+impl fmt::Display for Tile {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{}x{}", self.rows(), self.channels())
+    }
+}
+
+/// Columns of four channels in a tile of the kernels for any channels, whose 256 threads have 4 rows each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Columns(pub usize);
+
+impl Columns {
+    /// The fewest that hold all channels, at most 16.
+    fn holding(channels: usize) -> Columns {
+        Columns(channels.div_ceil(4).next_power_of_two().clamp(4, 16))
+    }
+
+    /// These, then the others of which less than half would lie idle.
+    fn and_others(self, channels: usize) -> impl Iterator<Item = Columns> {
+        let all = [4, 8, 16].map(Columns).into_iter();
+        let others = all.filter(move |c| *c != self && c.channels() < 2 * channels);
+        std::iter::once(self).chain(others)
+    }
+
+    pub fn rows(self) -> usize {
+        1024 / self.0
+    }
+
+    pub fn channels(self) -> usize {
+        4 * self.0
+    }
+}
+
+impl fmt::Display for Columns {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{}x{}", self.rows(), self.channels())
+    }
+}
+
+/// Tiles of 4×4 results that Winograd's way transforms at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Portion(pub usize);
+
+impl Portion {
+    /// The rule's first, then others; none where this is no way to compute it. `size` is that of the tiled image.
+    fn all(caps: &Caps, g: &Geometry, size: [usize; 2]) -> Vec<Portion> {
+        let mut portions = vec![];
+        for tiles in winograd::portions(caps, g, size) {
+            if !portions.contains(&Portion(tiles)) {
+                portions.push(Portion(tiles));
+            }
+        }
+        portions
+    }
+}
+
+impl fmt::Display for Portion {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "by {}", self.0)
+    }
+}
