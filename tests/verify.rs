@@ -3,12 +3,13 @@
 
 mod common;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use naga::{AddressSpace, Block, Expression, Function, Handle, Module, Statement};
 use wgseg::ops::Case;
-use wgseg::ops::registry::ENTRIES;
+use wgseg::ops::registry::{ENTRIES, find};
 use wgseg::program::{Program, Shader};
 use wgseg::verify::{check_altered_kernels, verify};
 
@@ -33,6 +34,52 @@ fn every_kernel_and_every_gradient_agrees_with_the_reference() {
     }
 }
 
+#[test]
+fn every_form_of_the_convolutions_is_checked() {
+    let gpu = common::gpu();
+    let forms: RefCell<BTreeMap<String, BTreeSet<String>>> = RefCell::default();
+    let note = |program: &mut Program| {
+        for choice in &program.choices {
+            let taken = choice.forms[choice.taken].clone();
+            forms.borrow_mut().entry(choice.point.kernel.clone()).or_default().insert(taken);
+        }
+        false
+    };
+    for case in (find("conv2d").expect("the op").cases)() {
+        check_altered_kernels(&gpu, &case, &note).expect("the case is compiled");
+    }
+    let forms = forms.into_inner();
+    // Of each kernel and tile, in how many sizes of portions or numbers of parts at least.
+    let tiles = ["tiled 512x8", "tiled 256x16", "tiled 256x32", "tiled 128x32", "tiled 128x64"];
+    let any = ["tiled any 256x16", "tiled any 128x32", "tiled any 64x64"];
+    let of_conv = [&tiles[..], &any, &["cpu", "cpu plain", "cpu any", "naive"]].concat();
+    let of_weight = [&tiles[..], &any].concat();
+    let is_subgroups = |form: &str| form == "cpu" || form.starts_with("winograd");
+    let expected = [
+        ("conv2d", of_conv.clone(), vec!["winograd"]),
+        ("conv2d_grad_input", of_conv, vec!["winograd"]),
+        ("conv2d_grad_weight", of_weight, vec!["cpu", "cpu plain", "cpu any", "winograd"]),
+    ];
+    for (kernel, plain, in_sizes) in expected {
+        let found = &forms[kernel];
+        let number = |form: &&str| {
+            let of_form = |found: &&String| {
+                let rest = found.strip_prefix(*form).unwrap_or("no");
+                let rest = rest.trim_start_matches(" in ").trim_start_matches(" by ");
+                rest.is_empty() || rest.parse::<usize>().is_ok()
+            };
+            found.iter().filter(of_form).count()
+        };
+        let here = |form: &&str| gpu.caps().subgroups || !is_subgroups(form);
+        for form in plain.iter().filter(|form| here(form)) {
+            assert!(number(form) >= 1, "{kernel}: {form} is not checked; {found:?}");
+        }
+        for form in in_sizes.iter().filter(|form| here(form)) {
+            assert!(number(form) >= 3, "{kernel}: {form} is checked in few sizes; {found:?}");
+        }
+    }
+}
+
 /// How a kernel is broken: what is stored instead of `x`. NaN is stored to all results at once; a
 /// little off is each store alone, so that a result that nothing compares is found.
 const OFF: &str = "(x) * 1.01 + 0.001";
@@ -50,9 +97,10 @@ fn a_broken_kernel_is_found() {
         let mut cases = (entry.cases)();
         cases.sort_by_key(Case::elements);
         for case in cases.into_iter().filter(|c| c.elements() < 100_000) {
-            let seen = std::cell::RefCell::new(vec![]);
+            let seen = RefCell::new(vec![]);
             let note = |program: &mut Program| {
                 seen.borrow_mut().extend(program.dispatches.iter().map(|d| d.kernel.shader));
+                false
             };
             check_altered_kernels(&gpu, &case, &note).expect("the case runs");
             for shader in seen.into_inner() {
@@ -83,11 +131,8 @@ fn a_broken_kernel_is_found() {
                 source: break_stores(shader, &lines, replacement).leak(),
             }));
             let alter = |program: &mut Program| {
-                for dispatch in &mut program.dispatches {
-                    if dispatch.kernel.shader.name == name {
-                        dispatch.kernel.shader = broken;
-                    }
-                }
+                let of_shader = program.dispatches.iter_mut().filter(|d| d.kernel.shader.name == name);
+                of_shader.map(|dispatch| dispatch.kernel.shader = broken).count() > 0
             };
             // Where a result is 0 a factor changes nothing, so one case that shows it is enough.
             let found = cases.iter().any(|case| {

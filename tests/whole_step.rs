@@ -9,7 +9,7 @@ use wgseg::config::Config;
 use wgseg::config::schema::{ModelConfig, Norm, OptimizerKind, Upsample};
 use wgseg::gpu::{Session, States};
 use wgseg::ops::Hyper;
-use wgseg::program::{Caps, Family, compile};
+use wgseg::program::{Caps, Choices, Family, compile};
 use wgseg::reference::{self, Tensor};
 use wgseg::train::step::{HYPER, IMAGES, LOSS, MASKS, train_step};
 
@@ -58,30 +58,35 @@ fn check(model: ModelConfig, optimizer: OptimizerKind, clip_norm: f64) {
 
     for family in [Family::Naive, Family::Tiled, Family::Cpu] {
         let caps = Caps { family, ..gpu.caps().clone() };
-        let program = compile(&step.tape, &caps).expect("a program");
-        let mut states = States::new();
-        let mut session = Session::new(&gpu, program, &mut states).expect("a session");
-        for (name, _) in step.tape.states() {
-            states.write(&gpu, name, &feeds[name].to_f32()).expect("a state");
-        }
-        session.write(IMAGES, &images).expect("images");
-        session.write(MASKS, &masks).expect("masks");
-        session.write(HYPER, &hyper).expect("hyper");
-        session.run().expect("a step");
+        let by_rule = compile(&step.tape, &caps).expect("a program");
+        let last = by_rule.choices.iter().filter_map(|c| Some((c.point.clone(), c.forms.last()?.clone())));
+        let tuned = compile(&step.tape, &Caps { choices: Choices::new(last), ..caps }).expect("a program");
+        assert!(tuned.choices.iter().all(|choice| choice.taken == choice.forms.len() - 1));
+        for program in [by_rule, tuned] {
+            let mut states = States::new();
+            let mut session = Session::new(&gpu, program, &mut states).expect("a session");
+            for (name, _) in step.tape.states() {
+                states.write(&gpu, name, &feeds[name].to_f32()).expect("a state");
+            }
+            session.write(IMAGES, &images).expect("images");
+            session.write(MASKS, &masks).expect("masks");
+            session.write(HYPER, &hyper).expect("hyper");
+            session.run().expect("a step");
 
-        let loss = session.read(LOSS).expect("the loss");
-        let error = relative_error(&loss, &expected.value(step.loss).data);
-        assert!(error <= 1e-5, "{family}: loss {} is {error:.1e} off", loss[0]);
-        for (name, value) in &parameters {
-            let gradient = step.gradients.of(*value).expect("a gradient");
-            let found = session.read(&format!("grad.{name}")).expect("a gradient");
-            let error = relative_error(&found, &expected.value(gradient).data);
-            assert!(error <= TOLERANCE, "{family}: gradient of {name}: {error:.1e} off");
-        }
-        for (name, _) in step.tape.states() {
-            let found = states.read(&gpu, name).expect("a state");
-            let error = relative_error(&found, &expected.states[name].data);
-            assert!(error <= TOLERANCE, "{family}: {name} after the step: {error:.1e} off");
+            let loss = session.read(LOSS).expect("the loss");
+            let error = relative_error(&loss, &expected.value(step.loss).data);
+            assert!(error <= 1e-5, "{family}: loss {} is {error:.1e} off", loss[0]);
+            for (name, value) in &parameters {
+                let gradient = step.gradients.of(*value).expect("a gradient");
+                let found = session.read(&format!("grad.{name}")).expect("a gradient");
+                let error = relative_error(&found, &expected.value(gradient).data);
+                assert!(error <= TOLERANCE, "{family}: gradient of {name}: {error:.1e} off");
+            }
+            for (name, _) in step.tape.states() {
+                let found = states.read(&gpu, name).expect("a state");
+                let error = relative_error(&found, &expected.states[name].data);
+                assert!(error <= TOLERANCE, "{family}: {name} after the step: {error:.1e} off");
+            }
         }
     }
 }

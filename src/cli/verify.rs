@@ -41,12 +41,13 @@ pub fn run(args: Args) -> Outcome {
 fn line(row: &Row) -> String {
     let error = row.max_error.map_or(format!("{} not finite", row.not_finite), |e| format!("{e:.2e}"));
     format!(
-        "{} {:28} {:26} {:8} {error:>9} of {:.2e}  {}",
+        "{} {:28} {:26} {:8} {error:>9} of {:.2e}  {}{}",
         if row.pass { "pass" } else { "FAIL" },
         row.op,
         row.case,
         row.check,
         row.bound,
-        row.shaders
+        row.shaders,
+        if row.form.is_empty() { String::new() } else { format!(" ({})", row.form) }
     )
 }

@@ -42,7 +42,8 @@ impl Choices {
     /// Names what they choose, as 16 hexadecimal digits; none where the rule decides everywhere. Forms sum in
     /// different orders, so results have the same bits only where this is the same.
     pub fn id(&self) -> Option<String> {
-        let mut lines: Vec<String> = self.0.iter().map(|(point, form)| format!("{point}: {form}\n")).collect();
+        let mut lines: Vec<String> =
+            self.0.iter().map(|(point, form)| format!("{point}: {form}\n")).collect();
         lines.sort_unstable();
         let hash = Sha256::digest(lines.concat());
         (!lines.is_empty()).then(|| hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect())
@@ -54,7 +55,8 @@ impl Choices {
 pub struct Choice {
     pub node: Value,
     pub point: Point,
-    /// Of each form that computes it here, the rule's first. All are right; they differ in speed.
+    /// Of each form that computes it here, the rule's first, which may be the only one. All are right; they differ in
+    /// speed.
     pub forms: Vec<String>,
     /// The one that was taken.
     pub taken: usize,
@@ -70,12 +72,15 @@ mod tests {
 
     #[test]
     fn an_id_tells_other_choices_and_no_order() {
-        let choices = |pairs: &[(&str, &str)]| Choices::new(pairs.iter().map(|(p, f)| (point(p), (*f).into())));
+        let choices =
+            |pairs: &[(&str, &str)]| Choices::new(pairs.iter().map(|(p, f)| (point(p), (*f).into())));
         assert_eq!(Choices::default().id(), None);
         let id = choices(&[("a", "naive"), ("b", "cpu")]).id();
         assert_eq!(id.as_ref().map(String::len), Some(16));
         assert_eq!(id, choices(&[("b", "cpu"), ("a", "naive")]).id());
-        for other in [&[("a", "naive"), ("b", "naive")][..], &[("a", "naive")], &[("a", "naive"), ("c", "cpu")]] {
+        for other in
+            [&[("a", "naive"), ("b", "naive")][..], &[("a", "naive")], &[("a", "naive"), ("c", "cpu")]]
+        {
             assert_ne!(id, choices(other).id());
         }
         assert_eq!(choices(&[("a", "naive")]).form(&point("a")), Some("naive"));

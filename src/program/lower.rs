@@ -126,14 +126,11 @@ impl Lower<'_> {
     /// The form in which to compute `kernel` at `shape`: the table's, else the first of `forms`, which must not
     /// be empty.
     pub fn choose<F: Copy + ToString>(&mut self, kernel: &str, shape: &impl ToString, forms: &[F]) -> F {
-        let point =
-            Point { family: self.caps.family, kernel: kernel.to_owned(), shape: shape.to_string() };
+        let point = Point { family: self.caps.family, kernel: kernel.to_owned(), shape: shape.to_string() };
         let names: Vec<String> = forms.iter().map(F::to_string).collect();
         let wanted = self.caps.choices.form(&point);
         let taken = wanted.and_then(|wanted| names.iter().position(|name| name == wanted)).unwrap_or(0);
-        if forms.len() > 1 {
-            self.choices.push(Choice { node: self.node, point, forms: names, taken });
-        }
+        self.choices.push(Choice { node: self.node, point, forms: names, taken });
         forms[taken]
     }
 

@@ -142,7 +142,7 @@ pub struct Program {
     pub outputs: Vec<Port>,
     /// For each pause of the tape, the number of dispatches before it.
     pub pauses: Vec<usize>,
-    /// Where nodes can be computed in several forms, in their order.
+    /// Of nodes whose op lists the forms in which it can be computed, in their order.
     pub choices: Vec<Choice>,
 }
 

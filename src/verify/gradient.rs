@@ -72,6 +72,7 @@ pub fn check_gradient(entry: &Entry, case: &Case) -> Result<Option<Row>, VerifyE
         case: case.name.clone(),
         check: "gradient",
         shaders: String::new(),
+        form: String::new(),
         pass: not_finite == 0 && max_error <= bound,
         max_error: (not_finite == 0).then_some(max_error),
         bound,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::{CaseTape, Row, VerifyError, case_tape};
 use crate::gpu::{Gpu, Session, States};
 use crate::ops::{Case, Op};
-use crate::program::{Caps, Family, Program, compile};
+use crate::program::{Caps, Choices, Family, Program, compile};
 use crate::reference::Tensor;
 use crate::tape::{Shape, Source, Tape};
 
@@ -17,23 +17,24 @@ use crate::tape::{Shape, Source, Tape};
 /// WGSL are allowed a few units in the last place each.
 const BASE_ROUNDINGS: f64 = 16.0;
 
-/// Checks each op of the case on each family of kernels that differs from the others.
+/// Checks each op of the case on each family of kernels, in each of its forms, where it differs from the others.
 pub fn check_kernels(gpu: &Arc<Gpu>, case: &Case) -> Result<Vec<Row>, VerifyError> {
-    check_altered_kernels(gpu, case, &|_| {})
+    check_altered_kernels(gpu, case, &|_| true)
 }
 
-/// As [`check_kernels`], with each program changed by `alter` before it runs: how a check of
-/// the checks breaks a kernel on purpose.
+/// As [`check_kernels`], with each program changed by `alter` before it runs, and left out where that gives false: how
+/// a check of the checks breaks a kernel on purpose.
 pub fn check_altered_kernels(
     gpu: &Arc<Gpu>,
     case: &Case,
-    alter: &dyn Fn(&mut Program),
+    alter: &dyn Fn(&mut Program) -> bool,
 ) -> Result<Vec<Row>, VerifyError> {
     let mut rows = vec![];
     each_op(case, &mut |alone| {
         for mut program in distinct_programs(gpu, case, &alone.tape()?)? {
-            alter(&mut program);
-            rows.push(alone.check(gpu, program)?.1);
+            if alter(&mut program) {
+                rows.push(alone.check(gpu, program)?.1);
+            }
         }
         Ok(())
     })?;
@@ -138,6 +139,27 @@ impl OpAlone<'_> {
     pub fn check(&self, gpu: &Arc<Gpu>, program: Program) -> Result<(Session, Row), VerifyError> {
         let shaders: Vec<&str> = program.dispatches.iter().map(|d| d.kernel.shader.name).collect();
         let shaders = shaders.join(" ");
+        let form = program.choices.first().map_or(String::new(), |choice| choice.forms[choice.taken].clone());
+        let (session, found) = self.run(gpu, program)?;
+        let output = self.output()?;
+        let bounds = bounds(self.op.as_ref(), &output, &self.inputs, self.expected);
+        let (worst, not_finite) = compare(self.op.as_ref(), &output, &found, self.expected, &bounds);
+        let row = Row {
+            op: self.op.name().to_owned(),
+            case: self.case.to_owned(),
+            check: "kernel",
+            shaders,
+            form,
+            pass: not_finite == 0 && worst.is_some_and(|(error, bound)| error <= bound),
+            max_error: worst.map(|(error, _)| error),
+            bound: worst.map_or(0.0, |(_, bound)| bound),
+            not_finite,
+        };
+        Ok((session, row))
+    }
+
+    /// Runs `program` and gives what it makes: the result, or what it rewrites.
+    pub fn run(&self, gpu: &Arc<Gpu>, program: Program) -> Result<(Session, Vec<Vec<f32>>), VerifyError> {
         let mut states = States::new();
         let mut session = Session::new(gpu, program, &mut states)?;
         for (i, tensor) in self.inputs.iter().enumerate() {
@@ -158,20 +180,7 @@ impl OpAlone<'_> {
                 .map(|i| states.read(gpu, &format!("input{i}")))
                 .collect::<Result<Vec<_>, _>>()?,
         };
-        let output = self.output()?;
-        let bounds = bounds(self.op.as_ref(), &output, &self.inputs, self.expected);
-        let (worst, not_finite) = compare(self.op.as_ref(), &output, &found, self.expected, &bounds);
-        let row = Row {
-            op: self.op.name().to_owned(),
-            case: self.case.to_owned(),
-            check: "kernel",
-            shaders,
-            pass: not_finite == 0 && worst.is_some_and(|(error, bound)| error <= bound),
-            max_error: worst.map(|(error, _)| error),
-            bound: worst.map_or(0.0, |(_, bound)| bound),
-            not_finite,
-        };
-        Ok((session, row))
+        Ok((session, found))
     }
 }
 
@@ -196,7 +205,7 @@ fn bounds(op: &dyn Op, output: &Shape, inputs: &[&Tensor], expected: &[Vec<f64>]
     largest.into_iter().map(|(quantity, scale)| (quantity, bound(scale))).collect()
 }
 
-/// The tape compiled for each family of kernels, less those that come out alike.
+/// The tape compiled for each family of kernels, and for that in each form, less those that come out alike.
 fn distinct_programs(gpu: &Gpu, case: &Case, tape: &Tape) -> Result<Vec<Program>, VerifyError> {
     let mut programs: Vec<Program> = vec![];
     for (family, subgroups) in
@@ -206,14 +215,22 @@ fn distinct_programs(gpu: &Gpu, case: &Case, tape: &Tape) -> Result<Vec<Program>
             family,
             subgroups: subgroups && gpu.caps().subgroups,
             max_workgroups: case.max_workgroups.unwrap_or(gpu.caps().max_workgroups),
+            choices: Choices::default(),
             ..gpu.caps().clone()
         };
-        let program = compile(tape, &caps)?;
-        let kernels = |p: &Program| -> Vec<String> {
-            p.dispatches.iter().map(|d| format!("{:?} {:?}", d.kernel, d.grid)).collect()
-        };
-        if !programs.iter().any(|p| kernels(p) == kernels(&program)) {
-            programs.push(program);
+        let by_rule = compile(tape, &caps)?;
+        let others = by_rule.choices.iter().flat_map(|choice| {
+            choice.forms[1..].iter().map(|form| Choices::new([(choice.point.clone(), form.clone())]))
+        });
+        let others = others.map(|choices| compile(tape, &Caps { choices, ..caps.clone() }));
+        let others = others.collect::<Result<Vec<_>, _>>()?;
+        for program in std::iter::once(by_rule).chain(others) {
+            let kernels = |p: &Program| -> Vec<String> {
+                p.dispatches.iter().map(|d| format!("{:?} {:?}", d.kernel, d.grid)).collect()
+            };
+            if !programs.iter().any(|p| kernels(p) == kernels(&program)) {
+                programs.push(program);
+            }
         }
     }
     Ok(programs)

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 pub use gradient::check_gradient;
+pub(crate) use kernels::{OpAlone, each_op, ops_of};
 pub use kernels::{check_altered_kernels, check_kernels};
-pub(crate) use kernels::{each_op, ops_of};
 
 use crate::gpu::{Gpu, GpuError};
 use crate::ops::registry::{ENTRIES, Entry};
@@ -29,6 +29,9 @@ pub struct Row {
     /// The kernels that were run, for `kernel`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub shaders: String,
+    /// In which form, of an op that has several.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub form: String,
     pub pass: bool,
     /// Largest difference; `None` when a result was no number.
     pub max_error: Option<f64>,

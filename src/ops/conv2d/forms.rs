@@ -332,3 +332,75 @@ impl fmt::Display for Portion {
         write!(f, "by {}", self.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caps(family: Family, subgroups: bool) -> Caps {
+        Caps { family, subgroups, ..Caps::default() }
+    }
+
+    /// `[batch, side, in, out, kernel, stride, padding]`.
+    fn geometry([batch, side, inside, out, kernel, stride, padding]: [usize; 7]) -> Geometry {
+        let (input, weight) = ([batch, side, side, inside].into(), [kernel, kernel, inside, out].into());
+        Geometry::forward(&input, &weight, stride, padding).unwrap()
+    }
+
+    /// What the rule takes for a convolution, its input's gradient and its weight's.
+    #[track_caller]
+    fn rule(family: Family, subgroups: bool, of: [usize; 7], expected: [&str; 3]) {
+        let (caps, g) = (caps(family, subgroups), geometry(of));
+        let [forward, grad_input] = [Direction::Forward, Direction::GradInput]
+            .map(|direction| ConvForm::all(&caps, &g, direction)[0].to_string());
+        assert_eq!([forward, grad_input, GradWeightForm::all(&caps, &g)[0].to_string()], expected, "{g}");
+    }
+
+    #[test]
+    fn on_a_gpu_the_rule_holds_all_channels_and_has_256_workgroups() {
+        let tiled = |of, expected| rule(Family::Tiled, false, of, expected);
+        // 256 pixels by 16 channels; 144 weights make one row of tiles, which 256 parts make many.
+        tiled([8, 128, 16, 16, 3, 1, 1], ["tiled 256x16", "tiled 256x16", "tiled 256x16 in 256"]);
+        // The gradient of the input makes 32 channels, of the weight 64 in 3 rows: 256 / 3 parts.
+        tiled([8, 64, 32, 64, 3, 1, 1], ["tiled 128x64", "tiled 128x32", "tiled 128x64 in 86"]);
+        // 512 pixels are 4 tiles, and 256 channels 4: too few workgroups for wide ones.
+        tiled([8, 8, 256, 256, 3, 1, 1], ["tiled 128x32", "tiled 128x32", "tiled 128x64 in 4"]);
+        tiled([8, 128, 1, 16, 3, 1, 1], ["tiled any 256x16", "tiled any 256x16", "tiled any 256x16 in 64"]);
+        tiled([1, 7, 4, 4, 11, 1, 5], ["naive", "naive", "tiled 256x16 in 1"]);
+    }
+
+    #[test]
+    fn on_a_cpu_the_rule_goes_by_channels_strides_and_subgroups() {
+        let cpu = |subgroups, of, expected| rule(Family::Cpu, subgroups, of, expected);
+        // A workgroup makes 4 input by 16 output channels, so 4 make all: 64 / 4 parts.
+        cpu(true, [8, 128, 16, 16, 3, 1, 1], ["cpu", "cpu", "cpu in 16"]);
+        // Of 64 channels on each side 1 << 18 numbers hold 113 tiles, in whole 32s 96; of 32², 512 are all.
+        cpu(true, [8, 32, 64, 64, 3, 1, 1], ["winograd by 96", "winograd by 96", "winograd by 96"]);
+        cpu(true, [8, 32, 32, 32, 3, 1, 1], ["cpu", "cpu", "cpu in 4"]);
+        cpu(false, [8, 32, 64, 64, 3, 1, 1], ["cpu plain", "cpu plain", "cpu plain in 1"]);
+        cpu(true, [2, 10, 8, 16, 2, 2, 0], ["cpu", "cpu", "cpu plain in 10"]);
+        cpu(false, [2, 10, 8, 16, 2, 2, 0], ["cpu plain", "naive", "cpu plain in 10"]);
+        cpu(true, [2, 9, 16, 20, 1, 1, 0], ["cpu", "cpu", "cpu plain in 18"]);
+        cpu(true, [2, 9, 8, 8, 3, 2, 1], ["cpu plain", "naive", "cpu plain in 10"]);
+        cpu(true, [2, 9, 3, 5, 3, 1, 1], ["cpu any", "cpu any", "cpu any in 18"]);
+        cpu(true, [2, 9, 3, 5, 5, 1, 2], ["cpu any", "cpu any", "naive"]);
+        rule(Family::Naive, true, [8, 32, 64, 64, 3, 1, 1], ["naive", "naive", "naive"]);
+    }
+
+    #[test]
+    fn each_form_is_listed_once_by_a_name_of_its_own() {
+        for family in [Family::Naive, Family::Tiled, Family::Cpu] {
+            for channels in [1, 3, 4, 12, 16, 32, 64, 100, 512] {
+                let (caps, g) = (caps(family, true), geometry([2, 33, channels, channels, 3, 1, 1]));
+                let all = |forms: Vec<String>| {
+                    let names: std::collections::HashSet<&String> = forms.iter().collect();
+                    assert_eq!(names.len(), forms.len(), "{forms:?}");
+                };
+                for direction in [Direction::Forward, Direction::GradInput] {
+                    all(ConvForm::all(&caps, &g, direction).iter().map(ConvForm::to_string).collect());
+                }
+                all(GradWeightForm::all(&caps, &g).iter().map(GradWeightForm::to_string).collect());
+            }
+        }
+    }
+}

@@ -120,7 +120,8 @@ impl Geometry {
 
 impl fmt::Display for Geometry {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let image = |[height, width]: [usize; 2], channels| format!("{}x{height}x{width}x{channels}", self.batch);
+        let image =
+            |[height, width]: [usize; 2], channels| format!("{}x{height}x{width}x{channels}", self.batch);
         let [kernel_h, kernel_w] = self.kernel;
         write!(
             f,

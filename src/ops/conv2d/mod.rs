@@ -274,6 +274,16 @@ fn cases() -> Vec<Case> {
         case("5x5 61", "a prime extent, a kernel with no special form", [1, 61, 3, 2], 5, 3, 1, 2, true),
         case("3x3 of pixels", "images smaller than what is staged at once", [9, 1, 1, 8], 3, 8, 1, 1, false),
         case("3x3 of pairs", "the same, channels no multiple of 4", [9, 2, 1, 3], 3, 2, 1, 1, false),
+        case(
+            "3x3 37→41",
+            "more channels than a narrow tile, no multiple of 4",
+            [1, 7, 9, 37],
+            3,
+            41,
+            1,
+            1,
+            true,
+        ),
         case("9x9", "the largest kernel of the tiled convolutions", [1, 10, 6, 1], 9, 2, 1, 4, false),
         case("11x11", "a larger one", [1, 7, 6, 4], 11, 4, 1, 5, true),
     ]

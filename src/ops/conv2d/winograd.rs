@@ -239,11 +239,7 @@ mod tests {
     fn portions_cover_all_tiles_and_are_few() {
         for (batch, side, channels) in [(1, 1, 64), (8, 16, 512), (3, 7, 36), (16, 512, 64)] {
             for scratch in SCRATCH {
-                let tiles = Tiles::new(
-                    batch,
-                    [side; 2],
-                    Tiles::at_once(batch, [side; 2], channels, scratch),
-                );
+                let tiles = Tiles::new(batch, [side; 2], Tiles::at_once(batch, [side; 2], channels, scratch));
                 let all = batch * usize::pow(usize::div_ceil(side, 4), 2);
                 let portions: Vec<_> = tiles.portions().collect();
                 assert!(portions.len() <= MOST_PORTIONS);
