@@ -1,4 +1,5 @@
-//! Gives the program a hash of the sources that results depend on: a run is done anew when it changes.
+//! Gives the program hashes of its sources: of those that results depend on, as a run is done anew when they change,
+//! and of the kernels.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
@@ -23,6 +24,10 @@ const SOURCES: [&str; 14] = [
     "src/train",
 ];
 
+/// What the speed of kernels depends on, and which forms of them there are: a table of measured times holds until
+/// it changes.
+const KERNELS: [&str; 4] = ["Cargo.lock", "shaders", "src/ops", "src/program"];
+
 /// Which runs there are and in what order they are done; what comes out of one is in its spec.
 const LEFT_OUT: [&str; 11] = [
     "src/method/assess.rs",
@@ -39,10 +44,17 @@ const LEFT_OUT: [&str; 11] = [
 ];
 
 fn main() -> io::Result<()> {
-    let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rustc-env=WGSEG_SOURCES={}", hash_of(&SOURCES)?);
+    println!("cargo::rustc-env=WGSEG_KERNELS={}", hash_of(&KERNELS)?);
+    Ok(())
+}
+
+/// Hash of the files in or at `sources`, as 32 hexadecimal digits.
+fn hash_of(sources: &[&str]) -> io::Result<String> {
+    let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
     let mut files = vec![];
-    for source in SOURCES {
+    for source in sources {
         println!("cargo::rerun-if-changed={source}");
         collect(&root, source, &mut files)?;
     }
@@ -55,9 +67,7 @@ fn main() -> io::Result<()> {
         hash.update(format!("{file}\n{}\n", text.len()));
         hash.update(&text);
     }
-    let hex: String = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    println!("cargo::rustc-env=WGSEG_SOURCES={hex}");
-    Ok(())
+    Ok(hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// A source without its tests, which stand at the end of a file, and without lines of comment: no result

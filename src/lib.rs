@@ -20,4 +20,5 @@ pub mod rng;
 pub mod tape;
 pub mod tasks;
 pub mod train;
+pub mod tune;
 pub mod verify;

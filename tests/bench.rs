@@ -5,7 +5,6 @@ mod common;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use assert_cmd::Command;
 use serde_json::Value;
 use wgseg::bench::growth::{self, GrowthSeries};
 use wgseg::bench::ops::{measure, measure_altered};
@@ -33,7 +32,7 @@ fn a_wrong_result_has_no_time() {
 fn files_of_the_bench_can_be_looked_at_and_compared() {
     let folder = tempfile::tempdir().expect("a folder");
     let (json, plot) = (folder.path().join("a.json"), folder.path().join("roofline.png"));
-    let wgseg = || Command::cargo_bin("wgseg").expect("the program");
+    let wgseg = || common::wgseg();
     let ops = ["bench", "--op", "soft_dice", "--op", "linear"];
     wgseg().args(ops).arg("--json").arg(&json).arg("--plot").arg(&plot).assert().success();
 
@@ -78,8 +77,7 @@ fn files_of_the_bench_can_be_looked_at_and_compared() {
 fn the_unet_is_timed_after_a_step_was_compared_with_the_reference() {
     let args =
         ["bench", "--unet", "--batch", "2", "--size", "16", "--base", "4", "--depth", "2", "--reps", "2"];
-    let output =
-        Command::cargo_bin("wgseg").expect("the program").args(args).arg("--json").assert().success();
+    let output = common::wgseg().args(args).arg("--json").assert().success();
     let report: Value = serde_json::from_slice(&output.get_output().stdout).expect("JSON");
     for key in ["train_step_ms", "first_step_ms", "infer_ms", "peak_bytes", "gflop_per_s"] {
         assert!(report[key].as_f64().expect(key) > 0.0, "{key}");

@@ -144,7 +144,7 @@ fn an_interrupted_run_resumes_to_the_same_bits() {
     train(&data, &whole, &epochs).success();
 
     let cut = folder.path().join("cut");
-    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_wgseg"))
+    let mut child = common::process()
         .args(["train", "phantom"])
         .args(TINY)
         .args(epochs)
@@ -212,7 +212,7 @@ fn a_run_stopped_within_an_epoch_resumes_to_the_same_bits() {
     train(&data, &whole, &long).success();
 
     let cut = folder.path().join("cut");
-    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_wgseg"))
+    let mut child = common::process()
         .args(["train", "phantom"])
         .args(TINY)
         .args(long)
@@ -562,7 +562,7 @@ fn nobody_reads_the_output() {
         Stdio::from(pipe)
     };
     for args in [&["verify", "--op", "fill"][..], &["adapters"], &["train", "no such config"]] {
-        let status = Command::new(env!("CARGO_BIN_EXE_wgseg"))
+        let status = common::process()
             .args(args)
             .args(if args[0] == "train" { &["--data", "d", "--out", "o"][..] } else { &[] })
             .stdout(closed())

@@ -88,7 +88,7 @@ fn a_signal_is_heeded_from_the_start() {
         "train phantom --data data --out run3",
     ];
     for command in commands {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_wgseg"))
+        let mut child = common::process()
             .current_dir(folder.path())
             .args(command.split(' '))
             .args(["--set", "train.epochs=1000"])

@@ -4,7 +4,7 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use common::wgseg;
@@ -200,7 +200,7 @@ fn an_experiment_that_is_killed_ends_with_the_same_bytes() {
     ];
     for (number, reached) in moments.into_iter().enumerate() {
         let log = folder.path().join("cut.log");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_wgseg"))
+        let mut child = common::process()
             .args(arguments(&folder, "compare", &cut, &more))
             .stderr(std::fs::File::create(&log).expect("a log"))
             .stdout(Stdio::null())

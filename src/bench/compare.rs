@@ -69,6 +69,7 @@ mod tests {
         Report {
             adapter: adapter.expect("an adapter"),
             version: "1".to_owned(),
+            tuning: None,
             ceilings: Ceilings::default(),
             final_rate_percent: 0.0,
             ops: rows.iter().map(row).collect(),

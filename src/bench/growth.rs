@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::unet::{TOLERANCE, UnetStep, check_step};
+use super::unet::{UnetStep, check_step};
 use super::{BenchError, CheckedStep, Timing};
 use crate::config::Config;
 use crate::gpu::{AdapterDescription, Gpu, GpuError};
@@ -75,9 +75,9 @@ pub fn measure(
     limit_s: f64,
     observe: &mut dyn FnMut(&GrowthPoint),
 ) -> Result<GrowthReport, BenchError> {
-    let checked = check_step(gpu, config)?;
+    let checked = check_step(gpu, gpu.caps(), config)?;
     if !checked.pass() {
-        return Err(BenchError::WrongStep { checked, tolerance: TOLERANCE });
+        return Err(BenchError::wrong(checked));
     }
     let (batch, size) = (config.train.batch_size, config.data.size);
     let mut series = |steps: Vec<(usize, usize)>| -> Result<GrowthSeries, BenchError> {

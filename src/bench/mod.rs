@@ -47,6 +47,9 @@ impl Timing {
 pub struct Report {
     pub adapter: AdapterDescription,
     pub version: String,
+    /// The table of `wgseg tune` that kernels' forms were from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tuning: Option<String>,
     /// The better of before and after.
     pub ceilings: Ceilings,
     /// The multiply-add rate after everything else, in percent of the rate before.
@@ -60,6 +63,13 @@ pub struct Report {
 /// Percent of the roofline: the least time that the adapter's ceilings allow, of the time taken.
 pub fn roofline_percent(ceilings: &Ceilings, flops: u64, bytes: u64, timing: &Timing) -> f64 {
     100.0 * ceilings.least_seconds(flops, bytes) / (timing.median_ms * 1e-3)
+}
+
+/// The middle of numbers in any order, the upper of two; 0 of none.
+pub fn median(numbers: &[f64]) -> f64 {
+    let mut sorted = numbers.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or_default()
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +101,13 @@ pub enum BenchError {
     Gpu(#[from] GpuError),
     #[error(transparent)]
     Report(#[from] ReportError),
+}
+
+impl BenchError {
+    /// That a step is off by more than it may be.
+    pub(crate) fn wrong(checked: CheckedStep) -> BenchError {
+        BenchError::WrongStep { checked, tolerance: unet::TOLERANCE }
+    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::{BenchError, Ceilings, Timing};
 use crate::config::Config;
 use crate::gpu::{Clock, Gpu, HostLog, Session, States};
 use crate::ops::Hyper;
-use crate::program::compile;
+use crate::program::{Caps, compile};
 use crate::reference::{self, Tensor};
 use crate::rng::{Purpose, rng};
 use crate::train::TrainError;
@@ -24,7 +24,7 @@ const WARM_UP: usize = 3;
 /// reference is slow.
 const CHECK_BATCH: usize = 2;
 /// Difference allowed, relative to the norm, after some thirty layers of f32 sums.
-pub(super) const TOLERANCE: f64 = 2e-4;
+pub(crate) const TOLERANCE: f64 = 2e-4;
 
 /// How far a training step was from the reference.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -89,9 +89,9 @@ pub fn measure(
     ceilings: Option<&Ceilings>,
 ) -> Result<UnetReport, BenchError> {
     let (batch, size) = (config.train.batch_size, config.data.size);
-    let checked = check_step(gpu, config)?;
+    let checked = check_step(gpu, gpu.caps(), config)?;
     if !checked.pass() {
-        return Err(BenchError::WrongStep { checked, tolerance: TOLERANCE });
+        return Err(BenchError::wrong(checked));
     }
     let mut step = UnetStep::new(gpu, config)?;
     let (first_ms, train_step) = step.time(repetitions)?;
@@ -150,11 +150,20 @@ impl UnetStep {
         UnetStep::noted(gpu, config, &mut HostLog::default())
     }
 
+    /// As [`UnetStep::new`], compiled by other `caps` than the device's own.
+    pub fn by(gpu: &Arc<Gpu>, caps: &Caps, config: &Config) -> Result<UnetStep, TrainError> {
+        UnetStep::made(gpu, caps, config, &mut HostLog::default())
+    }
+
     /// As [`UnetStep::new`], with a note of what takes how long.
     pub fn noted(gpu: &Arc<Gpu>, config: &Config, log: &mut HostLog) -> Result<UnetStep, TrainError> {
+        UnetStep::made(gpu, gpu.caps(), config, log)
+    }
+
+    fn made(gpu: &Arc<Gpu>, caps: &Caps, config: &Config, log: &mut HostLog) -> Result<UnetStep, TrainError> {
         let (batch, size) = (config.train.batch_size, config.data.size);
         let step = log.note("build tape", || train_step(config, batch, size))?;
-        let program = log.note("build program", || compile(&step.tape, gpu.caps()))?;
+        let program = log.note("build program", || compile(&step.tape, caps))?;
         let mut states = States::new();
         let session = log.note("build session", || Session::new(gpu, program, &mut states))?;
         log.note("upload weights", || {
@@ -174,6 +183,11 @@ impl UnetStep {
         self.session.write(MASKS, &self.masks)?;
         self.session.write(HYPER, &Hyper::adam_defaults(1e-4, 1).to_array())?;
         Ok(())
+    }
+
+    /// The loss of the last step. Waits for it.
+    pub fn loss(&self) -> Result<f64, TrainError> {
+        Ok(f64::from(self.session.read(LOSS)?[0]))
     }
 
     /// Milliseconds of the first step, and the times of the others after a warm-up.
@@ -199,7 +213,7 @@ fn time(session: &mut Session, repetitions: usize) -> Result<(f64, Timing), Trai
 }
 
 /// Runs a small step of the same network on the device and in the reference.
-pub(super) fn check_step(gpu: &Arc<Gpu>, config: &Config) -> Result<CheckedStep, BenchError> {
+pub(crate) fn check_step(gpu: &Arc<Gpu>, caps: &Caps, config: &Config) -> Result<CheckedStep, BenchError> {
     let size = 2 << config.model.depth;
     let mut step: TrainStep = train_step(config, CHECK_BATCH, size).map_err(TrainError::from)?;
     let parameters = step.tape.parameters();
@@ -225,7 +239,7 @@ pub(super) fn check_step(gpu: &Arc<Gpu>, config: &Config) -> Result<CheckedStep,
     let expected = reference::run(&step.tape, &feeds)?;
 
     let mut states = States::new();
-    let mut session = Session::new(gpu, compile(&step.tape, gpu.caps())?, &mut states)?;
+    let mut session = Session::new(gpu, compile(&step.tape, caps)?, &mut states)?;
     for (name, _) in step.tape.states() {
         states.write(gpu, name, &feeds[name].to_f32())?;
     }

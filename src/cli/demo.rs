@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::interrupt::{INTERRUPTED, Interrupt};
-use super::{AdapterArg, Outcome, say};
+use super::{DeviceArg, Outcome, say};
 use crate::config::Config;
 use crate::data::phantom::{PhantomOptions, write_phantoms};
 use crate::data::{Cache, Dataset, Part};
@@ -25,7 +25,7 @@ pub struct Args {
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     #[command(flatten)]
-    adapter: AdapterArg,
+    adapter: DeviceArg,
 }
 
 pub fn run(args: Args) -> Outcome {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 
-use super::{AdapterArg, Outcome, print_json, say};
+use super::{DeviceArg, Outcome, print_json, say};
 use crate::data::{Cache, Part, Scoring};
 use crate::report::console;
 use crate::train::model::ModelFile;
@@ -50,7 +50,7 @@ pub struct Args {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    adapter: AdapterArg,
+    adapter: DeviceArg,
 }
 
 pub fn run(args: Args) -> Outcome {

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::interrupt::{INTERRUPTED, Interrupt};
-use super::{AdapterArg, Outcome};
+use super::{DeviceArg, Outcome};
 use crate::config::Config;
-use crate::gpu::{Gpu, GpuError, GpuOptions};
+use crate::gpu::{Extra, Gpu, GpuError, GpuOptions};
 use crate::method::assess::{self, Job, Outside, State};
 use crate::method::check::{check_folders, unused_lambdas};
 use crate::method::error::MethodError;
@@ -29,6 +29,7 @@ use crate::report::words::{count, listed};
 use crate::report::{ReportError, check_free};
 use crate::train::TrainError;
 use crate::train::watch::Watch;
+use crate::tune::{Table, place};
 
 /// A process that was killed keeps its lock until the system has taken its memory back.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -67,7 +68,7 @@ pub struct Args {
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     #[command(flatten)]
-    adapter: AdapterArg,
+    adapter: DeviceArg,
 }
 
 pub fn run(args: Args, which: Which) -> Outcome {
@@ -80,13 +81,14 @@ pub fn run(args: Args, which: Which) -> Outcome {
     check_folders(&args.unlabelled)?;
     let root = &args.out;
     check_out(root)?;
-    let gpu = args.adapter.open()?;
+    let begun = root.join(PLAN).exists().then_some(root.as_path());
+    let gpu = args.adapter.open_for(Extra::None, begun)?;
     let unlabelled: Vec<&Path> = args.unlabelled.iter().map(PathBuf::as_path).collect();
     let material = Material::open(&config, &args.data, &unlabelled)?;
     // Not before, so that a mistake in what was given leaves nothing behind.
     let _lock = take(root)?;
     unused_lambdas(&config).iter().chain(&material.notes).for_each(|note| tell(note));
-    let code = inputs::code();
+    let code = inputs::code(gpu.caps().choices.id().as_deref());
     let before = earlier(root, args.redo_changed)?;
     let mut runs = graph.runs.clone();
     let mut outside = None;
@@ -156,6 +158,8 @@ pub fn run(args: Args, which: Which) -> Outcome {
         let kept = others.iter().zip(kept).filter(|(_, kept)| *kept);
         plan.keep(before, kept.map(|(job, _)| planned(job)).collect());
     }
+    // Before the plan, by which the folder counts as begun.
+    place::keep_copy(root, gpu.tuning().map(Arc::as_ref))?;
     plan.write(root)?;
     let gone: Vec<String> = jobs.iter().filter(|job| job.weights_gone).map(Job::label).collect();
     if !gone.is_empty() {
@@ -171,7 +175,7 @@ pub fn run(args: Args, which: Which) -> Outcome {
     let stop = interrupt.training();
     let summary = do_all(&jobs, &costs, &args, &material, gpu, &stop);
     interrupt.trained();
-    conclude(&summary, &jobs, root, &args.adapter, args.json)
+    conclude(&summary, &jobs, root, args.adapter.name(), args.json)
 }
 
 /// The plan of an earlier command; none where there is none, or with `redo` where it cannot be read.
@@ -235,12 +239,13 @@ fn do_all(
     tell(&format!("{} to do, {begun} of them begun; {complete} are complete", count(to_do, "run")));
     let view = View::new(to_do, costs.iter().sum());
     // Each thread has a device of its own; the first takes the one that is open.
+    let tuning = gpu.tuning().cloned();
     let opened = Mutex::new(Some(gpu));
     let open = || -> Result<_, TrainError> {
         let opened = opened.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
         let gpu = match opened {
             Some(gpu) => gpu,
-            None => another(&args.adapter)?,
+            None => another(&args.adapter, &tuning)?,
         };
         let stop = Arc::clone(stop);
         Ok(move |spec: &RunSpec, hash: &str, watch: &mut dyn Watch| {
@@ -254,12 +259,13 @@ fn do_all(
 }
 
 /// One more device of the same adapter.
-fn another(adapter: &AdapterArg) -> Result<Arc<Gpu>, GpuError> {
-    Gpu::open(&GpuOptions { adapter: adapter.adapter.clone(), ..Default::default() })
+fn another(device: &DeviceArg, tuning: &Option<Arc<Table>>) -> Result<Arc<Gpu>, GpuError> {
+    let options = GpuOptions { adapter: device.name(), ..Default::default() };
+    Gpu::open_tuned(&options, |_| Ok(tuning.clone()))
 }
 
 /// Tells how it ended.
-fn conclude(summary: &Summary, jobs: &[Job], root: &Path, adapter: &AdapterArg, json: bool) -> Outcome {
+fn conclude(summary: &Summary, jobs: &[Job], root: &Path, adapter: Option<String>, json: bool) -> Outcome {
     let done = summary.skipped + summary.complete;
     if summary.interrupted {
         tell(&format!("interrupted; {done} of {} runs are complete; the same command goes on", jobs.len()));
@@ -268,7 +274,7 @@ fn conclude(summary: &Summary, jobs: &[Job], root: &Path, adapter: &AdapterArg, 
     for (label, needs) in &summary.not_started {
         tell(&format!("{label} was not started: needs {needs}"));
     }
-    super::report::write(root, adapter.adapter.clone(), json)?;
+    super::report::write(root, adapter, json)?;
     if !summary.failed.is_empty() {
         tell(&failures(summary, done, jobs.len()));
         return Ok(ExitCode::FAILURE);

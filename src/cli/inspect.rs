@@ -5,31 +5,19 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
+use super::unet::UnetArg;
 use super::{Outcome, print_json, say};
-use crate::config::Config;
 use crate::inspect::{self, ChipReport, InspectError, Summary, Target, Used};
 use crate::report::console::tell;
 
 #[derive(clap::Args)]
 #[command(after_help = AFTER)]
 pub struct Args {
-    /// A TOML file, or the name of a built-in config; else the U-Net that `wgseg bench` measures
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    unet: UnetArg,
     /// Chip to compile for; may be given again
     #[arg(long, value_name = "CHIP", required = true)]
     target: Vec<Target>,
-    /// Images in a batch [default: 8, or the config's]
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    batch: Option<u16>,
-    /// Height and width of the images in pixels [default: 128, or the config's]
-    #[arg(long)]
-    size: Option<usize>,
-    /// Channels of the first level [default: 16, or the config's]
-    #[arg(long)]
-    base: Option<usize>,
-    /// Times the network halves the image [default: 4, or the config's]
-    #[arg(long)]
-    depth: Option<usize>,
     /// Compile the kernels of every op at the shapes that `wgseg verify` takes, not a U-Net's
     #[arg(long, conflicts_with_all = ["config", "batch", "size", "base", "depth"])]
     ops: bool,
@@ -78,7 +66,7 @@ pub fn run(args: Args) -> Outcome {
         inspect::work(*target, jobs, args.from)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let kernels = if args.ops { inspect::of_ops()? } else { inspect::of_unet(&config(&args)?)? };
+    let kernels = if args.ops { inspect::of_ops()? } else { inspect::of_unet(&args.unet.config()?)? };
     let mut chips = vec![];
     for target in &args.target {
         chips.push(chip(&args, *target, &kernels)?);
@@ -88,22 +76,6 @@ pub fn run(args: Args) -> Outcome {
     }
     let met = chips.iter().all(|chip| matches!(chip, Chip::Done { summary, .. } if summary.missing == 0));
     Ok(if met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn config(args: &Args) -> Result<Config, Box<dyn std::error::Error>> {
-    let mut set = vec![];
-    let mut put = |key: &str, value: Option<usize>, default: usize| {
-        let value = value.or(args.config.is_none().then_some(default));
-        set.extend(value.map(|value| format!("{key}={value}")));
-    };
-    put("data.size", args.size, 128);
-    put("model.base_channels", args.base, 16);
-    put("model.depth", args.depth, 4);
-    put("train.batch_size", args.batch.map(usize::from), 8);
-    Ok(match &args.config {
-        Some(path) => Config::load(path, &set)?,
-        None => Config::parse("", "inspect", &set)?,
-    })
 }
 
 /// Inspects one chip, and tells it unless JSON is to be printed.

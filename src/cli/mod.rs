@@ -14,17 +14,22 @@ mod plan;
 mod predict;
 mod report;
 mod train;
+mod tune;
 mod two_stage;
+mod unet;
 mod verify;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 
-use crate::gpu::{Extra, Gpu, GpuError, GpuOptions};
+use crate::gpu::{AdapterDescription, Extra, Gpu, GpuError, GpuOptions};
 use crate::report::console;
+use crate::tune::place::{VARIABLE, Wanted};
+use crate::tune::{Table, TuneError};
 
 /// Trains U-Nets for medical image segmentation on any GPU.
 #[derive(Parser)]
@@ -41,6 +46,7 @@ Examples:
   wgseg config default                                    every key of a config, explained
   wgseg train configs/lungs.toml --data lungs --out run --set train.epochs=5
   wgseg evaluate --model run/best.safetensors --data lungs --split test --json
+  wgseg tune lungs                                        measure the fastest kernels on this adapter
   wgseg plan two_stage_lungs
   wgseg two-stage two_stage_lungs --data lungs --unlabelled cxr --out run
   wgseg predict --model run/best.safetensors --out predicted image.png
@@ -65,6 +71,8 @@ enum Command {
     Verify(verify::Args),
     /// Measure kernels and the U-Net beside what the adapter can do.
     Bench(bench::Args),
+    /// Measure which form of each kernel is the fastest on this adapter, and keep it for other commands.
+    Tune(tune::Args),
     /// Compile the GPU kernels for an AMD chip, without one: registers, spills, waves, multiply-adds.
     Inspect(inspect::Args),
     /// Print a built-in config, with every key and its meaning in `default`.
@@ -95,13 +103,45 @@ impl AdapterArg {
     }
 
     fn open_with(&self, extra: Extra) -> Result<Arc<Gpu>, GpuError> {
-        let gpu = Gpu::open(&GpuOptions { adapter: self.adapter.clone(), extra })?;
-        let adapter = gpu.description();
-        crate::report::console::tell(&format!(
-            "adapter: {} ({}, {})",
-            adapter.name, adapter.backend, adapter.driver
-        ));
-        Ok(gpu)
+        self.open_tuned(extra, |_| Ok(None))
+    }
+
+    fn open_tuned<E: From<GpuError>>(
+        &self,
+        extra: Extra,
+        table: impl FnOnce(&AdapterDescription) -> Result<Option<Arc<Table>>, E>,
+    ) -> Result<Arc<Gpu>, E> {
+        Gpu::open_tuned(&GpuOptions { adapter: self.adapter.clone(), extra }, |adapter| {
+            console::tell(&format!("adapter: {} ({}, {})", adapter.name, adapter.backend, adapter.driver));
+            table(adapter)
+        })
+    }
+}
+
+/// The adapter that a command runs on, and whether with tuned kernels.
+#[derive(clap::Args, Clone, Debug)]
+struct DeviceArg {
+    #[command(flatten)]
+    adapter: AdapterArg,
+    /// Do without the table of `wgseg tune`, as by WGSEG_TUNING=off
+    #[arg(long)]
+    no_tuning: bool,
+}
+
+impl DeviceArg {
+    /// What names the adapter.
+    fn name(&self) -> Option<String> {
+        self.adapter.adapter.clone()
+    }
+
+    fn open(&self) -> Result<Arc<Gpu>, TuneError> {
+        self.open_for(Extra::None, None)
+    }
+
+    /// Opens it for a run that was `begun` in this folder, whose table counts then.
+    fn open_for(&self, extra: Extra, begun: Option<&Path>) -> Result<Arc<Gpu>, TuneError> {
+        let wanted = Wanted::by(self.no_tuning, std::env::var_os(VARIABLE), begun);
+        self.adapter.open_tuned(extra, |description| wanted.find(description))
     }
 }
 
@@ -118,6 +158,7 @@ pub fn main() -> ExitCode {
         Command::Report(args) => report::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Tune(args) => tune::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Config(args) => config::run(args),
         Command::Adapters(args) => adapters::run(args),

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::{AdapterArg, Outcome, print_json, say};
+use super::{DeviceArg, Outcome, print_json, say};
 use crate::bench::unet::UnetStep;
 use crate::config::Config;
 use crate::gpu::{Gpu, GpuError};
@@ -21,6 +21,7 @@ use crate::report::console::tell;
 use crate::report::words::{count, duration};
 use crate::tasks;
 use crate::train::TrainError;
+use crate::tune::TuneError;
 
 /// Timed steps of the target.
 const REPS: usize = 3;
@@ -61,7 +62,7 @@ pub struct Args {
     #[arg(long, conflicts_with = "config")]
     methods: bool,
     #[command(flatten)]
-    adapter: AdapterArg,
+    adapter: DeviceArg,
 }
 
 /// A run of one seed.
@@ -171,13 +172,13 @@ struct Speed {
 }
 
 /// Measures steps of the target. The inner error is why there is no speed, for the user.
-fn speed(config: &Config, adapter: &AdapterArg) -> Result<Result<Speed, String>, TrainError> {
+fn speed(config: &Config, adapter: &DeviceArg) -> Result<Result<Speed, String>, TuneError> {
     let gpu = match adapter.open() {
         Ok(gpu) => gpu,
-        Err(GpuError::NoAdapter) if adapter.adapter.is_none() => {
+        Err(TuneError::Gpu(GpuError::NoAdapter)) if adapter.name().is_none() => {
             return Ok(Err("there is no adapter".to_owned()));
         }
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(error),
     };
     let started = Instant::now();
     tell(&format!("measuring {REPS} steps of the target"));

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use super::{AdapterArg, Outcome, say};
+use super::{DeviceArg, Outcome, say};
 use crate::data::{ImageFile, decode, list_images, prepare, resize};
 use crate::report::words::count;
 use crate::report::{self, Overlay};
@@ -27,7 +27,7 @@ pub struct Args {
     #[arg(long, allow_negative_numbers = true)]
     threshold: Option<Threshold>,
     #[command(flatten)]
-    adapter: AdapterArg,
+    adapter: DeviceArg,
 }
 
 pub fn run(args: Args) -> Outcome {

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::interrupt::{INTERRUPTED, Interrupt};
-use super::{AdapterArg, Outcome, say};
+use super::{DeviceArg, Outcome, say};
 use crate::config::Config;
+use crate::gpu::Extra;
 use crate::train::checkpoint::BEST;
 use crate::train::single::{TrainOptions, train};
 
@@ -29,7 +30,7 @@ pub struct Args {
     #[arg(long)]
     resume: bool,
     #[command(flatten)]
-    adapter: AdapterArg,
+    adapter: DeviceArg,
 }
 
 pub fn run(args: Args) -> Outcome {
@@ -37,7 +38,8 @@ pub fn run(args: Args) -> Outcome {
     set.extend(args.seed.map(|seed| format!("train.seed={seed}")));
     let interrupt = Interrupt::heed()?;
     let config = Config::load(&args.config, &set)?;
-    let gpu = args.adapter.open()?;
+    let begun = args.resume.then_some(args.out.as_path());
+    let gpu = args.adapter.open_for(Extra::None, begun)?;
     let stop = interrupt.training();
     let options =
         TrainOptions { config: &config, data: &args.data, out: &args.out, resume: args.resume, stop: &stop };

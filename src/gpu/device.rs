@@ -6,6 +6,7 @@ use super::GpuError;
 use super::adapter::{self, AdapterDescription};
 use super::pipelines::Pipelines;
 use crate::program::Caps;
+use crate::tune::Table;
 
 /// How a device is opened.
 #[derive(Clone, Debug, Default)]
@@ -47,6 +48,7 @@ pub struct Gpu {
     pub(super) queue: wgpu::Queue,
     description: AdapterDescription,
     caps: Caps,
+    tuning: Option<Arc<Table>>,
     matrices: Vec<wgpu::CooperativeMatrixProperties>,
     pub(super) adapter: wgpu::Adapter,
     extra: Extra,
@@ -57,19 +59,29 @@ pub struct Gpu {
 
 impl Gpu {
     pub fn open(options: &GpuOptions) -> Result<Arc<Gpu>, GpuError> {
+        Gpu::open_tuned(options, |_| Ok(None))
+    }
+
+    /// Opens it with the table of measured kernels that `table` gives for the adapter; see [`crate::tune`].
+    pub fn open_tuned<E: From<GpuError>>(
+        options: &GpuOptions,
+        table: impl FnOnce(&AdapterDescription) -> Result<Option<Arc<Table>>, E>,
+    ) -> Result<Arc<Gpu>, E> {
         let (adapter, description) = adapter::choose(options.adapter.as_deref())?;
-        Gpu::open_on(adapter, description, options.extra).map(Arc::new)
+        let tuning = table(&description)?;
+        Ok(Arc::new(Gpu::open_on(adapter, description, options.extra, tuning)?))
     }
 
     /// Another device of the same adapter, opened alike.
     pub(super) fn open_another(&self) -> Result<Gpu, GpuError> {
-        Gpu::open_on(self.adapter.clone(), self.description.clone(), self.extra)
+        Gpu::open_on(self.adapter.clone(), self.description.clone(), self.extra, self.tuning.clone())
     }
 
     fn open_on(
         adapter: wgpu::Adapter,
         description: AdapterDescription,
         extra: Extra,
+        tuning: Option<Arc<Table>>,
     ) -> Result<Gpu, GpuError> {
         let offered = adapter.limits();
         let limits = wgpu::Limits {
@@ -77,7 +89,8 @@ impl Gpu {
             max_storage_buffer_binding_size: offered.max_storage_buffer_binding_size,
             ..wgpu::Limits::default()
         };
-        let caps = adapter::caps(&adapter);
+        let mut caps = adapter::caps(&adapter);
+        caps.choices = tuning.as_ref().map(|table| table.choices()).unwrap_or_default();
         let mut features = extra.features() & adapter.features();
         if caps.subgroups {
             features |= adapter::SUBGROUP_FEATURES;
@@ -108,7 +121,7 @@ impl Gpu {
             sink.lock().unwrap_or_else(|e| e.into_inner()).get_or_insert(e);
         }));
         let pipelines = Pipelines::default();
-        Ok(Gpu { device, queue, description, caps, matrices, adapter, extra, pipelines, error })
+        Ok(Gpu { device, queue, description, caps, tuning, matrices, adapter, extra, pipelines, error })
     }
 
     pub fn description(&self) -> &AdapterDescription {
@@ -117,6 +130,11 @@ impl Gpu {
 
     pub fn caps(&self) -> &Caps {
         &self.caps
+    }
+
+    /// The table that its kernels' forms are from.
+    pub fn tuning(&self) -> Option<&Arc<Table>> {
+        self.tuning.as_ref()
     }
 
     /// Kinds of cooperative matrices that its kernels may use; none unless it was opened with

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::device::Gpu;
-use super::session::{FLOPS_PER_SUBMISSION, Session, encode, wait_idle};
+use super::session::{FLOPS_PER_SUBMISSION, Session, encode, encode_pass, wait_idle};
 use crate::gpu::GpuError;
 
 /// Runs in one submission at most.
@@ -61,7 +61,7 @@ impl Session {
     }
 
     /// Runs that may be in one submission.
-    fn most_runs(&self) -> u64 {
+    pub fn most_runs(&self) -> u64 {
         let flops: u64 = self.steps().iter().map(|s| s.flops).sum();
         (FLOPS_PER_SUBMISSION / flops.max(1)).clamp(1, MOST_RUNS)
     }
@@ -95,6 +95,22 @@ impl Session {
         self.gpu().queue.submit([commands]);
         self.wait()?;
         Ok(start.elapsed().as_secs_f64())
+    }
+
+    /// Seconds of each of `runs` runs, at most [`Session::most_runs`], in one submission: by the device's clock from
+    /// the beginning of a run to its end where it has one, else an equal share of the host's time.
+    pub fn time_each(&mut self, runs: u64) -> Result<Vec<f64>, GpuError> {
+        match self.timestamps_of(runs as usize) {
+            Some(stamps) => {
+                let mut encoder = self.gpu().device.create_command_encoder(&Default::default());
+                (0..runs as usize)
+                    .for_each(|run| encode_pass(&mut encoder, self.steps(), Some(stamps.writes(run))));
+                self.gpu().queue.submit([encoder.finish()]);
+                let second = self.gpu().tick_ns() * 1e-9;
+                Ok(self.read_timestamps(&stamps)?.iter().map(|span| span.ticks() as f64 * second).collect())
+            }
+            None => Ok(vec![self.time_submission(runs)? / runs as f64; runs as usize]),
+        }
     }
 
     /// The median of `repetitions` times of each dispatch: by the device's clock in whole runs of the

@@ -218,6 +218,7 @@ pub fn refuse_other(root: &Path, jobs: &[Job], outside: Option<&Outside>) -> Res
             }
             Change::Data => return Err(MethodError::OtherData { root, effect: effect() }),
             Change::Code => return Err(MethodError::OtherCode { root, effect: effect() }),
+            Change::Tuning => return Err(MethodError::OtherTuning { root, effect: effect() }),
             Change::Needs(_) | Change::Unreadable | Change::Lost(_) | Change::Damaged { .. } => {}
         }
     }
@@ -330,6 +331,7 @@ pub fn why(change: &Change) -> String {
         Change::Config { key, was, now } => format!("`{key}` was {was} and is {now}"),
         Change::Data => "the images are others".into(),
         Change::Code => "this is another version of wgseg".into(),
+        Change::Tuning => "the table that kernels' forms are from is another".into(),
         Change::Needs(id) => format!("`{id}`, which it needs, is another"),
         Change::Unreadable => "what its folder holds cannot be read".into(),
         Change::Lost(name) => format!("its {name} is gone"),

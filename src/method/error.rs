@@ -92,6 +92,13 @@ pub enum MethodError {
     )]
     OtherCode { root: PathBuf, effect: String },
     #[error(
+        "{} was made with kernels tuned by another table, or by none, and results may differ in their last bits; its own \
+         table is `{}` in it, which counts unless --no-tuning or WGSEG_TUNING=off is given: do without these and put \
+         the file back, choose another folder, or give --redo-changed, by which {effect}",
+        .root.display(), crate::tune::place::COPY
+    )]
+    OtherTuning { root: PathBuf, effect: String },
+    #[error(
         "{error}; so what earlier commands did there is not known. Put the file right, or give --redo-changed to go on \
          without it: complete runs stay, but the report leaves out those that this command does not name"
     )]

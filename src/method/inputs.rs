@@ -37,6 +37,8 @@ pub enum Change {
     },
     Data,
     Code,
+    /// Its kernels' forms are from another table, or from none where there was one.
+    Tuning,
     /// A run that it needs was changed.
     Needs(String),
     /// Its folder holds a result that cannot be read.
@@ -51,10 +53,15 @@ pub enum Change {
     },
 }
 
-/// Version of wgseg and of the sources that results depend on.
-pub fn code() -> String {
-    format!("{}+{}", env!("CARGO_PKG_VERSION"), env!("WGSEG_SOURCES"))
+/// Version of wgseg and of the sources that results depend on, and the table that kernels' forms are from, where
+/// there is one: another sums in another order.
+pub fn code(tuning: Option<&str>) -> String {
+    let table = tuning.map_or(String::new(), |id| format!("{TABLE}{id}"));
+    format!("{}+{}{table}", env!("CARGO_PKG_VERSION"), env!("WGSEG_SOURCES"))
 }
+
+/// What stands before the name of the table in what [`code`] gives.
+const TABLE: &str = "+tuning.";
 
 impl Inputs {
     pub fn new(spec: &RunSpec, data: &Fingerprint, code: &str, needs: BTreeMap<String, String>) -> Inputs {
@@ -83,7 +90,9 @@ impl Inputs {
         };
         // First, as another version may have other defaults, which are in the config.
         if self.code != was.code {
-            return Some(Change::Code);
+            let sources = |code: &str| code.split(TABLE).next().map(str::to_owned);
+            let same = sources(&self.code) == sources(&was.code);
+            return Some(if same { Change::Tuning } else { Change::Code });
         }
         if self.spec != was.spec
             && let Some((key, was, now)) = config()
@@ -206,10 +215,21 @@ pub(super) mod tests {
         changed(|i| i.spec.config.train.batch_size = 3, Change::Config { key, was, now });
         changed(|i| i.data.push('2'), Change::Data);
         changed(|i| i.code.push('2'), Change::Code);
+        changed(|i| i.code.push_str("+tuning.2"), Change::Tuning);
         changed(
             |i| i.needs.insert("teacher".into(), "8".into()).map_or((), drop),
             Change::Needs("teacher".into()),
         );
+    }
+
+    #[test]
+    fn a_table_is_part_of_what_a_run_is_made_of() {
+        let of = |tuning| Inputs { code: code(tuning), ..inputs() };
+        assert_eq!(of(Some("a")).change_since(&of(Some("b"))), Some(Change::Tuning));
+        assert_eq!(of(None).change_since(&of(Some("b"))), Some(Change::Tuning));
+        assert_eq!(of(Some("a")).change_since(&of(Some("a"))), None);
+        let older = Inputs { code: format!("0+{TABLE}a"), ..inputs() };
+        assert_eq!(of(Some("a")).change_since(&older), Some(Change::Code));
     }
 
     #[test]

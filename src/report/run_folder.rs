@@ -17,6 +17,9 @@ pub struct RunInfo {
     pub backend: String,
     /// Driver and its version; may be empty.
     pub driver: String,
+    /// The table of `wgseg tune` that kernels' forms are from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tuning: Option<String>,
 }
 
 impl RunInfo {
@@ -32,6 +35,7 @@ impl RunInfo {
             adapter: adapter.into(),
             backend: backend.into(),
             driver: driver.into(),
+            tuning: None,
         }
     }
 }

@@ -69,4 +69,15 @@ pub enum TrainError {
          resume with the config it was started with, or train into a new folder"
     )]
     ResumeConfig { path: PathBuf, key: String, found: String, wanted: String },
+    #[error(
+        "{path}: this run was started {}, and would go on {}, by which results differ in their last bits; resume without \
+         --no-tuning and WGSEG_TUNING=off, with the `{}` that it began with in its folder, or train into a new folder",
+        tuned(found.as_deref()), tuned(wanted.as_deref()), crate::tune::place::COPY
+    )]
+    ResumeTuning { path: PathBuf, found: Option<String>, wanted: Option<String> },
+}
+
+/// How kernels were chosen.
+fn tuned(table: Option<&str>) -> String {
+    table.map_or("without tuned kernels".to_owned(), |id| format!("with the kernels of tuning table {id}"))
 }

@@ -17,6 +17,7 @@ use crate::data::{Cache, Dataset, Part};
 use crate::gpu::Gpu;
 use crate::report;
 use crate::report::console::tell;
+use crate::tune::place::COPY;
 
 /// What to train, on what, into where.
 pub struct TrainOptions<'a> {
@@ -79,6 +80,9 @@ pub fn train(gpu: &Arc<Gpu>, options: &TrainOptions) -> Result<TrainSummary, Tra
     let mut trainer = Trainer::new(gpu, setup)?;
     if !options.resume {
         dataset.write_split(&options.out.join("split.csv"))?;
+        if let Some(table) = gpu.tuning() {
+            table.write(&options.out.join(COPY))?;
+        }
     }
     let (steps, program) = (trainer.total_steps(), trainer.program());
     tell(&format!(

@@ -110,6 +110,7 @@ impl<'a> Trainer<'a> {
 
         let adapter = gpu.description();
         let info = RunInfo::new(&adapter.name, &adapter.backend, &adapter.driver);
+        let info = RunInfo { tuning: gpu.caps().choices.id(), ..info };
         let (folder, progressed) = match saved {
             None => {
                 initialise(gpu, &states, &inits, config.train.seed, given.as_ref().map(|(c, _)| c))?;
@@ -119,10 +120,19 @@ impl<'a> Trainer<'a> {
                 (folder, Progressed::default())
             }
             Some((checkpoint, progressed)) => {
+                let started = RunInfo::read(setup.out);
+                if let Some(started) = started.as_ref().filter(|started| started.tuning != info.tuning) {
+                    let path = setup.out.to_owned();
+                    return Err(TrainError::ResumeTuning {
+                        path,
+                        found: started.tuning.clone(),
+                        wanted: info.tuning,
+                    });
+                }
                 for (name, shape) in weights.iter().chain(&others) {
                     states.write(gpu, name, &checkpoint.tensor(name, shape)?)?;
                 }
-                if RunInfo::read(setup.out).is_some_and(|started| started != info) {
+                if started.is_some_and(|started| started != info) {
                     setup.watch.note(
                         "the run was started by another adapter, driver or version: it goes on, but not to the same bits",
                     );

@@ -11,9 +11,18 @@ pub fn gpu() -> Arc<Gpu> {
     Gpu::open(&GpuOptions::default()).expect("an adapter; scripts/setup.sh installs a software one")
 }
 
-/// The binary under test.
+/// The binary under test, without what was tuned on this machine.
 pub fn wgseg() -> assert_cmd::Command {
-    assert_cmd::Command::new(env!("CARGO_BIN_EXE_wgseg"))
+    let mut wgseg = assert_cmd::Command::new(env!("CARGO_BIN_EXE_wgseg"));
+    wgseg.env("WGSEG_TUNING", "off");
+    wgseg
+}
+
+/// The same, to be started and waited for.
+pub fn process() -> std::process::Command {
+    let mut wgseg = std::process::Command::new(env!("CARGO_BIN_EXE_wgseg"));
+    wgseg.env("WGSEG_TUNING", "off");
+    wgseg
 }
 
 /// A file of `tests/fixtures`.

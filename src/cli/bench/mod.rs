@@ -5,7 +5,7 @@ mod growth;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::{AdapterArg, Outcome, print_json, say};
+use super::{DeviceArg, Outcome, print_json, say};
 use crate::bench::ceilings::{self, Ceilings};
 use crate::bench::{OpRow, Report, UnetReport, compare, ops, roofline_percent, trace, unet};
 use crate::config::Config;
@@ -59,7 +59,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
     #[command(flatten)]
-    adapter: AdapterArg,
+    adapter: DeviceArg,
 }
 
 const AFTER: &str = "\
@@ -114,7 +114,7 @@ pub fn run(args: Args) -> Outcome {
     for name in &args.op {
         entries.extend(select(Some(name))?);
     }
-    let gpu = args.adapter.open_with(Extra::Timestamps)?;
+    let gpu = args.adapter.open_for(Extra::Timestamps, None)?;
     let printed = args.json.as_deref() == Some(Path::new("-"));
 
     tell("measuring what the adapter can do");
@@ -145,6 +145,7 @@ pub fn run(args: Args) -> Outcome {
     let report = Report {
         adapter: gpu.description().clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        tuning: gpu.caps().choices.id(),
         ceilings: before.best(after),
         final_rate_percent,
         ops: rows,
