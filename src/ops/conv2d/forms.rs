@@ -53,8 +53,9 @@ impl ConvForm {
                 forms.extend(Columns::holding(channels).and_others(channels).map(ConvForm::TiledAny));
             }
             Family::Cpu => {
-                let winograd = Portion::all(caps, g, [height, width]).into_iter().map(ConvForm::Winograd);
-                let pays = winograd::pays(g);
+                let portions = Portion::all(caps, g, [height, width], &winograd::SCRATCH);
+                let winograd = portions.into_iter().map(ConvForm::Winograd);
+                let pays = winograd::pays(g, [height, width]);
                 forms.extend(winograd.clone().filter(|_| pays));
                 if quads && caps.subgroups && (patch(g).is_some() || !strided && is_small(g)) {
                     forms.push(ConvForm::Cpu);
@@ -124,7 +125,7 @@ impl GradWeightForm {
                 kernels.extend(Columns::holding(out).and_others(out).map(SplitKernel::TiledAny));
             }
             Family::Cpu if quads => {
-                winograd = Portion::all(caps, g, g.out_size);
+                winograd = Portion::all(caps, g, g.out_size, &winograd::SCRATCH_GRAD_WEIGHT);
                 kernels.push(SplitKernel::CpuPlain);
                 if g.stride == 1 && is_small(g) && caps.subgroups {
                     // A 1×1 kernel has too few sums for what it loads.
@@ -137,7 +138,7 @@ impl GradWeightForm {
         }
         let split = kernels.into_iter().flat_map(|kernel| kernel.all_splits(caps, g));
         let winograd = winograd.into_iter().map(GradWeightForm::Winograd);
-        let mut forms: Vec<GradWeightForm> = match winograd::pays(g) {
+        let mut forms: Vec<GradWeightForm> = match winograd::pays_grad_weight(g) {
             true => winograd.chain(split).collect(),
             false => split.chain(winograd).collect(),
         };
@@ -315,10 +316,11 @@ impl fmt::Display for Columns {
 pub struct Portion(pub usize);
 
 impl Portion {
-    /// The rule's first, then others; none where this is no way to compute it. `size` is that of the tiled image.
-    fn all(caps: &Caps, g: &Geometry, size: [usize; 2]) -> Vec<Portion> {
+    /// The rule's first, then others; none where this is no way to compute it. `size` is that of the tiled image,
+    /// `scratch` the numbers to hold at a time.
+    fn all(caps: &Caps, g: &Geometry, size: [usize; 2], scratch: &[usize]) -> Vec<Portion> {
         let mut portions = vec![];
-        for tiles in winograd::portions(caps, g, size) {
+        for tiles in winograd::portions(caps, g, size, scratch) {
             if !portions.contains(&Portion(tiles)) {
                 portions.push(Portion(tiles));
             }
@@ -374,9 +376,12 @@ mod tests {
         let cpu = |subgroups, of, expected| rule(Family::Cpu, subgroups, of, expected);
         // A workgroup makes 4 input by 16 output channels, so 4 make all: 64 / 4 parts.
         cpu(true, [8, 128, 16, 16, 3, 1, 1], ["cpu", "cpu", "cpu in 16"]);
-        // Of 64 channels on each side 1 << 18 numbers hold 113 tiles, in whole 32s 96; of 32², 512 are all.
-        cpu(true, [8, 32, 64, 64, 3, 1, 1], ["winograd by 96", "winograd by 96", "winograd by 96"]);
-        cpu(true, [8, 32, 32, 32, 3, 1, 1], ["cpu", "cpu", "cpu in 4"]);
+        // Of 64 channels on each side 1 << 18 numbers hold 113 tiles, in whole 32s 96; 1 << 20 hold 455; of 32², 512
+        // are all.
+        cpu(true, [8, 32, 64, 64, 3, 1, 1], ["winograd by 96", "winograd by 96", "winograd by 448"]);
+        cpu(true, [8, 32, 16, 32, 3, 1, 1], ["cpu", "cpu", "winograd by 512"]);
+        // 16 tiles; the weight's gradient takes them all.
+        cpu(true, [1, 16, 64, 64, 3, 1, 1], ["cpu", "cpu", "winograd by 16"]);
         cpu(false, [8, 32, 64, 64, 3, 1, 1], ["cpu plain", "cpu plain", "cpu plain in 1"]);
         cpu(true, [2, 10, 8, 16, 2, 2, 0], ["cpu", "cpu", "cpu plain in 10"]);
         cpu(false, [2, 10, 8, 16, 2, 2, 0], ["cpu plain", "naive", "cpu plain in 10"]);
