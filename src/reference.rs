@@ -3,6 +3,9 @@
 
 use std::collections::HashMap;
 
+use half::f16;
+
+use crate::program::Element;
 use crate::tape::{Shape, Source, Tape, Value};
 
 /// A dense row-major tensor in f64.
@@ -58,9 +61,19 @@ impl Run {
 ///
 /// An update takes effect where it stands: a later node that reads the state sees it.
 pub fn run(tape: &Tape, feeds: &HashMap<String, Tensor>) -> Result<Run, ReferenceError> {
+    run_stored(tape, feeds, &vec![Element::F32; tape.nodes().len()])
+}
+
+/// The same with the values that are f16 by `elements` rounded to f16, as a mixed program stores them; see
+/// [`crate::program::elements_of`].
+pub fn run_stored(
+    tape: &Tape,
+    feeds: &HashMap<String, Tensor>,
+    elements: &[Element],
+) -> Result<Run, ReferenceError> {
     let mut values: Vec<Tensor> = Vec::with_capacity(tape.nodes().len());
-    for node in tape.nodes() {
-        let value = match &node.source {
+    for (node, element) in tape.nodes().iter().zip(elements) {
+        let mut value = match &node.source {
             Source::Input | Source::State { .. } => {
                 let tensor = feeds.get(&node.name).ok_or_else(|| ReferenceError::Missing {
                     name: node.name.clone(),
@@ -88,6 +101,9 @@ pub fn run(tape: &Tape, feeds: &HashMap<String, Tensor>) -> Result<Run, Referenc
                 }
             }
         };
+        if *element == Element::F16 {
+            value.data.iter_mut().for_each(|x| *x = f16::from_f64(*x).to_f64());
+        }
         values.push(value);
     }
     let states = tape.states().map(|(name, v)| (name.to_owned(), values[v.index()].clone())).collect();

@@ -40,7 +40,7 @@ fn files_of_the_bench_can_be_looked_at_and_compared() {
     for key in ["multiply_add_gflop_per_s", "copy_gb_per_s", "dispatch_us", "submit_us"] {
         assert!(report["ceilings"][key].as_f64().expect(key) > 0.0, "{key}");
     }
-    let open = |extra| Gpu::open(&GpuOptions { adapter: None, extra }).expect("an adapter");
+    let open = |extra| Gpu::open(&GpuOptions { extra, ..Default::default() }).expect("an adapter");
     let offered = [
         ("multiply_add_f16_gflop_per_s", open(Extra::Half).has(Extra::Half)),
         ("cooperative_matrix_gflop_per_s", !open(Extra::CooperativeMatrix).matrices().is_empty()),
@@ -93,7 +93,7 @@ const SMALL: [&str; 8] = ["--batch", "2", "--size", "16", "--base", "4", "--dept
 #[test]
 fn dispatches_are_timed_by_the_device_where_it_has_a_clock() {
     for extra in [Extra::Timestamps, Extra::None] {
-        let gpu = Gpu::open(&GpuOptions { adapter: None, extra }).expect("an adapter");
+        let gpu = Gpu::open(&GpuOptions { extra, ..Default::default() }).expect("an adapter");
         let set = ["data.size=16", "model.base_channels=4", "model.depth=2", "train.batch_size=2"];
         let config = Config::parse("", "test", &set.map(str::to_owned)).expect("a config");
         let mut step = UnetStep::new(&gpu, &config).expect("a step");

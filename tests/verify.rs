@@ -8,14 +8,32 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use naga::{AddressSpace, Block, Expression, Function, Handle, Module, Statement};
+use wgseg::gpu::Extra;
 use wgseg::ops::Case;
 use wgseg::ops::registry::{ENTRIES, find};
 use wgseg::program::{Program, Shader};
 use wgseg::verify::{check_altered_kernels, verify};
 
+/// Ops that have forms for f16.
+const HALF: [&str; 13] = [
+    "add",
+    "channel_sum",
+    "concat",
+    "conv2d",
+    "conv_transpose2d",
+    "global_average_pool",
+    "leaky_relu",
+    "max_pool2d",
+    "norm",
+    "relu",
+    "slice",
+    "upsample_bilinear",
+    "upsample_nearest",
+];
+
 #[test]
 fn every_kernel_and_every_gradient_agrees_with_the_reference() {
-    let gpu = common::gpu();
+    let gpu = common::gpu_with_half();
     let report = verify(&gpu, None, |_| {}).expect("verify runs");
     let failed: Vec<_> = report.ops.iter().filter(|r| !r.pass).collect();
     assert!(failed.is_empty(), "{failed:#?}");
@@ -29,6 +47,9 @@ fn every_kernel_and_every_gradient_agrees_with_the_reference() {
         for part in entry.parts {
             assert!(checked.contains(part), "{part}, a part of {}, was not run", entry.name);
         }
+        // Every form that training in mixed precision takes.
+        let half = report.ops.iter().any(|r| r.op == entry.name && r.shaders.contains(" f16 "));
+        assert_eq!(half, gpu.has(Extra::Half) && HALF.contains(&entry.name), "f16 forms of {}", entry.name);
         let differentiable = entry.no_backward.is_none();
         assert_eq!(gradients.contains(entry.name), differentiable, "gradient check of {}", entry.name);
     }
@@ -90,7 +111,7 @@ const ZERO: &str = "var<private> zero: f32 = 0.0;\n";
 
 #[test]
 fn a_broken_kernel_is_found() {
-    let gpu = common::gpu();
+    let gpu = common::gpu_with_half();
     // The smallest cases in which each shader is used.
     let mut users: BTreeMap<&'static str, (&'static Shader, Vec<Case>)> = BTreeMap::new();
     for entry in ENTRIES {
@@ -183,8 +204,15 @@ fn break_stores(shader: &Shader, lines: &[usize], replacement: &str) -> String {
     for (number, line) in (1..).zip(shader.source.lines()) {
         match line.split_once("] = ") {
             Some((target, value)) if lines.contains(&number) => {
-                let value = format!("({})", value.trim_end_matches(';'));
-                broken += &format!("{target}] = {};\n", replacement.replace('x', &value));
+                // What is stored as another type is broken before it becomes that.
+                let (stored_as, value) = match value.trim_end_matches(';').split_once('(') {
+                    Some((name, value)) if shader.source.contains(&format!("alias {name} =")) => {
+                        (name, value.strip_suffix(')').unwrap_or(value))
+                    }
+                    _ => ("", value.trim_end_matches(';')),
+                };
+                let value = replacement.replace('x', &format!("({value})"));
+                broken += &format!("{target}] = {stored_as}({value});\n");
             }
             _ => broken += &format!("{line}\n"),
         }

@@ -16,6 +16,9 @@ struct Params {
     decoupled_decay: f32,
 }
 
+// gradient_scale[1] of 0 leaves the update out.
+override SKIPS: bool = false;
+
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> parameter: array<vec4f>;
 @group(0) @binding(2) var<storage, read> gradient: array<vec4f>;
@@ -31,7 +34,7 @@ fn main(
     @builtin(local_invocation_index) local: u32,
 ) {
     let i = (group.y * groups.x + group.x) * 64u + local;
-    if i >= params.vectors {
+    if i >= params.vectors || (SKIPS && gradient_scale[1] == 0.0) {
         return;
     }
     let rate = hyper[0];

@@ -1,15 +1,19 @@
 // add: output = a + b.
 // Grid: one invocation for a vec4, groups folded into x and y.
 
+alias A = vec4f;
+alias B = vec4f;
+alias Output = vec4f;
+
 struct Params {
     /// Elements, in vec4s.
     vectors: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> a: array<vec4f>;
-@group(0) @binding(2) var<storage, read> b: array<vec4f>;
-@group(0) @binding(3) var<storage, read_write> output: array<vec4f>;
+@group(0) @binding(1) var<storage, read> a: array<A>;
+@group(0) @binding(2) var<storage, read> b: array<B>;
+@group(0) @binding(3) var<storage, read_write> output: array<Output>;
 
 @compute @workgroup_size(64)
 fn main(
@@ -21,5 +25,5 @@ fn main(
     if i >= params.vectors {
         return;
     }
-    output[i] = a[i] + b[i];
+    output[i] = Output(vec4f(a[i]) + vec4f(b[i]));
 }

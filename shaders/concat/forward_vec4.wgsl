@@ -1,6 +1,9 @@
 // concat, slice: copies some channels of one tensor to some channels of another, counted in vec4s of channels.
 // Grid: one invocation for a copied one, groups folded into x and y.
 
+alias Input = vec4f;
+alias Output = vec4f;
+
 struct Params {
     /// What is copied in all, and for a pixel.
     count: u32,
@@ -14,8 +17,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> input: array<vec4f>;
-@group(0) @binding(2) var<storage, read_write> output: array<vec4f>;
+@group(0) @binding(1) var<storage, read> input: array<Input>;
+@group(0) @binding(2) var<storage, read_write> output: array<Output>;
 
 @compute @workgroup_size(64)
 fn main(
@@ -29,6 +32,6 @@ fn main(
     }
     let pixel = i / params.channels;
     let c = i % params.channels;
-    let copied = input[pixel * params.input_channels + params.input_start + c];
-    output[pixel * params.output_channels + params.output_start + c] = copied;
+    let copied = vec4f(input[pixel * params.input_channels + params.input_start + c]);
+    output[pixel * params.output_channels + params.output_start + c] = Output(copied);
 }

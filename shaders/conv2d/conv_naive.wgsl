@@ -8,6 +8,9 @@
 // input, output: NHWC. weights: [kernel_h, kernel_w, in, out]. bias: [out].
 // Grid: 64 outputs a workgroup, counted along x, then y.
 
+alias Input = f32;
+alias Output = f32;
+
 struct Params {
     batch: u32,
     in_height: u32,
@@ -27,10 +30,10 @@ override TRANSPOSED: bool = false;
 override HAS_BIAS: bool = false;
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> input: array<f32>;
+@group(0) @binding(1) var<storage, read> input: array<Input>;
 @group(0) @binding(2) var<storage, read> weights: array<f32>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
-@group(0) @binding(4) var<storage, read_write> output: array<f32>;
+@group(0) @binding(4) var<storage, read_write> output: array<Output>;
 
 const OUTSIDE = 0xffffffffu;
 
@@ -75,12 +78,12 @@ fn main(
                     (tap * params.out_channels + co) * params.in_channels + ci,
                     TRANSPOSED,
                 );
-                sum = fma(input[first + ci], weights[w], sum);
+                sum = fma(f32(input[first + ci]), weights[w], sum);
             }
         }
     }
     if HAS_BIAS {
         sum += bias[co];
     }
-    output[index] = sum;
+    output[index] = Output(sum);
 }

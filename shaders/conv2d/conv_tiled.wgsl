@@ -12,6 +12,9 @@
 // input, output: NHWC. weights: [kernel_h, kernel_w, in, out]. bias: [out].
 // Grid: x then y: ceil(pixels / (8 * ROWS)); z: ceil(out_channels / (4 * QUADS * COLS)).
 
+alias Input = vec4f;
+alias Output = vec4f;
+
 struct Params {
     batch: u32,
     in_height: u32,
@@ -33,10 +36,10 @@ override COLS: u32 = 8;
 override QUADS: u32 = 2;
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> input: array<vec4f>;
+@group(0) @binding(1) var<storage, read> input: array<Input>;
 @group(0) @binding(2) var<storage, read> weights: array<vec4f>;
 @group(0) @binding(3) var<storage, read> bias: array<vec4f>;
-@group(0) @binding(4) var<storage, read_write> output: array<vec4f>;
+@group(0) @binding(4) var<storage, read_write> output: array<Output>;
 
 const THREADS = 128u;
 // A kernel's rows and columns have 16 bits each; the last rows' bits are never set.
@@ -111,7 +114,7 @@ fn load_taps(wanted: u32, distance: u32) -> array<vec4f, 4> {
     for (var p = 0u; p < 4u; p++) {
         let ok = (inside[p] & wanted) == wanted;
         let at = (base[p] + distance) / select(1u, STRIDE, TRANSPOSED);
-        taps[p] = select(vec4f(), input[select(0u, at, ok)], vec4<bool>(ok));
+        taps[p] = select(vec4f(), vec4f(input[select(0u, at, ok)]), vec4<bool>(ok));
     }
     return taps;
 }
@@ -217,7 +220,7 @@ fn main(
                 if HAS_BIAS {
                     sum += bias[quad];
                 }
-                output[pixel * out_quads + quad] = sum;
+                output[pixel * out_quads + quad] = Output(sum);
             }
         }
     }

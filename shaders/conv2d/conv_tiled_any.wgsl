@@ -10,6 +10,9 @@
 // input, output: NHWC. weights: [kernel_h, kernel_w, in, out]. bias: [out].
 // Grid: x then y: ceil(pixels / (1024 / COLS)); z: ceil(out_channels / (4 * COLS)).
 
+alias Input = f32;
+alias Output = f32;
+
 struct Params {
     batch: u32,
     in_height: u32,
@@ -30,10 +33,10 @@ override HAS_BIAS: bool = false;
 override COLS: u32 = 16;
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> input: array<f32>;
+@group(0) @binding(1) var<storage, read> input: array<Input>;
 @group(0) @binding(2) var<storage, read> weights: array<f32>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
-@group(0) @binding(4) var<storage, read_write> output: array<f32>;
+@group(0) @binding(4) var<storage, read_write> output: array<Output>;
 
 const THREADS = 256u;
 const DEPTH = 8u;
@@ -105,7 +108,7 @@ fn distance(tap: u32, ci: u32) -> u32 {
 fn load_tap(slot: u32, wanted: u32, distance: u32) -> f32 {
     let ok = (inside[slot] & wanted) == wanted;
     let at = (base[slot] + distance) / select(1u, STRIDE, TRANSPOSED);
-    return select(0.0, input[select(0u, at, ok)], ok);
+    return select(0.0, f32(input[select(0u, at, ok)]), ok);
 }
 
 @compute @workgroup_size(256)
@@ -190,7 +193,7 @@ fn main(
                 if HAS_BIAS {
                     sum += bias[co];
                 }
-                output[pixel * params.out_channels + co] = sum;
+                output[pixel * params.out_channels + co] = Output(sum);
             }
         }
     }

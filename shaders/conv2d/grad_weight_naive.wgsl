@@ -4,6 +4,9 @@
 // grad_weights: [kernel_h, kernel_w, in, out].
 // Grid: 64 weights a workgroup, counted along x, then y.
 
+alias Input = f32;
+alias GradOutput = f32;
+
 struct Params {
     batch: u32,
     in_height: u32,
@@ -21,8 +24,8 @@ override KERNEL_W: u32 = 3;
 override STRIDE: u32 = 1;
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> input: array<f32>;
-@group(0) @binding(2) var<storage, read> grad_output: array<f32>;
+@group(0) @binding(1) var<storage, read> input: array<Input>;
+@group(0) @binding(2) var<storage, read> grad_output: array<GradOutput>;
 @group(0) @binding(3) var<storage, read_write> grad_weights: array<f32>;
 
 @compute @workgroup_size(64)
@@ -50,8 +53,8 @@ fn main(
         for (var x = 0u; x < params.out_width; x++) {
             let ix = x * STRIDE + tap % KERNEL_W - params.pad_left;
             if ix < params.in_width {
-                let dy = grad_output[(row * params.out_width + x) * params.out_channels + co];
-                sum = fma(input[(in_row + ix) * params.in_channels + ci], dy, sum);
+                let dy = f32(grad_output[(row * params.out_width + x) * params.out_channels + co]);
+                sum = fma(f32(input[(in_row + ix) * params.in_channels + ci]), dy, sum);
             }
         }
     }

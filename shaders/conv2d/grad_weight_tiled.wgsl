@@ -11,6 +11,9 @@
 // Grid: x: ceil(kernel_h * kernel_w * in_channels / (8 * ROWS)), y: ceil(out_channels / (4 * QUADS *
 // COLS)), z: splits.
 
+alias Input = vec4f;
+alias GradOutput = vec4f;
+
 struct Params {
     batch: u32,
     in_height: u32,
@@ -31,8 +34,8 @@ override COLS: u32 = 8;
 override QUADS: u32 = 2;
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> input: array<vec4f>;
-@group(0) @binding(2) var<storage, read> grad_output: array<vec4f>;
+@group(0) @binding(1) var<storage, read> input: array<Input>;
+@group(0) @binding(2) var<storage, read> grad_output: array<GradOutput>;
 @group(0) @binding(3) var<storage, read_write> partials: array<vec4f>;
 
 const THREADS = 128u;
@@ -101,7 +104,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
         for (var p = 0u; p < 4u; p++) {
             let ok = from_begin + p < x_count;
             let at = at0 + p * (STRIDE * in_quads);
-            taps_tile[(staged * 4u + p) * M_QUADS + lane] = select(vec4f(), input[select(0u, at, ok)], vec4<bool>(ok));
+            taps_tile[(staged * 4u + p) * M_QUADS + lane] = select(vec4f(), vec4f(input[select(0u, at, ok)]), vec4<bool>(ok));
         }
         let pixel0 = (image * params.out_height + y) * params.out_width + x;
         for (var i = 0u; i < GRADS; i += M_QUADS) {
@@ -110,7 +113,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
                 // Taps past the row's end are 0, so that any pixel does for the gradient there.
                 let pixel = min(pixel0 + item / CHANNEL_QUADS, last_pixel);
                 let quad = min(channel_quad0 + item % CHANNEL_QUADS, out_quads - 1u);
-                grad_tile[staged * GRADS + item] = grad_output[pixel * out_quads + quad];
+                grad_tile[staged * GRADS + item] = vec4f(grad_output[pixel * out_quads + quad]);
             }
         }
         x += more_x;

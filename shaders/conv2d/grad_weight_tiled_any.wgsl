@@ -9,6 +9,9 @@
 // Grid: x: ceil(kernel_h * kernel_w * in_channels / (1024 / COLS)), y: ceil(out_channels / (4 * COLS)),
 // z: splits.
 
+alias Input = f32;
+alias GradOutput = f32;
+
 struct Params {
     batch: u32,
     in_height: u32,
@@ -28,8 +31,8 @@ override STRIDE: u32 = 1;
 override COLS: u32 = 16;
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> input: array<f32>;
-@group(0) @binding(2) var<storage, read> grad_output: array<f32>;
+@group(0) @binding(1) var<storage, read> input: array<Input>;
+@group(0) @binding(2) var<storage, read> grad_output: array<GradOutput>;
 @group(0) @binding(3) var<storage, read_write> partials: array<f32>;
 
 const THREADS = 256u;
@@ -95,7 +98,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
         for (var p = 0u; p < RUN; p++) {
             let ok = from_begin + p < x_count;
             let at = at0 + p * (STRIDE * params.in_channels);
-            taps_tile[(staged * RUN + p) * MS + lane] = select(0.0, input[select(0u, at, ok)], ok);
+            taps_tile[(staged * RUN + p) * MS + lane] = select(0.0, f32(input[select(0u, at, ok)]), ok);
         }
         let pixel0 = (image * params.out_height + y) * params.out_width + x;
         for (var i = 0u; i < GRADS; i += MS) {
@@ -104,7 +107,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
                 // Taps past the row's end are 0, so that any pixel does for the gradient there.
                 let pixel = min(pixel0 + item / CHANNELS, last_pixel);
                 let co = min(channel0 + item % CHANNELS, params.out_channels - 1u);
-                grad_tile[staged * GRADS + item] = grad_output[pixel * params.out_channels + co];
+                grad_tile[staged * GRADS + item] = f32(grad_output[pixel * params.out_channels + co]);
             }
         }
         x += more_x;

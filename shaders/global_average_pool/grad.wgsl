@@ -2,6 +2,8 @@
 // channels counts Ts.
 // Grid: one invocation for an (n, t, c); it does the pixels t, t + threads, … of the image.
 
+alias GradInput = T;
+
 struct Params {
     batch: u32,
     pixels: u32,
@@ -12,7 +14,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> grad_output: array<T>;
-@group(0) @binding(2) var<storage, read_write> grad_input: array<T>;
+@group(0) @binding(2) var<storage, read_write> grad_input: array<GradInput>;
 
 @compute @workgroup_size(64)
 fn main(
@@ -29,6 +31,6 @@ fn main(
     let n = i / (params.channels * params.threads);
     let gradient = params.factor * grad_output[n * params.channels + c];
     for (var p = t; p < params.pixels; p += params.threads) {
-        grad_input[(n * params.pixels + p) * params.channels + c] = gradient;
+        grad_input[(n * params.pixels + p) * params.channels + c] = GradInput(gradient);
     }
 }

@@ -1,6 +1,9 @@
 // leaky_relu: output = input, or slope * input below 0. NaN stays NaN.
 // Grid: one invocation for a vec4, groups folded into x and y.
 
+alias Input = vec4f;
+alias Output = vec4f;
+
 struct Params {
     /// Elements, in vec4s.
     vectors: u32,
@@ -8,8 +11,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> input: array<vec4f>;
-@group(0) @binding(2) var<storage, read_write> output: array<vec4f>;
+@group(0) @binding(1) var<storage, read> input: array<Input>;
+@group(0) @binding(2) var<storage, read_write> output: array<Output>;
 
 @compute @workgroup_size(64)
 fn main(
@@ -21,6 +24,6 @@ fn main(
     if i >= params.vectors {
         return;
     }
-    let x = input[i];
-    output[i] = select(x, params.slope * x, x < vec4f(0.0));
+    let x = vec4f(input[i]);
+    output[i] = Output(select(x, params.slope * x, x < vec4f(0.0)));
 }

@@ -1,6 +1,10 @@
 // leaky_relu_grad: grad_input = grad_output, or slope * grad_output where input < 0.
 // Grid: one invocation for a vec4, groups folded into x and y.
 
+alias Input = vec4f;
+alias GradOutput = vec4f;
+alias GradInput = vec4f;
+
 struct Params {
     /// Elements, in vec4s.
     vectors: u32,
@@ -8,9 +12,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> input: array<vec4f>;
-@group(0) @binding(2) var<storage, read> grad_output: array<vec4f>;
-@group(0) @binding(3) var<storage, read_write> grad_input: array<vec4f>;
+@group(0) @binding(1) var<storage, read> input: array<Input>;
+@group(0) @binding(2) var<storage, read> grad_output: array<GradOutput>;
+@group(0) @binding(3) var<storage, read_write> grad_input: array<GradInput>;
 
 @compute @workgroup_size(64)
 fn main(
@@ -22,6 +26,6 @@ fn main(
     if i >= params.vectors {
         return;
     }
-    let g = grad_output[i];
-    grad_input[i] = select(g, params.slope * g, input[i] < vec4f(0.0));
+    let g = vec4f(grad_output[i]);
+    grad_input[i] = GradInput(select(g, params.slope * g, vec4f(input[i]) < vec4f(0.0)));
 }

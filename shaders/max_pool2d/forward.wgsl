@@ -1,6 +1,9 @@
 // max_pool2d: the largest input of each window; NaN if one is NaN. Padding is never the largest.
 // T is f32 or vec4f; channels counts Ts. Grid: one invocation for an output T, folded into x and y.
 
+alias Input = T;
+alias Output = T;
+
 struct Params {
     batch: u32,
     in_h: u32,
@@ -14,8 +17,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> input: array<T>;
-@group(0) @binding(2) var<storage, read_write> output: array<T>;
+@group(0) @binding(1) var<storage, read> input: array<Input>;
+@group(0) @binding(2) var<storage, read_write> output: array<Output>;
 
 /// By the bits: a compiler may take it that no number is NaN.
 fn is_nan(x: T) -> B {
@@ -47,12 +50,12 @@ fn main(
     for (var in_y = y_first; in_y < y_end; in_y++) {
         var at = ((n * params.in_h + in_y) * params.in_w + x_first) * params.channels + c;
         for (var in_x = x_first; in_x < x_end; in_x++) {
-            let value = input[at];
+            let value = T(input[at]);
             // What comes first is taken even if it is −∞.
             largest = select(largest, value, (value > largest) | is_nan(value) | !found);
             found = B(true);
             at += params.channels;
         }
     }
-    output[i] = largest;
+    output[i] = Output(largest);
 }

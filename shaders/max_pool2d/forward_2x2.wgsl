@@ -1,6 +1,9 @@
 // max_pool2d of 2x2 windows that lie side by side: the largest input of each; NaN if one is NaN.
 // T is f32 or vec4f; channels counts Ts. Grid: one invocation for an output T, folded into x and y.
 
+alias Input = T;
+alias Output = T;
+
 struct Params {
     batch: u32,
     in_h: u32,
@@ -11,8 +14,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> input: array<T>;
-@group(0) @binding(2) var<storage, read_write> output: array<T>;
+@group(0) @binding(1) var<storage, read> input: array<Input>;
+@group(0) @binding(2) var<storage, read_write> output: array<Output>;
 
 /// By the bits: a compiler may take it that no number is NaN.
 fn is_nan(x: T) -> B {
@@ -40,6 +43,6 @@ fn main(
     let n = pixel / (params.out_w * params.out_h);
     let top = ((n * params.in_h + 2u * y) * params.in_w + 2u * x) * params.channels + c;
     let bottom = top + params.in_w * params.channels;
-    let upper = larger(input[top], input[top + params.channels]);
-    output[i] = larger(larger(upper, input[bottom]), input[bottom + params.channels]);
+    let upper = larger(T(input[top]), T(input[top + params.channels]));
+    output[i] = Output(larger(larger(upper, T(input[bottom])), T(input[bottom + params.channels])));
 }

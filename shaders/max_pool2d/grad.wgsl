@@ -2,6 +2,10 @@
 // of several NaN, to the last. Each input asks the windows that it lies in. T is f32 or vec4f;
 // channels counts Ts. Grid: one invocation for an input T, folded into x and y.
 
+alias Input = T;
+alias GradOutput = T;
+alias GradInput = T;
+
 struct Params {
     batch: u32,
     in_h: u32,
@@ -15,9 +19,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> input: array<T>;
-@group(0) @binding(2) var<storage, read> grad_output: array<T>;
-@group(0) @binding(3) var<storage, read_write> grad_input: array<T>;
+@group(0) @binding(1) var<storage, read> input: array<Input>;
+@group(0) @binding(2) var<storage, read> grad_output: array<GradOutput>;
+@group(0) @binding(3) var<storage, read_write> grad_input: array<GradInput>;
 
 /// By the bits: a compiler may take it that no number is NaN.
 fn is_nan(x: T) -> B {
@@ -60,16 +64,16 @@ fn main(
             for (var in_y = y_first; in_y < y_end; in_y++) {
                 var at = ((n * params.in_h + in_y) * params.in_w + x_first) * params.channels + c;
                 for (var in_x = x_first; in_x < x_end; in_x++) {
-                    let value = input[at];
+                    let value = T(input[at]);
                     let takes = (value > largest) | is_nan(value) | (place == U(0xffffffffu));
                     largest = select(largest, value, takes);
                     place = select(place, U(at), takes);
                     at += params.channels;
                 }
             }
-            let gradient = grad_output[((n * params.out_h + y) * params.out_w + x) * params.channels + c];
+            let gradient = T(grad_output[((n * params.out_h + y) * params.out_w + x) * params.channels + c]);
             sum += select(T(0.0), gradient, place == U(i));
         }
     }
-    grad_input[i] = sum;
+    grad_input[i] = GradInput(sum);
 }

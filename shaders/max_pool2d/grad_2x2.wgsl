@@ -3,6 +3,10 @@
 // Grid: one invocation for a T of a window, and of the row and column of inputs that an odd extent
 // leaves without a window, which get 0; folded into x and y.
 
+alias Input = T;
+alias GradOutput = T;
+alias GradInput = T;
+
 struct Params {
     batch: u32,
     in_h: u32,
@@ -13,9 +17,9 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> input: array<T>;
-@group(0) @binding(2) var<storage, read> grad_output: array<T>;
-@group(0) @binding(3) var<storage, read_write> grad_input: array<T>;
+@group(0) @binding(1) var<storage, read> input: array<Input>;
+@group(0) @binding(2) var<storage, read> grad_output: array<GradOutput>;
+@group(0) @binding(3) var<storage, read_write> grad_input: array<GradInput>;
 
 /// By the bits: a compiler may take it that no number is NaN.
 fn is_nan(x: T) -> B {
@@ -48,27 +52,27 @@ fn main(
     let d = a + params.in_w * params.channels;
     let e = d + params.channels;
     if x == params.out_w || y == params.out_h {
-        grad_input[a] = T(0.0);
+        grad_input[a] = GradInput(T(0.0));
         if x < params.out_w {
-            grad_input[b] = T(0.0);
+            grad_input[b] = GradInput(T(0.0));
         }
         if y < params.out_h {
-            grad_input[d] = T(0.0);
+            grad_input[d] = GradInput(T(0.0));
         }
         return;
     }
-    var largest = input[a];
+    var largest = T(input[a]);
     var place = U(0u);
-    let second = input[b];
+    let second = T(input[b]);
     place = select(place, U(1u), takes(second, largest));
     largest = select(largest, second, takes(second, largest));
-    let third = input[d];
+    let third = T(input[d]);
     place = select(place, U(2u), takes(third, largest));
     largest = select(largest, third, takes(third, largest));
-    place = select(place, U(3u), takes(input[e], largest));
-    let gradient = grad_output[((n * params.out_h + y) * params.out_w + x) * params.channels + c];
-    grad_input[a] = select(T(0.0), gradient, place == U(0u));
-    grad_input[b] = select(T(0.0), gradient, place == U(1u));
-    grad_input[d] = select(T(0.0), gradient, place == U(2u));
-    grad_input[e] = select(T(0.0), gradient, place == U(3u));
+    place = select(place, U(3u), takes(T(input[e]), largest));
+    let gradient = T(grad_output[((n * params.out_h + y) * params.out_w + x) * params.channels + c]);
+    grad_input[a] = GradInput(select(T(0.0), gradient, place == U(0u)));
+    grad_input[b] = GradInput(select(T(0.0), gradient, place == U(1u)));
+    grad_input[d] = GradInput(select(T(0.0), gradient, place == U(2u)));
+    grad_input[e] = GradInput(select(T(0.0), gradient, place == U(3u)));
 }

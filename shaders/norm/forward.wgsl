@@ -3,6 +3,9 @@
 // Grid: one invocation for a (set, t, channel); it does the pixels t, t + threads, … of the set, so
 // that what belongs to the channel is loaded once for all of them.
 
+alias Input = T;
+alias Output = T;
+
 struct Params {
     sets: u32,
     pixels: u32,
@@ -13,12 +16,12 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> input: array<T>;
+@group(0) @binding(1) var<storage, read> input: array<Input>;
 @group(0) @binding(2) var<storage, read> weight: array<T>;
 @group(0) @binding(3) var<storage, read> bias: array<T>;
 /// [sets, 2, channels]: mean, variance.
 @group(0) @binding(4) var<storage, read> stats: array<T>;
-@group(0) @binding(5) var<storage, read_write> output: array<T>;
+@group(0) @binding(5) var<storage, read_write> output: array<Output>;
 
 @compute @workgroup_size(64)
 fn main(
@@ -42,9 +45,9 @@ fn main(
     let count = (params.pixels - t + params.threads - 1u) / params.threads;
     var at = (s * params.pixels + t) * params.channels + c;
     for (var k = 0u; k < count; k++) {
-        let y = (input[at] - mean) * scale + shift;
+        let y = (T(input[at]) - mean) * scale + shift;
         // NaN stays NaN.
-        output[at] = select(y, T(0.0), (y < T(0.0)) & B(params.relu != 0u));
+        output[at] = Output(select(y, T(0.0), (y < T(0.0)) & B(params.relu != 0u)));
         at += stride;
     }
 }

@@ -2,6 +2,10 @@
 // less what relu holds back. T is f32 or vec4f; channels counts Ts.
 // Grid: one invocation for a (set, t, channel); it does the pixels t, t + threads, … of the set.
 
+alias Input = T;
+alias GradOutput = T;
+alias GradInput = T;
+
 struct Params {
     sets: u32,
     pixels: u32,
@@ -11,12 +15,12 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> input: array<T>;
+@group(0) @binding(1) var<storage, read> input: array<Input>;
 @group(0) @binding(2) var<storage, read> bias: array<T>;
 /// [sets, 4, channels]: mean, scale, offset, slope.
 @group(0) @binding(3) var<storage, read> terms: array<T>;
-@group(0) @binding(4) var<storage, read> grad_output: array<T>;
-@group(0) @binding(5) var<storage, read_write> grad_input: array<T>;
+@group(0) @binding(4) var<storage, read> grad_output: array<GradOutput>;
+@group(0) @binding(5) var<storage, read_write> grad_input: array<GradInput>;
 
 @compute @workgroup_size(64)
 fn main(
@@ -41,10 +45,10 @@ fn main(
     let count = (params.pixels - t + params.threads - 1u) / params.threads;
     var at = (s * params.pixels + t) * params.channels + c;
     for (var k = 0u; k < count; k++) {
-        let distance = input[at] - mean;
+        let distance = T(input[at]) - mean;
         let passes = (distance * scale + shift > T(0.0)) | B(params.relu == 0u);
-        let g = select(T(0.0), grad_output[at], passes);
-        grad_input[at] = scale * g - offset - distance * slope;
+        let g = select(T(0.0), T(grad_output[at]), passes);
+        grad_input[at] = GradInput(scale * g - offset - distance * slope);
         at += stride;
     }
 }

@@ -3,6 +3,9 @@
 // less what relu holds back. partial [sets, threads, 2, channels].
 // T is f32 or vec4f; channels counts Ts. Grid: one invocation for a (set, t, channel).
 
+alias Input = T;
+alias GradOutput = T;
+
 struct Params {
     sets: u32,
     pixels: u32,
@@ -13,12 +16,12 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> input: array<T>;
+@group(0) @binding(1) var<storage, read> input: array<Input>;
 @group(0) @binding(2) var<storage, read> weight: array<T>;
 @group(0) @binding(3) var<storage, read> bias: array<T>;
 /// [sets, 2, channels]: mean, variance.
 @group(0) @binding(4) var<storage, read> stats: array<T>;
-@group(0) @binding(5) var<storage, read> grad_output: array<T>;
+@group(0) @binding(5) var<storage, read> grad_output: array<GradOutput>;
 @group(0) @binding(6) var<storage, read_write> partial: array<T>;
 
 @compute @workgroup_size(64)
@@ -46,10 +49,10 @@ fn main(
     var sum = T(0.0);
     var products = T(0.0);
     for (var k = 0u; k < count; k++) {
-        let distance = input[at] - mean;
+        let distance = T(input[at]) - mean;
         // The forward's own expression, cheaper than a load of its result.
         let passes = (distance * scale + shift > T(0.0)) | B(params.relu == 0u);
-        let g = select(T(0.0), grad_output[at], passes);
+        let g = select(T(0.0), T(grad_output[at]), passes);
         sum += g;
         products += g * distance;
         at += stride;

@@ -2,6 +2,8 @@
 // over the pixels p = t, t + threads, … of a set. partial [sets, threads, 2, channels].
 // T is f32 or vec4f; channels counts Ts. Grid: one invocation for a (set, t, channel).
 
+alias Input = T;
+
 struct Params {
     sets: u32,
     pixels: u32,
@@ -10,7 +12,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> input: array<T>;
+@group(0) @binding(1) var<storage, read> input: array<Input>;
 @group(0) @binding(2) var<storage, read_write> partial: array<T>;
 
 @compute @workgroup_size(64)
@@ -31,12 +33,12 @@ fn main(
     let count = (params.pixels - t + params.threads - 1u) / params.threads;
     var at = (s * params.pixels + t) * params.channels + c;
     // Distances from one of the numbers themselves: no large mean is squared and taken away again.
-    let shift = input[at];
+    let shift = T(input[at]);
     var sum = T(0.0);
     var squares = T(0.0);
     for (var k = 1u; k < count; k++) {
         at += stride;
-        let distance = input[at] - shift;
+        let distance = T(input[at]) - shift;
         sum += distance;
         squares += distance * distance;
     }

@@ -1,15 +1,19 @@
 // relu_grad: grad_input = grad_output where output > 0, else 0.
 // Grid: one invocation for a vec4, groups folded into x and y.
 
+alias Output = vec4f;
+alias GradOutput = vec4f;
+alias GradInput = vec4f;
+
 struct Params {
     /// Elements, in vec4s.
     vectors: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> output: array<vec4f>;
-@group(0) @binding(2) var<storage, read> grad_output: array<vec4f>;
-@group(0) @binding(3) var<storage, read_write> grad_input: array<vec4f>;
+@group(0) @binding(1) var<storage, read> output: array<Output>;
+@group(0) @binding(2) var<storage, read> grad_output: array<GradOutput>;
+@group(0) @binding(3) var<storage, read_write> grad_input: array<GradInput>;
 
 @compute @workgroup_size(64)
 fn main(
@@ -21,5 +25,5 @@ fn main(
     if i >= params.vectors {
         return;
     }
-    grad_input[i] = select(vec4f(0.0), grad_output[i], output[i] > vec4f(0.0));
+    grad_input[i] = GradInput(select(vec4f(0.0), vec4f(grad_output[i]), vec4f(output[i]) > vec4f(0.0)));
 }

@@ -1,6 +1,9 @@
 // slice_grad: grad_output where it came from, 0 elsewhere; channels counted one by one.
 // Grid: one invocation for a result, groups folded into x and y.
 
+alias GradOutput = f32;
+alias GradInput = f32;
+
 struct Params {
     /// Results in all, and for a pixel.
     count: u32,
@@ -11,8 +14,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> grad_output: array<f32>;
-@group(0) @binding(2) var<storage, read_write> grad_input: array<f32>;
+@group(0) @binding(1) var<storage, read> grad_output: array<GradOutput>;
+@group(0) @binding(2) var<storage, read_write> grad_input: array<GradInput>;
 
 @compute @workgroup_size(64)
 fn main(
@@ -28,7 +31,7 @@ fn main(
     let c = i % params.channels;
     var grad = f32(0.0);
     if c >= params.start && c < params.start + params.length {
-        grad = grad_output[pixel * params.length + (c - params.start)];
+        grad = f32(grad_output[pixel * params.length + (c - params.start)]);
     }
-    grad_input[i] = grad;
+    grad_input[i] = GradInput(grad);
 }

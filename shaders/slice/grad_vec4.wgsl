@@ -1,6 +1,9 @@
 // slice_grad: grad_output where it came from, 0 elsewhere; channels counted in vec4s of channels.
 // Grid: one invocation for a result, groups folded into x and y.
 
+alias GradOutput = vec4f;
+alias GradInput = vec4f;
+
 struct Params {
     /// Results in all, and for a pixel.
     count: u32,
@@ -11,8 +14,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> grad_output: array<vec4f>;
-@group(0) @binding(2) var<storage, read_write> grad_input: array<vec4f>;
+@group(0) @binding(1) var<storage, read> grad_output: array<GradOutput>;
+@group(0) @binding(2) var<storage, read_write> grad_input: array<GradInput>;
 
 @compute @workgroup_size(64)
 fn main(
@@ -28,7 +31,7 @@ fn main(
     let c = i % params.channels;
     var grad = vec4f(0.0);
     if c >= params.start && c < params.start + params.length {
-        grad = grad_output[pixel * params.length + (c - params.start)];
+        grad = vec4f(grad_output[pixel * params.length + (c - params.start)]);
     }
-    grad_input[i] = grad;
+    grad_input[i] = GradInput(grad);
 }

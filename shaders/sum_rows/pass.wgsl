@@ -1,6 +1,8 @@
 // sum_rows, one pass: output[b, t, c] = factor * sum of input[b, r, c] over the rows r = t, t + threads, ….
 // T is f32 or vec4f; columns counts Ts. Grid: one invocation for a (b, t, c), folded into x and y.
 
+alias Input = T;
+
 struct Params {
     batch: u32,
     rows: u32,
@@ -10,7 +12,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> input: array<T>;
+@group(0) @binding(1) var<storage, read> input: array<Input>;
 @group(0) @binding(2) var<storage, read_write> output: array<T>;
 
 @compute @workgroup_size(64)
@@ -31,7 +33,7 @@ fn main(
     var at = (b * params.rows + t) * params.columns + c;
     var sum = T(0.0);
     for (var k = 0u; k < count; k++) {
-        sum += input[at];
+        sum += T(input[at]);
         at += stride;
     }
     output[i] = params.factor * sum;

@@ -2,6 +2,9 @@
 // below 0, and mixes the input below it and the one above. T is f32 or vec4f; channels counts Ts.
 // Grid: one invocation for an output T, folded into x and y.
 
+alias Input = T;
+alias Output = T;
+
 struct Params {
     batch: u32,
     in_h: u32,
@@ -11,8 +14,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> input: array<T>;
-@group(0) @binding(2) var<storage, read_write> output: array<T>;
+@group(0) @binding(1) var<storage, read> input: array<Input>;
+@group(0) @binding(2) var<storage, read_write> output: array<Output>;
 
 /// The place of output `o` on an axis, in parts of an input of which there are 2 * factor.
 fn place(o: u32) -> u32 {
@@ -45,9 +48,9 @@ fn main(
     let u = f32(x % parts) / f32(parts);
     let row0 = (n * params.in_h + y0) * params.in_w;
     let row1 = (n * params.in_h + y1) * params.in_w;
-    let upper = (1.0 - u) * input[(row0 + x0) * params.channels + c]
-        + u * input[(row0 + x1) * params.channels + c];
-    let lower = (1.0 - u) * input[(row1 + x0) * params.channels + c]
-        + u * input[(row1 + x1) * params.channels + c];
-    output[i] = (1.0 - v) * upper + v * lower;
+    let upper = (1.0 - u) * T(input[(row0 + x0) * params.channels + c])
+        + u * T(input[(row0 + x1) * params.channels + c]);
+    let lower = (1.0 - u) * T(input[(row1 + x0) * params.channels + c])
+        + u * T(input[(row1 + x1) * params.channels + c]);
+    output[i] = Output((1.0 - v) * upper + v * lower);
 }

@@ -2,6 +2,9 @@
 // each times the share. T is f32 or vec4f; channels counts Ts. Grid: one invocation for an input T,
 // folded into x and y.
 
+alias GradOutput = T;
+alias GradInput = T;
+
 struct Params {
     batch: u32,
     in_h: u32,
@@ -11,8 +14,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> grad_output: array<T>;
-@group(0) @binding(2) var<storage, read_write> grad_input: array<T>;
+@group(0) @binding(1) var<storage, read> grad_output: array<GradOutput>;
+@group(0) @binding(2) var<storage, read_write> grad_input: array<GradInput>;
 
 /// The share of input `i` of `extent` in output `o`, on one axis.
 fn share(i: u32, o: u32, extent: u32) -> f32 {
@@ -64,8 +67,8 @@ fn main(
             if u == 0.0 {
                 continue;
             }
-            sum += u * v * grad_output[(row + out_x) * params.channels + c];
+            sum += u * v * T(grad_output[(row + out_x) * params.channels + c]);
         }
     }
-    grad_input[i] = sum;
+    grad_input[i] = GradInput(sum);
 }

@@ -2,6 +2,9 @@
 // channels counts Ts; rows are those of all images. Grid: one invocation for an input T, folded
 // into x and y.
 
+alias Input = T;
+alias Output = T;
+
 struct Params {
     rows: u32,
     in_w: u32,
@@ -10,8 +13,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> input: array<T>;
-@group(0) @binding(2) var<storage, read_write> output: array<T>;
+@group(0) @binding(1) var<storage, read> input: array<Input>;
+@group(0) @binding(2) var<storage, read_write> output: array<Output>;
 
 @compute @workgroup_size(64)
 fn main(
@@ -27,11 +30,11 @@ fn main(
     let pixel = i / params.channels;
     let x = pixel % params.in_w;
     let row = pixel / params.in_w;
-    let value = input[i];
+    let value = T(input[i]);
     for (var dy = 0u; dy < params.factor; dy++) {
         let first = ((row * params.factor + dy) * params.in_w + x) * params.factor;
         for (var dx = 0u; dx < params.factor; dx++) {
-            output[(first + dx) * params.channels + c] = value;
+            output[(first + dx) * params.channels + c] = Output(value);
         }
     }
 }

@@ -2,6 +2,9 @@
 // T is f32 or vec4f; channels counts Ts; rows are those of all images. Grid: one invocation for an
 // input T, folded into x and y.
 
+alias GradOutput = T;
+alias GradInput = T;
+
 struct Params {
     rows: u32,
     in_w: u32,
@@ -10,8 +13,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> grad_output: array<T>;
-@group(0) @binding(2) var<storage, read_write> grad_input: array<T>;
+@group(0) @binding(1) var<storage, read> grad_output: array<GradOutput>;
+@group(0) @binding(2) var<storage, read_write> grad_input: array<GradInput>;
 
 @compute @workgroup_size(64)
 fn main(
@@ -31,8 +34,8 @@ fn main(
     for (var dy = 0u; dy < params.factor; dy++) {
         let first = ((row * params.factor + dy) * params.in_w + x) * params.factor;
         for (var dx = 0u; dx < params.factor; dx++) {
-            sum += grad_output[(first + dx) * params.channels + c];
+            sum += T(grad_output[(first + dx) * params.channels + c]);
         }
     }
-    grad_input[i] = sum;
+    grad_input[i] = GradInput(sum);
 }

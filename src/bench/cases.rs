@@ -18,6 +18,7 @@ use crate::ops::l1::L1;
 use crate::ops::l2_normalize::L2Normalize;
 use crate::ops::leaky_relu::LeakyRelu;
 use crate::ops::linear::Linear;
+use crate::ops::loss_scale_update::LossScaleUpdate;
 use crate::ops::max_pool2d::MaxPool2d;
 use crate::ops::mean::Mean;
 use crate::ops::mse::Mse;
@@ -35,6 +36,7 @@ use crate::ops::soft_dice::{DiceOfSums, Per};
 use crate::ops::soft_dice_sums::SoftDiceSums;
 use crate::ops::softmax::Softmax;
 use crate::ops::sum::Sum;
+use crate::ops::unscale::Unscale;
 use crate::ops::upsample_bilinear::UpsampleBilinear;
 use crate::ops::upsample_nearest::UpsampleNearest;
 use crate::ops::weighted_sum::WeightedSum;
@@ -65,6 +67,13 @@ pub fn cases(op: &str) -> Vec<Case> {
             .filled(LOGITS, logits)
             .fixed(LOGITS, Fill::Binary)),
         "channel_sum" => one(case("8x128x128x16", ChannelSum).input(ACTIVATIONS)),
+        "unscale" => one(case("1", Unscale { max_norm: None })
+            .fixed([1], Fill::Constant(2.0))
+            .fixed([1], Fill::Constant(1024.0))),
+        "loss_scale_update" => one(case("1", LossScaleUpdate { growth_steps: 5 })
+            .fixed([1], Fill::Constant(2.0))
+            .fixed([1], Fill::Constant(1024.0))
+            .fixed([1], Fill::Constant(0.0))),
         "clip_scale" => one(case("1", ClipScale { max_norm: 0.5 }).fixed([1], Fill::Constant(2.0))),
         "concat" => one(case("8x128x128x16+16", Concat).input(ACTIVATIONS).input(ACTIVATIONS)),
         "conv2d" => conv2d(),

@@ -8,7 +8,7 @@ use super::unet::{UnetStep, check_step};
 use super::{BenchError, CheckedStep, Timing};
 use crate::config::Config;
 use crate::gpu::{AdapterDescription, Gpu, GpuError};
-use crate::program::compile;
+use crate::program::compile_for;
 use crate::train::TrainError;
 use crate::train::step::train_step;
 
@@ -76,8 +76,8 @@ pub fn measure(
     observe: &mut dyn FnMut(&GrowthPoint),
 ) -> Result<GrowthReport, BenchError> {
     let checked = check_step(gpu, gpu.caps(), config)?;
-    if !checked.pass() {
-        return Err(BenchError::wrong(checked));
+    if !checked.pass(config.train.precision) {
+        return Err(BenchError::wrong(checked, config.train.precision));
     }
     let (batch, size) = (config.train.batch_size, config.data.size);
     let mut series = |steps: Vec<(usize, usize)>| -> Result<GrowthSeries, BenchError> {
@@ -118,7 +118,7 @@ fn measure_point(
     let mut point =
         GrowthPoint { batch, size, peak_bytes: None, step: None, ms_per_image: None, skipped: None };
     let step = train_step(config, batch, size).map_err(TrainError::from)?;
-    let program = match compile(&step.tape, gpu.caps()) {
+    let program = match compile_for(&step.tape, gpu.caps(), config.train.precision) {
         Ok(program) => program,
         // What does not fit is no failure here.
         Err(error) => {

@@ -18,7 +18,7 @@ pub use ops::OpRow;
 pub use unet::{CheckedStep, UnetReport};
 
 use crate::gpu::{AdapterDescription, GpuError};
-use crate::program::CompileError;
+use crate::program::{CompileError, Precision};
 use crate::reference::ReferenceError;
 use crate::report::ReportError;
 use crate::tape::TapeError;
@@ -105,8 +105,8 @@ pub enum BenchError {
 
 impl BenchError {
     /// That a step is off by more than it may be.
-    pub(crate) fn wrong(checked: CheckedStep) -> BenchError {
-        BenchError::WrongStep { checked, tolerance: unet::TOLERANCE }
+    pub(crate) fn wrong(checked: CheckedStep, precision: Precision) -> BenchError {
+        BenchError::WrongStep { checked, tolerance: unet::tolerance(precision) }
     }
 }
 

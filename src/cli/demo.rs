@@ -8,6 +8,7 @@ use super::{DeviceArg, Outcome, say};
 use crate::config::Config;
 use crate::data::phantom::{PhantomOptions, write_phantoms};
 use crate::data::{Cache, Dataset, Part};
+use crate::gpu::Extra;
 use crate::train::checkpoint::BEST;
 use crate::train::model::ModelFile;
 use crate::train::sheet::draw_sheet;
@@ -32,7 +33,7 @@ pub fn run(args: Args) -> Outcome {
     let interrupt = Interrupt::heed()?;
     let config = Config::load(Path::new("phantom"), &args.set)?;
     crate::report::check_free(&args.out)?;
-    let gpu = args.adapter.open()?;
+    let gpu = args.adapter.open_for(Extra::None, config.train.precision, None)?;
     let (data, run) = (args.out.join("data"), args.out.join("run"));
     let options = PhantomOptions { count: IMAGES, size: 128, seed: 1, workers: config.data.workers };
     crate::report::console::tell(&format!("{}", write_phantoms(&data, &options)?));

@@ -23,6 +23,7 @@ use crate::method::perform::{Place, perform};
 use crate::method::plan::{PLAN, Plan, PlannedRun, Which};
 use crate::method::run::RunSpec;
 use crate::method::view::View;
+use crate::program::Precision;
 use crate::report::console::tell;
 use crate::report::run_folder::{lock, make_folder};
 use crate::report::words::{count, listed};
@@ -82,7 +83,7 @@ pub fn run(args: Args, which: Which) -> Outcome {
     let root = &args.out;
     check_out(root)?;
     let begun = root.join(PLAN).exists().then_some(root.as_path());
-    let gpu = args.adapter.open_for(Extra::None, begun)?;
+    let gpu = args.adapter.open_for(Extra::None, config.train.precision, begun)?;
     let unlabelled: Vec<&Path> = args.unlabelled.iter().map(PathBuf::as_path).collect();
     let material = Material::open(&config, &args.data, &unlabelled)?;
     // Not before, so that a mistake in what was given leaves nothing behind.
@@ -238,6 +239,7 @@ fn do_all(
     let to_do = of(|_| true) - complete;
     tell(&format!("{} to do, {begun} of them begun; {complete} are complete", count(to_do, "run")));
     let view = View::new(to_do, costs.iter().sum());
+    let precision = gpu.precision();
     // Each thread has a device of its own; the first takes the one that is open.
     let tuning = gpu.tuning().cloned();
     let opened = Mutex::new(Some(gpu));
@@ -245,7 +247,7 @@ fn do_all(
         let opened = opened.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
         let gpu = match opened {
             Some(gpu) => gpu,
-            None => another(&args.adapter, &tuning)?,
+            None => another(&args.adapter, precision, &tuning)?,
         };
         let stop = Arc::clone(stop);
         Ok(move |spec: &RunSpec, hash: &str, watch: &mut dyn Watch| {
@@ -259,8 +261,12 @@ fn do_all(
 }
 
 /// One more device of the same adapter.
-fn another(device: &DeviceArg, tuning: &Option<Arc<Table>>) -> Result<Arc<Gpu>, GpuError> {
-    let options = GpuOptions { adapter: device.name(), ..Default::default() };
+fn another(
+    device: &DeviceArg,
+    precision: Precision,
+    tuning: &Option<Arc<Table>>,
+) -> Result<Arc<Gpu>, GpuError> {
+    let options = GpuOptions { adapter: device.name(), precision, ..Default::default() };
     Gpu::open_tuned(&options, |_| Ok(tuning.clone()))
 }
 

@@ -27,6 +27,7 @@ use clap::{Parser, Subcommand};
 use serde::Serialize;
 
 use crate::gpu::{AdapterDescription, Extra, Gpu, GpuError, GpuOptions};
+use crate::program::Precision;
 use crate::report::console;
 use crate::tune::place::{VARIABLE, Wanted};
 use crate::tune::{Table, TuneError};
@@ -98,20 +99,17 @@ struct AdapterArg {
 }
 
 impl AdapterArg {
-    fn open(&self) -> Result<Arc<Gpu>, GpuError> {
-        self.open_with(Extra::None)
-    }
-
     fn open_with(&self, extra: Extra) -> Result<Arc<Gpu>, GpuError> {
-        self.open_tuned(extra, |_| Ok(None))
+        self.open_tuned(extra, Precision::F32, |_| Ok(None))
     }
 
     fn open_tuned<E: From<GpuError>>(
         &self,
         extra: Extra,
+        precision: Precision,
         table: impl FnOnce(&AdapterDescription) -> Result<Option<Arc<Table>>, E>,
     ) -> Result<Arc<Gpu>, E> {
-        Gpu::open_tuned(&GpuOptions { adapter: self.adapter.clone(), extra }, |adapter| {
+        Gpu::open_tuned(&GpuOptions { adapter: self.adapter.clone(), extra, precision }, |adapter| {
             console::tell(&format!("adapter: {} ({}, {})", adapter.name, adapter.backend, adapter.driver));
             table(adapter)
         })
@@ -135,13 +133,18 @@ impl DeviceArg {
     }
 
     fn open(&self) -> Result<Arc<Gpu>, TuneError> {
-        self.open_for(Extra::None, None)
+        self.open_for(Extra::None, Precision::F32, None)
     }
 
-    /// Opens it for a run that was `begun` in this folder, whose table counts then.
-    fn open_for(&self, extra: Extra, begun: Option<&Path>) -> Result<Arc<Gpu>, TuneError> {
+    /// Opens it for steps in `precision`, and for a run that was `begun` in this folder, whose table counts then.
+    fn open_for(
+        &self,
+        extra: Extra,
+        precision: Precision,
+        begun: Option<&Path>,
+    ) -> Result<Arc<Gpu>, TuneError> {
         let wanted = Wanted::by(self.no_tuning, std::env::var_os(VARIABLE), begun);
-        self.adapter.open_tuned(extra, |description| wanted.find(description))
+        self.adapter.open_tuned(extra, precision, |description| wanted.find(description))
     }
 }
 

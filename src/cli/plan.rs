@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{DeviceArg, Outcome, print_json, say};
 use crate::bench::unet::UnetStep;
 use crate::config::Config;
-use crate::gpu::{Gpu, GpuError};
+use crate::gpu::{Extra, Gpu, GpuError};
 use crate::method::check::{check_folders, unused_lambdas};
 use crate::method::forecast::Forecaster;
 use crate::method::graph::{Graph, rivals};
@@ -173,7 +173,7 @@ struct Speed {
 
 /// Measures steps of the target. The inner error is why there is no speed, for the user.
 fn speed(config: &Config, adapter: &DeviceArg) -> Result<Result<Speed, String>, TuneError> {
-    let gpu = match adapter.open() {
+    let gpu = match adapter.open_for(Extra::None, config.train.precision, None) {
         Ok(gpu) => gpu,
         Err(TuneError::Gpu(GpuError::NoAdapter)) if adapter.name().is_none() => {
             return Ok(Err("there is no adapter".to_owned()));

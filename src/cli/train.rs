@@ -39,7 +39,7 @@ pub fn run(args: Args) -> Outcome {
     let interrupt = Interrupt::heed()?;
     let config = Config::load(&args.config, &set)?;
     let begun = args.resume.then_some(args.out.as_path());
-    let gpu = args.adapter.open_for(Extra::None, begun)?;
+    let gpu = args.adapter.open_for(Extra::None, config.train.precision, begun)?;
     let stop = interrupt.training();
     let options =
         TrainOptions { config: &config, data: &args.data, out: &args.out, resume: args.resume, stop: &stop };

@@ -8,6 +8,7 @@ use super::interrupt::Interrupt;
 use super::unet::UnetArg;
 use super::{AdapterArg, Outcome, say};
 use crate::gpu::Extra;
+use crate::program::Precision;
 use crate::report::console::tell;
 use crate::report::words::{count, duration};
 use crate::tune::{Effort, Measured, StepTimes, Table, measure, place, spots, step_times};
@@ -47,7 +48,9 @@ Examples:
 
 pub fn run(args: Args) -> Outcome {
     let _interrupt = Interrupt::heed()?;
-    let config = args.unet.config()?;
+    let mut config = args.unet.config()?;
+    // Forms are measured in f32; a mixed step takes the same ones.
+    config.train.precision = Precision::F32;
     let gpu = args.adapter.open_with(Extra::Timestamps)?;
     let path = place::target(args.out, gpu.description())?;
     let effort = if args.quick { Effort::QUICK } else { Effort::FULL };

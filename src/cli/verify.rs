@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use super::{AdapterArg, Outcome, print_json, say};
+use crate::gpu::Extra;
 use crate::verify::{Row, verify};
 
 #[derive(clap::Args)]
@@ -21,7 +22,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Outcome {
-    let gpu = args.adapter.open()?;
+    let gpu = args.adapter.open_with(Extra::Half)?;
     let report = verify(&gpu, args.op.as_deref(), |row| {
         if !args.json && (args.all || !row.pass) {
             say!("{}", line(row));

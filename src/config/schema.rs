@@ -6,6 +6,8 @@ use std::fmt;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::program::Precision;
+
 /// A whole config. Every key is optional; unknown keys are errors.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -156,6 +158,8 @@ pub struct TrainConfig {
     pub polynomial_power: f64,
     /// Gradients are scaled down to this global norm. 0: no clipping.
     pub clip_norm: f64,
+    /// What a training step keeps its values in.
+    pub precision: Precision,
     /// Stop after this many epochs without a better validation Dice. 0: never.
     pub early_stop: usize,
 }
@@ -177,6 +181,7 @@ impl Default for TrainConfig {
             warmup_steps: 0,
             polynomial_power: 0.9,
             clip_norm: 0.0,
+            precision: Precision::F32,
             early_stop: 0,
         }
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use super::GpuError;
 use super::adapter::{self, AdapterDescription};
 use super::pipelines::Pipelines;
-use crate::program::Caps;
+use crate::program::{Caps, Precision};
 use crate::tune::Table;
 
 /// How a device is opened.
@@ -14,10 +14,12 @@ pub struct GpuOptions {
     /// An adapter's number or a part of its name. `None`: the best one.
     pub adapter: Option<String>,
     pub extra: Extra,
+    /// What its programs are to be kept in.
+    pub precision: Precision,
 }
 
 /// What a device is opened with besides what training needs, where its adapter offers it: for
-/// measuring only, so that training takes nothing that it does not use.
+/// measuring and checking only, so that training takes nothing that it does not use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Extra {
     #[default]
@@ -51,13 +53,14 @@ pub struct Gpu {
     tuning: Option<Arc<Table>>,
     matrices: Vec<wgpu::CooperativeMatrixProperties>,
     pub(super) adapter: wgpu::Adapter,
-    extra: Extra,
+    options: GpuOptions,
     pub(super) pipelines: Pipelines,
     /// The first error that the device told outside a call that could return it.
     error: Arc<Mutex<Option<wgpu::Error>>>,
 }
 
 impl Gpu {
+    /// Errors where there is no such adapter, or where it cannot do [`GpuOptions::precision`].
     pub fn open(options: &GpuOptions) -> Result<Arc<Gpu>, GpuError> {
         Gpu::open_tuned(options, |_| Ok(None))
     }
@@ -69,18 +72,18 @@ impl Gpu {
     ) -> Result<Arc<Gpu>, E> {
         let (adapter, description) = adapter::choose(options.adapter.as_deref())?;
         let tuning = table(&description)?;
-        Ok(Arc::new(Gpu::open_on(adapter, description, options.extra, tuning)?))
+        Ok(Arc::new(Gpu::open_on(adapter, description, options, tuning)?))
     }
 
     /// Another device of the same adapter, opened alike.
     pub(super) fn open_another(&self) -> Result<Gpu, GpuError> {
-        Gpu::open_on(self.adapter.clone(), self.description.clone(), self.extra, self.tuning.clone())
+        Gpu::open_on(self.adapter.clone(), self.description.clone(), &self.options, self.tuning.clone())
     }
 
     fn open_on(
         adapter: wgpu::Adapter,
         description: AdapterDescription,
-        extra: Extra,
+        options: &GpuOptions,
         tuning: Option<Arc<Table>>,
     ) -> Result<Gpu, GpuError> {
         let offered = adapter.limits();
@@ -91,7 +94,13 @@ impl Gpu {
         };
         let mut caps = adapter::caps(&adapter);
         caps.choices = tuning.as_ref().map(|table| table.choices()).unwrap_or_default();
-        let mut features = extra.features() & adapter.features();
+        let mut features = options.extra.features() & adapter.features();
+        if options.precision == Precision::Mixed {
+            if !adapter.features().contains(wgpu::Features::SHADER_F16) {
+                return Err(GpuError::NoHalf { adapter: description.to_string() });
+            }
+            features |= wgpu::Features::SHADER_F16;
+        }
         if caps.subgroups {
             features |= adapter::SUBGROUP_FEATURES;
         }
@@ -120,8 +129,8 @@ impl Gpu {
         device.on_uncaptured_error(Arc::new(move |e: wgpu::Error| {
             sink.lock().unwrap_or_else(|e| e.into_inner()).get_or_insert(e);
         }));
-        let pipelines = Pipelines::default();
-        Ok(Gpu { device, queue, description, caps, tuning, matrices, adapter, extra, pipelines, error })
+        let (pipelines, options) = (Pipelines::default(), options.clone());
+        Ok(Gpu { device, queue, description, caps, tuning, matrices, adapter, options, pipelines, error })
     }
 
     pub fn description(&self) -> &AdapterDescription {
@@ -135,6 +144,11 @@ impl Gpu {
     /// The table that its kernels' forms are from.
     pub fn tuning(&self) -> Option<&Arc<Table>> {
         self.tuning.as_ref()
+    }
+
+    /// What it was opened for.
+    pub fn precision(&self) -> Precision {
+        self.options.precision
     }
 
     /// Kinds of cooperative matrices that its kernels may use; none unless it was opened with

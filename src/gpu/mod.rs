@@ -26,6 +26,11 @@ pub enum GpuError {
     UnknownAdapter { wanted: String, available: String },
     #[error("{wanted:?} matches more than one adapter; choose one by its number:\n{available}")]
     AmbiguousAdapter { wanted: String, available: String },
+    #[error(
+        "adapter {adapter}: train.precision is \"mixed\", but the adapter has no f16 in shaders (shader-f16); choose \
+         another by --adapter, or set train.precision = \"f32\""
+    )]
+    NoHalf { adapter: String },
     #[error("adapter {adapter}: no device: {message}")]
     NoDevice { adapter: String, message: String },
     #[error("adapter {adapter}: {message}")]

@@ -1,13 +1,16 @@
 //! Replays a program: upload the inputs, encode, submit, read back what was asked for.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::{Arc, mpsc};
 
+use half::f16;
+
 use super::GpuError;
 use super::device::Gpu;
 use super::pipelines::Pipeline;
-use crate::program::{BufferKind, Port, Program};
+use crate::program::{BufferKind, Element, Port, Program};
 use crate::tape::Shape;
 
 /// Work in one submission at most, so that a driver's time-out of about two seconds does not kill
@@ -42,14 +45,14 @@ impl States {
     /// Reads a state after all work submitted so far. Waits for it.
     pub fn read(&self, gpu: &Gpu, name: &str) -> Result<Vec<f32>, GpuError> {
         let (buffer, shape) = self.find(name)?;
-        Ok(read_buffers(gpu, &[(buffer, 0, shape.len())])?.swap_remove(0))
+        Ok(read_buffers(gpu, &[(buffer, 0, shape.len(), Element::F32)])?.swap_remove(0))
     }
 
     /// Reads several states with one wait.
     pub fn read_all(&self, gpu: &Gpu, names: &[&str]) -> Result<Vec<Vec<f32>>, GpuError> {
         let sources = names
             .iter()
-            .map(|n| self.find(n).map(|(b, s)| (b, 0, s.len())))
+            .map(|n| self.find(n).map(|(b, s)| (b, 0, s.len(), Element::F32)))
             .collect::<Result<Vec<_>, _>>()?;
         read_buffers(gpu, &sources)
     }
@@ -235,11 +238,11 @@ impl Session {
     pub fn write(&mut self, name: &str, data: &[f32]) -> Result<(), GpuError> {
         let port = find(&self.program.inputs, "input", name)?;
         check_length(name, &port.shape, data)?;
-        let bytes: &[u8] = bytemuck::cast_slice(data);
+        let bytes = to_bytes(port.element, data);
         let Some(size) = std::num::NonZeroU64::new(bytes.len() as u64) else { return Ok(()) };
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
         let buffer = &self.buffers[port.buffer];
-        self.uploads.write_buffer(&mut encoder, buffer, 0, size).copy_from_slice(bytes);
+        self.uploads.write_buffer(&mut encoder, buffer, 0, size).copy_from_slice(&bytes);
         self.uploads.finish();
         self.gpu.queue.submit([encoder.finish()]);
         self.uploads.recall();
@@ -329,7 +332,7 @@ impl Session {
     /// Reads an output of the last run. Waits for the device.
     pub fn read(&self, name: &str) -> Result<Vec<f32>, GpuError> {
         let port = find(&self.program.outputs, "output", name)?;
-        let source = (&self.buffers[port.buffer], port.offset, port.shape.len());
+        let source = (&self.buffers[port.buffer], port.offset, port.shape.len(), port.element);
         Ok(read_buffers(&self.gpu, &[source])?.swap_remove(0))
     }
 
@@ -396,13 +399,36 @@ fn mapped_f32(gpu: &Gpu, staging: &wgpu::Buffer, len: usize) -> Result<Vec<f32>,
     Ok(view.chunks_exact(4).take(len).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
 }
 
-/// Copies whole tensors to the host: buffer, first byte and length of each.
-fn read_buffers(gpu: &Gpu, sources: &[(&wgpu::Buffer, u64, usize)]) -> Result<Vec<Vec<f32>>, GpuError> {
+fn mapped_f16(gpu: &Gpu, staging: &wgpu::Buffer, len: usize) -> Result<Vec<f32>, GpuError> {
+    let view = mapped(gpu, staging)?;
+    Ok(view.chunks_exact(2).take(len).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect())
+}
+
+/// What a buffer of `element`s is to hold, in whole words.
+fn to_bytes(element: Element, data: &[f32]) -> Cow<'_, [u8]> {
+    match element {
+        Element::F32 => Cow::Borrowed(bytemuck::cast_slice(data)),
+        Element::F16 => {
+            let mut bytes: Vec<u8> = data.iter().flat_map(|x| f16::from_f32(*x).to_le_bytes()).collect();
+            bytes.resize(bytes.len().next_multiple_of(4), 0);
+            Cow::Owned(bytes)
+        }
+    }
+}
+
+/// Copies whole tensors to the host: buffer, first byte, length and element type of each.
+fn read_buffers(
+    gpu: &Gpu,
+    sources: &[(&wgpu::Buffer, u64, usize, Element)],
+) -> Result<Vec<Vec<f32>>, GpuError> {
     let mut encoder = gpu.device.create_command_encoder(&Default::default());
     let staging: Vec<wgpu::Buffer> = sources
         .iter()
-        .map(|(source, offset, len)| {
-            let size = *len as u64 * 4;
+        .map(|(source, offset, len, element)| {
+            let size = match element {
+                Element::F32 => *len as u64 * 4,
+                Element::F16 => (*len as u64 * 2).next_multiple_of(4),
+            };
             let staging = gpu.device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("read"),
                 size: size.max(4),
@@ -428,9 +454,12 @@ fn read_buffers(gpu: &Gpu, sources: &[(&wgpu::Buffer, u64, usize)]) -> Result<Ve
         .iter()
         .zip(&receivers)
         .zip(sources)
-        .map(|((buffer, receiver), (_, _, len))| {
+        .map(|((buffer, receiver), (_, _, len, element))| {
             wait_for(gpu, &submission, receiver)?;
-            mapped_f32(gpu, buffer, *len)
+            match element {
+                Element::F32 => mapped_f32(gpu, buffer, *len),
+                Element::F16 => mapped_f16(gpu, buffer, *len),
+            }
         })
         .collect()
 }

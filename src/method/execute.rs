@@ -62,7 +62,12 @@ impl From<String> for Failure {
 
 impl From<TrainError> for Failure {
     fn from(error: TrainError) -> Failure {
-        let lasting = matches!(error, TrainError::LossNotFinite { .. } | TrainError::StateNotFinite { .. });
+        let lasting = matches!(
+            error,
+            TrainError::LossNotFinite { .. }
+                | TrainError::LossScale { .. }
+                | TrainError::StateNotFinite { .. }
+        );
         Failure { message: error.to_string(), lasting }
     }
 }
@@ -419,6 +424,7 @@ mod tests {
             value: f64::NAN,
             kept: "nothing".into(),
             key: "train.learning_rate",
+            also: "",
         };
         assert!(Failure::from(error).lasting);
         let error = TrainError::Method(MethodError::NoTasks);

@@ -7,7 +7,7 @@ use super::plan::ImageCounts;
 use super::run::{RunSpec, Work};
 use crate::config::Config;
 use crate::nn::Layers;
-use crate::program::{Caps, compile};
+use crate::program::{Caps, compile, compile_for};
 use crate::tape::Tape;
 use crate::tasks::{self, Dims};
 use crate::train::TrainError;
@@ -85,7 +85,8 @@ impl Forecaster {
         let (flops, bytes) = match self.steps.get(&key) {
             Some(known) => *known,
             None => {
-                let program = compile(&step(&config, &key.0, coupled)?, caps)?;
+                let tape = step(&config, &key.0, coupled)?;
+                let program = compile_for(&tape, caps, config.train.precision)?;
                 *self.steps.entry(key).or_insert((program.flops(), program.peak_bytes()))
             }
         };

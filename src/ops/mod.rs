@@ -23,6 +23,7 @@ pub mod l1;
 pub mod l2_normalize;
 pub mod leaky_relu;
 pub mod linear;
+pub mod loss_scale_update;
 pub mod max_pool2d;
 pub mod mean;
 pub mod mse;
@@ -44,6 +45,7 @@ pub mod soft_dice_sums;
 pub mod softmax;
 pub mod sum;
 mod sum_rows;
+pub mod unscale;
 mod upsample;
 pub mod upsample_bilinear;
 pub mod upsample_nearest;
@@ -55,7 +57,7 @@ pub(crate) use case::fill as fill_numbers;
 pub use case::{Case, Fill, Made};
 pub use optimizer::Hyper;
 
-use crate::program::{Lower, LowerError};
+use crate::program::{Element, Lower, LowerError};
 use crate::reference::Tensor;
 use crate::tape::{Shape, Tape, TapeError, Value};
 
@@ -99,6 +101,17 @@ pub trait Op: Debug + Send + Sync {
     /// Costs so little beside what surrounds it that its result may be made again for a late use
     /// instead of being kept for it.
     fn is_cheap(&self) -> bool {
+        false
+    }
+
+    /// Whether input `index` may be f16: each kernel that reads it has an alias for the element type of its
+    /// binding, see [`crate::program::Shader::with_half`].
+    fn takes_half(&self, _index: usize) -> bool {
+        false
+    }
+
+    /// Whether its result may be f16 when its inputs are `inputs`.
+    fn gives_half(&self, _inputs: &[Element]) -> bool {
         false
     }
 

@@ -1,7 +1,8 @@
 //! What the optimisers share: the numbers that change from step to step, and their last two inputs.
 
 use super::expect_same;
-use crate::program::{Lower, Operand, Word};
+use super::unscale::Unscale;
+use crate::program::{Kernel, Lower, Operand, Shader, Word};
 use crate::reference::Tensor;
 use crate::tape::Shape;
 
@@ -33,7 +34,8 @@ impl Hyper {
     }
 }
 
-/// Checks an optimiser's inputs: `same` tensors of one shape, `hyper`, and a scale or none.
+/// Checks an optimiser's inputs: `same` tensors of one shape, `hyper`, and a scale or none: `[1]`, or what
+/// [`crate::tape::Tape::unscale`] makes, which may leave the update out.
 /// An update makes no value of its own, so its shape is `[0]`.
 pub(crate) fn update_shape(inputs: &[&Shape], same: usize) -> Result<Shape, String> {
     if inputs.len() != same + 1 && inputs.len() != same + 2 {
@@ -42,7 +44,8 @@ pub(crate) fn update_shape(inputs: &[&Shape], same: usize) -> Result<Shape, Stri
     inputs[1..same].iter().try_for_each(|s| expect_same(inputs[0], s))?;
     super::expect_vector("hyper", inputs[same], Hyper::LEN)?;
     if let Some(scale) = inputs.get(same + 1) {
-        super::expect_vector("a gradient scale", scale, 1)?;
+        let length = if scale.len() == Unscale::LEN { Unscale::LEN } else { 1 };
+        super::expect_vector("a gradient scale", scale, length)?;
     }
     Ok([0].into())
 }
@@ -52,7 +55,21 @@ pub(crate) fn reference_scale(inputs: &[&Tensor], same: usize) -> f64 {
     inputs.get(same + 1).map_or(inputs[same].data[Hyper::LEN - 1], |scale| scale.data[0])
 }
 
-/// The same for a kernel: what it binds for `gradient_scale`, and the index there.
+/// Whether the update is left out.
+pub(crate) fn reference_is_skipped(inputs: &[&Tensor], same: usize) -> bool {
+    inputs.get(same + 1).is_some_and(|scale| scale.data.get(1) == Some(&0.0))
+}
+
+/// The kernel, in the form that can leave the update out where it is asked to.
+pub(crate) fn kernel(lower: &Lower, same: usize, shader: &'static Shader) -> Kernel {
+    let kernel = Kernel::new(shader);
+    match lower.input_count() > same + 1 && lower.input_shape(same + 1).len() == Unscale::LEN {
+        true => kernel.with("SKIPS", 1.0),
+        false => kernel,
+    }
+}
+
+/// The factor for a kernel: what it binds for `gradient_scale`, and the index there.
 pub(crate) fn lower_scale(lower: &Lower, same: usize) -> (Operand, Word) {
     match lower.input_count() > same + 1 {
         true => (lower.input(same + 1), Word::from(0usize)),

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::lower::{Operand, PendingDispatch};
+use super::precision::Values;
 use crate::tape::{Source, Tape};
 
 /// An operand that needs a slot, and the dispatches that bind it.
@@ -34,21 +35,21 @@ pub fn needs_slot(tape: &Tape, operand: Operand) -> bool {
     }
 }
 
-pub fn bytes_of(tape: &Tape, scratch: &[u64], operand: Operand) -> u64 {
+pub fn bytes_of(values: Values, scratch: &[u64], operand: Operand) -> u64 {
     match operand {
-        Operand::Value(value) => tape.shape(value).padded_bytes(),
+        Operand::Value(value) => values.bytes(value),
         Operand::Scratch(index) => scratch[index],
     }
 }
 
 /// The lifetimes of all operands that need a slot, in order of their first use.
-pub fn lifetimes(tape: &Tape, dispatches: &[PendingDispatch], scratch: &[u64]) -> Vec<Lifetime> {
+pub fn lifetimes(values: Values, dispatches: &[PendingDispatch], scratch: &[u64]) -> Vec<Lifetime> {
     let mut lifetimes: Vec<Lifetime> = vec![];
     let mut index_of: HashMap<Operand, usize> = HashMap::new();
     for (at, dispatch) in dispatches.iter().enumerate() {
-        for (operand, _) in dispatch.operands.iter().filter(|(o, _)| needs_slot(tape, *o)) {
+        for (operand, _) in dispatch.operands.iter().filter(|(o, _)| needs_slot(values.tape, *o)) {
             let index = *index_of.entry(*operand).or_insert_with(|| {
-                let bytes = bytes_of(tape, scratch, *operand);
+                let bytes = bytes_of(values, scratch, *operand);
                 lifetimes.push(Lifetime { operand: *operand, bytes, uses: vec![], kept: false });
                 lifetimes.len() - 1
             });
@@ -57,7 +58,7 @@ pub fn lifetimes(tape: &Tape, dispatches: &[PendingDispatch], scratch: &[u64]) -
             }
         }
     }
-    for (_, value) in tape.outputs() {
+    for (_, value) in values.tape.outputs() {
         if let Some(index) = index_of.get(&Operand::Value(*value)) {
             lifetimes[*index].kept = true;
         }

@@ -1,5 +1,6 @@
 //! What an op's `lower` writes to: dispatches over operands that have no place yet.
 
+use super::precision::Element;
 use super::{Access, Caps, Choice, Family, Point, Shader};
 use crate::tape::{Node, Shape, Tape, Value};
 
@@ -84,6 +85,8 @@ pub struct Lower<'a> {
     pub(super) tape: &'a Tape,
     pub(super) node: Value,
     pub(super) caps: &'a Caps,
+    /// Of each value of the tape.
+    pub(super) elements: &'a [Element],
     pub(super) dispatches: &'a mut Vec<PendingDispatch>,
     /// Bytes of each scratch operand of the program.
     pub(super) scratch: &'a mut Vec<u64>,
@@ -140,15 +143,25 @@ impl Lower<'_> {
         Operand::Scratch(self.scratch.len() - 1)
     }
 
+    fn element(&self, operand: Operand) -> Element {
+        match operand {
+            Operand::Value(value) => self.elements[value.index()],
+            Operand::Scratch(_) => Element::F32,
+        }
+    }
+
     /// Appends a dispatch. `operands` are the kernel's storage bindings 1, 2, … in order,
-    /// `params` the members of its uniform block, `grid` its workgroups.
+    /// `params` the members of its uniform block, `grid` its workgroups. The kernel's form is the one for the
+    /// operands that are f16.
     pub fn dispatch(
         &mut self,
-        kernel: Kernel,
+        mut kernel: Kernel,
         params: &[Word],
         operands: &[Operand],
         grid: [u32; 3],
     ) -> Result<(), LowerError> {
+        let half: Vec<bool> = operands.iter().map(|o| self.element(*o) == Element::F16).collect();
+        kernel.shader = kernel.shader.with_half(&half).map_err(LowerError::Shader)?;
         let interface = kernel.shader.interface().map_err(LowerError::Shader)?;
         if interface.storage.len() != operands.len() {
             return Err(LowerError::Shader(format!(

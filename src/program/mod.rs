@@ -7,6 +7,7 @@ mod choice;
 mod lifetime;
 mod lower;
 mod place;
+mod precision;
 mod recompute;
 mod shader;
 
@@ -15,12 +16,14 @@ use std::fmt;
 
 pub use choice::{Choice, Choices, Point};
 pub use lower::{Kernel, Lower, LowerError, Operand, Word, spread};
+pub use precision::{Element, Precision};
 pub use shader::{Access, ByWidth, Interface, Shader};
 
 use crate::tape::{Shape, Source, Tape, Value};
 use lifetime::{bytes_of, lifetimes};
 use lower::PendingDispatch;
 use place::{Demand, Place, apart, place};
+use precision::{Values, elements};
 use recompute::recompute;
 
 /// A set of kernels of the same ops, made for one kind of device.
@@ -129,6 +132,7 @@ pub struct Port {
     /// Its first byte there.
     pub offset: u64,
     pub shape: Shape,
+    pub element: Element,
 }
 
 #[derive(Clone, Debug)]
@@ -160,18 +164,41 @@ pub enum CompileError {
     OutOfMemory { needed: u64, limit: u64 },
 }
 
-/// Compiles the nodes of `tape` that its outputs and updates need. Cheap values are made again for a
-/// late use where that takes less memory.
+/// Compiles the nodes of `tape` that its outputs and updates need, in f32. Cheap values are made again for
+/// a late use where that takes less memory.
 pub fn compile(tape: &Tape, caps: &Caps) -> Result<Program, CompileError> {
-    compile_by(tape, caps, true)
+    compile_for(tape, caps, Precision::F32)
+}
+
+/// As [`compile`], in `precision`. The kernels for software drivers have no form for f16: a mixed program takes
+/// those for GPUs in their place.
+pub fn compile_for(tape: &Tape, caps: &Caps, precision: Precision) -> Result<Program, CompileError> {
+    let elements = elements_of(tape, precision);
+    match (precision, caps.family) {
+        (Precision::Mixed, Family::Cpu) => {
+            compile_by(tape, &Caps { family: Family::Tiled, ..caps.clone() }, &elements, true)
+        }
+        _ => compile_by(tape, caps, &elements, true),
+    }
+}
+
+/// The type of each value's elements, in the order of the tape's nodes.
+pub fn elements_of(tape: &Tape, precision: Precision) -> Vec<Element> {
+    elements(tape, &live_nodes(tape), precision)
+}
+
+/// As [`compile`], with an element type for each value of the tape, which its ops must take.
+pub(crate) fn compile_of(tape: &Tape, caps: &Caps, elements: &[Element]) -> Result<Program, CompileError> {
+    compile_by(tape, caps, elements, true)
 }
 
 /// The same with every value made once and kept: the same results in more memory, to compare with.
 pub fn compile_keeping_all(tape: &Tape, caps: &Caps) -> Result<Program, CompileError> {
-    compile_by(tape, caps, false)
+    compile_by(tape, caps, &vec![Element::F32; tape.nodes().len()], false)
 }
 
-fn compile_by(tape: &Tape, caps: &Caps, again: bool) -> Result<Program, CompileError> {
+fn compile_by(tape: &Tape, caps: &Caps, elements: &[Element], again: bool) -> Result<Program, CompileError> {
+    let values = Values { tape, elements };
     let live = live_nodes(tape);
     let mut pending: Vec<PendingDispatch> = vec![];
     let mut scratch: Vec<u64> = vec![];
@@ -180,12 +207,13 @@ fn compile_by(tape: &Tape, caps: &Caps, again: bool) -> Result<Program, CompileE
         if !live[index] {
             continue;
         }
-        check_size(tape, Value(index), node.shape.padded_bytes(), caps)?;
+        check_size(tape, Value(index), values.bytes(Value(index)), caps)?;
         if let Some(op) = node.op() {
             let mut lower = Lower {
                 tape,
                 node: Value(index),
                 caps,
+                elements,
                 dispatches: &mut pending,
                 scratch: &mut scratch,
                 choices: &mut choices,
@@ -198,9 +226,9 @@ fn compile_by(tape: &Tape, caps: &Caps, again: bool) -> Result<Program, CompileE
         }
     }
     if again {
-        recompute(tape, &mut pending, &mut scratch);
+        recompute(values, &mut pending, &mut scratch);
     }
-    let program = Program { choices, ..assemble(tape, &live, pending, &scratch) };
+    let program = Program { choices, ..assemble(values, &live, pending, &scratch) };
     if let Some(limit) = caps.memory_bytes
         && program.peak_bytes() > limit
     {
@@ -245,7 +273,8 @@ fn live_nodes(tape: &Tape) -> Vec<bool> {
 }
 
 /// Gives every operand a buffer and every dispatch its place in the uniform buffer.
-fn assemble(tape: &Tape, live: &[bool], pending: Vec<PendingDispatch>, scratch: &[u64]) -> Program {
+fn assemble(values: Values, live: &[bool], pending: Vec<PendingDispatch>, scratch: &[u64]) -> Program {
+    let tape = values.tape;
     let mut buffers = vec![];
     // Buffer and first byte.
     let mut place_of: HashMap<Operand, (usize, u64)> = HashMap::new();
@@ -258,11 +287,12 @@ fn assemble(tape: &Tape, live: &[bool], pending: Vec<PendingDispatch>, scratch: 
         };
         place_of.insert(Operand::Value(Value(index)), (buffers.len(), 0));
         let (name, shape) = (node.name.clone(), node.shape.clone());
-        ports.push(Port { name, buffer: buffers.len(), offset: 0, shape });
-        buffers.push(BufferSpec { kind, bytes: node.shape.padded_bytes() });
+        let element = values.element(Value(index));
+        ports.push(Port { name, buffer: buffers.len(), offset: 0, shape, element });
+        buffers.push(BufferSpec { kind, bytes: values.bytes(Value(index)) });
     }
 
-    let demands = lifetimes(tape, &pending, scratch)
+    let demands = lifetimes(values, &pending, scratch)
         .into_iter()
         .map(|l| Demand { operand: l.operand, bytes: l.bytes, first: l.first(), last: l.last() })
         .collect();
@@ -309,7 +339,7 @@ fn assemble(tape: &Tape, live: &[bool], pending: Vec<PendingDispatch>, scratch: 
                 .iter()
                 .map(|(operand, access)| {
                     let (buffer, offset) = place_of[operand];
-                    Binding { buffer, offset, bytes: bytes_of(tape, scratch, *operand), access: *access }
+                    Binding { buffer, offset, bytes: bytes_of(values, scratch, *operand), access: *access }
                 })
                 .collect(),
             grid: dispatch.grid,
@@ -321,7 +351,8 @@ fn assemble(tape: &Tape, live: &[bool], pending: Vec<PendingDispatch>, scratch: 
         .iter()
         .filter_map(|(name, value)| {
             let (buffer, offset) = *place_of.get(&Operand::Value(*value))?;
-            Some(Port { name: name.clone(), buffer, offset, shape: tape.shape(*value).clone() })
+            let (shape, element) = (tape.shape(*value).clone(), values.element(*value));
+            Some(Port { name: name.clone(), buffer, offset, shape, element })
         })
         .collect();
     Program { buffers, dispatches, params, inputs, states, outputs, pauses, choices: vec![] }

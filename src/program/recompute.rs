@@ -12,6 +12,7 @@ use std::ops::Range;
 use super::Access;
 use super::lifetime::{Lifetime, bytes_of, lifetimes, needs_slot, peak};
 use super::lower::{Operand, PendingDispatch};
+use super::precision::Values;
 use crate::tape::{Source, Tape};
 
 /// A value is made again if that frees at least one part in so many of the peak: a dispatch has its
@@ -19,14 +20,14 @@ use crate::tape::{Source, Tape};
 const LEAST_SHARE: u64 = 128;
 
 /// Inserts dispatches that make values again where that lowers the bytes alive at their peak.
-pub fn recompute(tape: &Tape, dispatches: &mut Vec<PendingDispatch>, scratch: &mut Vec<u64>) {
+pub fn recompute(values: Values, dispatches: &mut Vec<PendingDispatch>, scratch: &mut Vec<u64>) {
     // A value that did not help once is left alone.
     let mut refused: HashSet<Operand> = HashSet::new();
-    let mut alive = lifetimes(tape, dispatches, scratch);
+    let mut alive = lifetimes(values, dispatches, scratch);
     let (mut most, mut at) = peak(&alive, dispatches.len());
-    while let Some(again) = best(tape, dispatches, scratch, &alive, (most, at), &refused) {
-        let made = again.insert(dispatches, tape, scratch);
-        let after = lifetimes(tape, dispatches, scratch);
+    while let Some(again) = best(values, dispatches, scratch, &alive, (most, at), &refused) {
+        let made = again.insert(dispatches, values, scratch);
+        let after = lifetimes(values, dispatches, scratch);
         let (most_after, at_after) = peak(&after, dispatches.len());
         if most_after > most {
             again.remove(dispatches, made);
@@ -50,7 +51,7 @@ struct Again {
 
 /// The value that frees the most bytes at dispatch `at`, where `most` are alive.
 fn best(
-    tape: &Tape,
+    values: Values,
     dispatches: &[PendingDispatch],
     scratch: &[u64],
     alive: &[Lifetime],
@@ -66,13 +67,13 @@ fn best(
         let by = same_node(dispatches, lifetime.first());
         let before = same_node(dispatches, *late);
         let used_early = next > 0 && lifetime.uses[next - 1] >= by.end;
-        if !used_early || before.start <= at || !can_repeat(tape, dispatches, &by, before.start) {
+        if !used_early || before.start <= at || !can_repeat(values.tape, dispatches, &by, before.start) {
             continue;
         }
         // Inputs that are no longer there at the peak have to be kept for it.
         let read: HashSet<Operand> = reads(&dispatches[by.clone()]).collect();
         let missing = read.iter().filter(|o| last_use.get(o).is_some_and(|last| *last < at));
-        let cost: u64 = missing.map(|o| bytes_of(tape, scratch, *o)).sum();
+        let cost: u64 = missing.map(|o| bytes_of(values, scratch, *o)).sum();
         let gain = lifetime.bytes.saturating_sub(cost);
         if gain > 0 && gain >= most / LEAST_SHARE && best.as_ref().is_none_or(|b| gain > b.gain) {
             best = Some(Again { operand: lifetime.operand, by, before, gain });
@@ -123,12 +124,17 @@ fn can_repeat(tape: &Tape, dispatches: &[PendingDispatch], by: &Range<usize>, be
 
 impl Again {
     /// Inserts the dispatches and lets what comes after use what they make. Gives that operand.
-    fn insert(&self, dispatches: &mut Vec<PendingDispatch>, tape: &Tape, scratch: &mut Vec<u64>) -> Operand {
+    fn insert(
+        &self,
+        dispatches: &mut Vec<PendingDispatch>,
+        values: Values,
+        scratch: &mut Vec<u64>,
+    ) -> Operand {
         let mut copies = dispatches[self.by.clone()].to_vec();
         let mut renamed: HashMap<Operand, Operand> = HashMap::new();
         for made in writes(&dispatches[self.by.clone()]) {
             renamed.entry(made).or_insert_with(|| {
-                scratch.push(bytes_of(tape, scratch, made));
+                scratch.push(bytes_of(values, scratch, made));
                 Operand::Scratch(scratch.len() - 1)
             });
         }

@@ -80,6 +80,61 @@ pub struct Interface {
 }
 
 impl Shader {
+    /// The form of the kernel for storage bindings that are f16 where `half` says so, binding 1 first. It is
+    /// made on first use and kept.
+    ///
+    /// A kernel that has such forms names the element type of the binding by an alias of its own,
+    /// `alias Input = vec4f;` (or `f32`, or the `T` of a [`ByWidth`]), turns each number into f32 where it is
+    /// loaded, and into the alias where it is stored. Errors when a binding has no alias.
+    pub fn with_half(&'static self, half: &[bool]) -> Result<&'static Shader, String> {
+        if !half.contains(&true) {
+            return Ok(self);
+        }
+        type Cache = Mutex<HashMap<(&'static str, Vec<bool>), &'static Shader>>;
+        static CACHE: OnceLock<Cache> = OnceLock::new();
+        let mut cache = CACHE.get_or_init(Cache::default).lock().unwrap_or_else(|e| e.into_inner());
+        let key = (self.name, half.to_vec());
+        if let Some(known) = cache.get(&key) {
+            return Ok(known);
+        }
+        let made: &'static Shader = Box::leak(Box::new(self.make_half(half)?));
+        cache.insert(key, made);
+        Ok(made)
+    }
+
+    fn make_half(&self, half: &[bool]) -> Result<Shader, String> {
+        // On the first line, as the alias of a width.
+        let mut source = format!("enable f16; {}", self.source);
+        let mut names = vec![];
+        for (binding, _) in (1..).zip(half).filter(|(_, half)| **half) {
+            let (name, alias) = self.element_of(binding)?;
+            let declared = format!("alias {alias} = ");
+            let full = source.split_once(&declared).and_then(|(_, rest)| Some(rest.split_once(';')?.0));
+            let full = full.ok_or_else(|| format!("shader {}: {name} has no form in f16", self.name))?;
+            let short = match full {
+                "f32" => "f16",
+                "vec4f" => "vec4h",
+                "T" if self.source.starts_with("alias T = f32;") => "f16",
+                "T" => "vec4h",
+                other => return Err(format!("shader {}: {other} has no form in f16", self.name)),
+            };
+            source = source.replacen(&format!("{declared}{full};"), &format!("{declared}{short};"), 1);
+            names.push(name);
+        }
+        let name = format!("{} f16 {}", self.name, names.join(" "));
+        Ok(Shader { name: name.leak(), source: source.leak() })
+    }
+
+    /// Name and element type of a storage binding.
+    fn element_of(&self, binding: usize) -> Result<(&str, &str), String> {
+        let found =
+            self.source.split_once(&format!("@binding({binding}) var<storage")).and_then(|(_, rest)| {
+                let (name, rest) = rest.split_once("> ")?.1.split_once(": array<")?;
+                Some((name, rest.split_once(">;")?.0))
+            });
+        found.ok_or_else(|| format!("shader {}: binding {binding} is no storage array", self.name))
+    }
+
     /// Parses the source once. A shader that does not parse, or whose bindings are not
     /// `uniform, storage…` at 0, 1, …, is a defect of this crate and told as a message.
     pub fn interface(&self) -> Result<Arc<Interface>, String> {
@@ -128,5 +183,38 @@ impl Shader {
         }
         let storage = bindings.iter().filter_map(|(_, access)| *access).collect();
         Ok(Interface { storage, workgroup: entry.workgroup_size })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static COPY: Shader = Shader {
+        name: "copy",
+        source: "alias Output = vec4f;\n\
+            @group(0) @binding(0) var<uniform> count: u32;\n\
+            @group(0) @binding(1) var<storage, read> input: array<vec4f>;\n\
+            @group(0) @binding(2) var<storage, read_write> output: array<Output>;\n\
+            @compute @workgroup_size(1) fn main() { output[0] = Output(input[0]); }",
+    };
+
+    #[test]
+    fn an_f16_form_differs_in_the_alias_alone_and_is_made_once() {
+        assert_eq!(COPY.with_half(&[false, false]).unwrap(), &COPY);
+        let half = COPY.with_half(&[false, true]).unwrap();
+        assert_eq!(
+            half.source,
+            format!("enable f16; {}", COPY.source.replace("Output = vec4f", "Output = vec4h"))
+        );
+        assert_eq!(half.interface().unwrap().storage, COPY.interface().unwrap().storage);
+        assert!(std::ptr::eq(half, COPY.with_half(&[false, true]).unwrap()));
+        assert_ne!(half.name, COPY.name);
+    }
+
+    #[test]
+    fn a_binding_without_an_alias_has_no_f16_form() {
+        let message = COPY.with_half(&[true, false]).unwrap_err();
+        assert!(message.contains("copy") && message.contains("input"), "{message}");
     }
 }

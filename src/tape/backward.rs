@@ -27,15 +27,30 @@ impl Tape {
     /// Appends the gradient of `loss` (one number) with respect to every trainable state and
     /// everything between. Contributions to a value that is used more than once are added.
     pub fn backward(&mut self, loss: Value) -> Result<Gradients, TapeError> {
+        self.check_loss(loss)?;
+        let one = self.fill(Shape::scalar(), 1.0)?;
+        self.backward_from(loss, one)
+    }
+
+    /// The same for the loss times `scale`, of one number.
+    pub fn backward_scaled(&mut self, loss: Value, scale: Value) -> Result<Gradients, TapeError> {
+        self.check_loss(loss)?;
+        self.backward_from(loss, scale)
+    }
+
+    fn check_loss(&self, loss: Value) -> Result<(), TapeError> {
         if self.shape(loss).len() != 1 {
             return Err(TapeError::LossNotScalar(self.shape(loss).clone()));
         }
         if !self.requires_grad(loss) {
             return Err(TapeError::LossWithoutParameters);
         }
+        Ok(())
+    }
+
+    fn backward_from(&mut self, loss: Value, grad_loss: Value) -> Result<Gradients, TapeError> {
         let mut gradients = Gradients::default();
-        let one = self.fill(Shape::scalar(), 1.0)?;
-        gradients.0.insert(loss, one);
+        gradients.0.insert(loss, grad_loss);
         for index in (0..=loss.0).rev() {
             let value = Value(index);
             let Some(grad_output) = gradients.of(value) else { continue };
@@ -106,6 +121,18 @@ mod tests {
             let weight = f64::from(weight);
             assert_eq!(run(&tape, &feeds).unwrap().value(gradient).data, [5.0 * weight, 7.0 * weight]);
         }
+    }
+
+    #[test]
+    fn a_scaled_loss_has_scaled_gradients() {
+        let (mut tape, w, x, mut feeds) = tape();
+        let product = tape.mul(w, x).unwrap();
+        let total = tape.sum(product).unwrap();
+        let scale = tape.state("scale", [1]).unwrap();
+        feeds.insert("scale".to_owned(), Tensor::new([1], vec![8.0]));
+        let gradient = tape.backward_scaled(total, scale).unwrap().of(w).unwrap();
+        assert_eq!(run(&tape, &feeds).unwrap().value(gradient).data, [40.0, 56.0]);
+        assert_eq!(tape.backward_scaled(w, scale).unwrap_err(), TapeError::LossNotScalar([2].into()));
     }
 
     #[test]

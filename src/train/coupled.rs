@@ -3,7 +3,9 @@
 //! The tape has two parts. The first computes, for each loss k, the gradients g_k, and one output
 //! [`OBSERVED`]: the losses, and the inner products `⟨g_i, g_j⟩` over the shared parameters. The
 //! second takes the input [`WEIGHTS`] and updates by `Σ w_k · g_k`. So any method that weighs
-//! gradients by how they lie to each other is a few lines on the host.
+//! gradients by how they lie to each other is a few lines on the host. In mixed precision the gradients are those
+//! of scaled losses, and [`read_observed`] undoes that for the host; where they have left the range of f16 it sees
+//! inner products that are not finite, and the update is left out whatever it decides.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -12,7 +14,8 @@ use serde_json::Value as Json;
 
 use crate::tape::{Gradients, Tape, TapeError, Value};
 
-/// Output `[k + k · (k + 1) / 2]`: the k losses, then the lower triangle of the Gram matrix row by row.
+/// Output `[k + k · (k + 1) / 2]`: the k losses, then the lower triangle of the Gram matrix row by row; then the
+/// scale of the losses where they are scaled.
 pub const OBSERVED: &str = "observed";
 /// Input `[2 · k]` of the second part: the weight of each branch in the gradient of the shared
 /// parameters, then in that of its own.
@@ -82,11 +85,20 @@ pub trait Coupling: Debug + Send {
 ///
 /// A parameter is shared when more than one loss reaches it. A loss that does not reach a shared
 /// parameter has the gradient 0 there.
-pub fn coupled_gradients(tape: &mut Tape, losses: &[(&str, Value)]) -> Result<Gradients, TapeError> {
+///
+/// With a `scale [1]` all gradients are those of the losses times it.
+pub fn coupled_gradients(
+    tape: &mut Tape,
+    losses: &[(&str, Value)],
+    scale: Option<Value>,
+) -> Result<Gradients, TapeError> {
     let parameters: Vec<Value> = tape.parameters().into_iter().map(|(_, value)| value).collect();
     let mut of_branch = vec![];
     for (name, loss) in losses {
-        of_branch.push(tape.scoped(name, |tape| tape.backward(*loss))?);
+        of_branch.push(tape.scoped(name, |tape| match scale {
+            None => tape.backward(*loss),
+            Some(scale) => tape.backward_scaled(*loss, scale),
+        })?);
     }
     let reached_by = |parameter: Value| -> Vec<(usize, Value)> {
         let gradients = of_branch.iter().enumerate();
@@ -113,6 +125,7 @@ pub fn coupled_gradients(tape: &mut Tape, losses: &[(&str, Value)]) -> Result<Gr
             observed.push(tape.sum(products)?);
         }
     }
+    observed.extend(scale);
     let parts: Vec<(usize, Value)> = observed.into_iter().enumerate().collect();
     let observed = tape.pack(&parts, parts.len())?;
     tape.output(OBSERVED, observed);
@@ -132,16 +145,20 @@ pub fn coupled_gradients(tape: &mut Tape, losses: &[(&str, Value)]) -> Result<Gr
     Ok(total.into_iter().collect())
 }
 
-/// What [`OBSERVED`] says: the losses and the whole Gram matrix.
-pub fn read_observed(observed: &[f32], branches: usize) -> (Vec<f64>, Vec<Vec<f64>>) {
+/// What [`OBSERVED`] says: the losses and the whole Gram matrix, of the gradients of losses that are not scaled.
+/// With the scale, which is 1 for those.
+pub fn read_observed(observed: &[f32], branches: usize) -> (Vec<f64>, Vec<Vec<f64>>, f64) {
     let mut numbers = observed.iter().map(|x| f64::from(*x));
     let losses = numbers.by_ref().take(branches).collect();
-    let triangle: Vec<f64> = numbers.collect();
+    let products = branches * (branches + 1) / 2;
+    let triangle: Vec<f64> = numbers.by_ref().take(products).collect();
+    let scale = numbers.next().unwrap_or(1.0);
     // Row i begins after those of 1, 2, …, i numbers.
-    let product = |i: usize, j: usize| triangle.get(i * (i + 1) / 2 + j).copied().unwrap_or(f64::NAN);
+    let product =
+        |i: usize, j: usize| triangle.get(i * (i + 1) / 2 + j).map_or(f64::NAN, |x| x / scale / scale);
     let row = |i: usize| (0..branches).map(|j| product(i.max(j), i.min(j))).collect();
     let gram = (0..branches).map(row).collect();
-    (losses, gram)
+    (losses, gram, scale)
 }
 
 #[cfg(test)]
@@ -153,7 +170,7 @@ mod tests {
 
     /// `a` is shared by both losses, `b` is the first's own, `c` the second's: with x = [5, 7],
     /// L_0 = Σ a · x + Σ b · b and L_1 = Σ a · a + Σ c · x.
-    fn tape() -> (Tape, HashMap<String, Tensor>, Gradients, [Value; 3]) {
+    fn tape(scale: Option<f64>) -> (Tape, HashMap<String, Tensor>, Gradients, [Value; 3]) {
         let mut tape = Tape::new();
         let [a, b, c] = ["a", "b", "c"].map(|name| tape.parameter(name, [2]).unwrap());
         let x = tape.input("x", [2]).unwrap();
@@ -165,13 +182,15 @@ mod tests {
             tape.add(first, second).unwrap()
         };
         let losses = [("first", loss([(a, x), (b, b)])), ("second", loss([(a, a), (c, x)]))];
-        let gradients = coupled_gradients(&mut tape, &losses).unwrap();
+        let state = scale.map(|_| tape.state("scale", [1]).unwrap());
+        let gradients = coupled_gradients(&mut tape, &losses, state).unwrap();
         let feeds = [
             ("a", vec![2.0, -3.0]),
             ("b", vec![1.0, 4.0]),
             ("c", vec![0.5, 0.0]),
             ("x", vec![5.0, 7.0]),
             (WEIGHTS, vec![10.0, 100.0, 3.0, 4.0]),
+            ("scale", scale.into_iter().collect()),
         ];
         let feeds = feeds.map(|(name, data)| (name.to_owned(), Tensor::new([data.len()], data)));
         (tape, HashMap::from(feeds), gradients, [a, b, c])
@@ -179,20 +198,23 @@ mod tests {
 
     #[test]
     fn the_host_sees_losses_and_inner_products_of_shared_gradients() {
-        let (tape, feeds, ..) = tape();
-        let (_, observed) = tape.outputs().iter().find(|(name, _)| name == OBSERVED).unwrap();
-        let observed: Vec<f32> =
-            run(&tape, &feeds).unwrap().value(*observed).data.iter().map(|x| *x as f32).collect();
-        let (losses, gram) = read_observed(&observed, 2);
-        // L_0 = 10 − 21 + 1 + 16, L_1 = 4 + 9 + 2.5.
-        assert_eq!(losses, [6.0, 15.5]);
-        // Over `a` alone: g_0 = x = [5, 7], g_1 = 2a = [4, −6].
-        assert_eq!(gram, [[74.0, -22.0], [-22.0, 52.0]]);
+        for scale in [None, Some(1024.0)] {
+            let (tape, feeds, ..) = tape(scale);
+            let (_, observed) = tape.outputs().iter().find(|(name, _)| name == OBSERVED).unwrap();
+            let observed: Vec<f32> =
+                run(&tape, &feeds).unwrap().value(*observed).data.iter().map(|x| *x as f32).collect();
+            let (losses, gram, found) = read_observed(&observed, 2);
+            assert_eq!(found, scale.unwrap_or(1.0));
+            // L_0 = 10 − 21 + 1 + 16, L_1 = 4 + 9 + 2.5.
+            assert_eq!(losses, [6.0, 15.5]);
+            // Over `a` alone: g_0 = x = [5, 7], g_1 = 2a = [4, −6].
+            assert_eq!(gram, [[74.0, -22.0], [-22.0, 52.0]]);
+        }
     }
 
     #[test]
     fn shared_and_own_parameters_take_their_own_weights() {
-        let (tape, feeds, gradients, [a, b, c]) = tape();
+        let (tape, feeds, gradients, [a, b, c]) = tape(None);
         let results = run(&tape, &feeds).unwrap();
         let gradient = |value| results.value(gradients.of(value).unwrap()).data.clone();
         // 10 · [5, 7] + 100 · [4, −6]; 3 · 2b; 4 · x.
@@ -203,7 +225,7 @@ mod tests {
 
     #[test]
     fn the_second_part_holds_all_that_reads_the_weights() {
-        let (tape, ..) = tape();
+        let (tape, ..) = tape(None);
         let [nodes] = tape.pauses() else { panic!("one pause") };
         let weights = tape.named(WEIGHTS).unwrap();
         assert!(weights.index() >= *nodes);

@@ -3,6 +3,7 @@
 pub mod branch;
 pub mod checkpoint;
 pub mod coupled;
+pub mod loss_scale;
 pub mod metrics;
 pub mod model;
 pub mod predictor;
@@ -42,9 +43,21 @@ pub enum TrainError {
     Method(#[from] crate::method::error::MethodError),
     #[error(
         "the loss became {value} at step {step} (epoch {epoch}); training stopped, {kept}; use a smaller \
-         {key}, or set train.clip_norm (1.0, say)"
+         {key}, or set train.clip_norm (1.0, say){also}"
     )]
-    LossNotFinite { step: usize, epoch: usize, value: f64, kept: String, key: &'static str },
+    LossNotFinite {
+        step: usize,
+        epoch: usize,
+        value: f64,
+        kept: String,
+        key: &'static str,
+        also: &'static str,
+    },
+    #[error(
+        "step {step}: the gradients do not fit f16 even with the loss times {scale:e}; training stopped, {kept}; set \
+         train.precision = \"f32\", or use a smaller {key}"
+    )]
+    LossScale { step: usize, scale: f64, kept: String, key: &'static str },
     #[error(
         "{name} holds a value that is not finite after step {step}; training stopped, the files of the run are as \
          they were before; use a smaller {key}, or set train.clip_norm (1.0, say)"

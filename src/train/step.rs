@@ -3,13 +3,16 @@
 use super::branch::segment;
 pub use super::branch::{IMAGES, MASKS};
 use super::coupled::coupled_gradients;
+use super::loss_scale::LossScale;
 use crate::config::schema::{Config, DiceOver, LossConfig, OptimizerKind, TrainConfig};
+use crate::nn::init::Init;
 use crate::nn::unet::{Network, unet};
 use crate::nn::{Layers, Mode};
 use crate::ops::Hyper;
 use crate::ops::adam::Adam;
 use crate::ops::sgd::Sgd;
 use crate::ops::soft_dice::{Per, SoftDice};
+use crate::program::Precision;
 use crate::tape::{Gradients, Shape, Tape, TapeError, Value};
 
 /// The optimiser's numbers of this step, an input; see [`Hyper`].
@@ -28,12 +31,22 @@ pub struct TrainStep {
     /// Sum of the weighted losses; the weights of coupled branches are not known on the tape, and
     /// this is their plain sum then.
     pub loss: Value,
-    /// What the update takes.
+    /// What the update takes: in mixed precision the gradients of the loss times its scale.
     pub gradients: Gradients,
     /// States of the network and of the heads of its branches, with what they start with.
-    pub inits: Vec<(String, Shape, crate::nn::init::Init)>,
+    pub inits: Vec<(String, Shape, Init)>,
     /// States of the optimiser: they start as zeros.
     pub moments: Vec<(String, Shape)>,
+    /// States of the loss's scaling in mixed precision, `[1]` each, with what they start with.
+    pub scaling: Vec<(String, Init)>,
+}
+
+impl TrainStep {
+    /// All states that start with something else than zeros.
+    pub fn starts(&self) -> impl Iterator<Item = (&str, Shape, Init)> {
+        let inits = self.inits.iter().map(|(name, shape, init)| (name.as_str(), shape.clone(), *init));
+        inits.chain(self.scaling.iter().map(|(name, init)| (name.as_str(), Shape::scalar(), *init)))
+    }
 }
 
 /// How the losses of a step are put together.
@@ -52,7 +65,7 @@ pub type Build<'a> = &'a dyn Fn(&mut Layers, &mut Tape) -> Result<Value, TapeErr
 /// Builds the step of `config` for batches of `batch` labelled images of `size × size`.
 ///
 /// Inputs: `images [batch, size, size, in_channels]`, `masks [batch, size, size, out_channels]`,
-/// `hyper`. Outputs: `loss [1]`, and `grad_norm [1]` where gradients are clipped.
+/// `hyper`. Outputs: `loss [1]`, `grad_norm [1]` where gradients are clipped, `loss_scale [1]` in mixed precision.
 pub fn train_step(config: &Config, batch: usize, size: usize) -> Result<TrainStep, TapeError> {
     let target = |layers: &mut Layers, tape: &mut Tape| {
         let (logits, masks) = segment(layers, tape, batch, size)?;
@@ -64,9 +77,9 @@ pub fn train_step(config: &Config, batch: usize, size: usize) -> Result<TrainSte
 /// Builds a step of several branches, each with its name. The parameters whose names `held` holds for
 /// take the optimiser's numbers from an input of their own, `held_hyper`.
 ///
-/// Inputs: those of the branches, `hyper`, and `held_hyper` where a parameter is held. Outputs: of a sum `loss [1]`, and with several branches
-/// `loss.NAME [1]`; of coupled branches those of [`super::coupled`]; `grad_norm [1]` where gradients
-/// are clipped.
+/// Inputs: those of the branches, `hyper`, and `held_hyper` where a parameter is held. Outputs: of a sum `loss
+/// [1]`, and with several branches `loss.NAME [1]`; of coupled branches those of [`super::coupled`]; `grad_norm [1]` where gradients
+/// are clipped; `loss_scale [1]` in mixed precision.
 pub fn step_of_branches(
     config: &Config,
     branches: &[(&str, Build)],
@@ -89,18 +102,26 @@ pub fn step_of_branches(
         Mix::Coupled => vec![1.0; losses.len()],
     };
     let loss = weighted_loss(&mut tape, losses.iter().map(|(_, loss)| *loss).zip(weights))?;
+    let scaling = match config.train.precision {
+        Precision::F32 => None,
+        Precision::Mixed => Some(LossScale::new(&mut tape)?),
+    };
     let gradients = match mix {
         Mix::Sum(_) => {
             tape.output(LOSS, loss);
             if losses.len() > 1 {
                 losses.iter().for_each(|(name, loss)| tape.output(&loss_of(name), *loss));
             }
-            tape.backward(loss)?
+            match scaling {
+                None => tape.backward(loss)?,
+                Some(scaling) => tape.backward_scaled(loss, scaling.scale)?,
+            }
         }
-        Mix::Coupled => coupled_gradients(&mut tape, &losses)?,
+        Mix::Coupled => coupled_gradients(&mut tape, &losses, scaling.map(|s| s.scale))?,
     };
-    let moments = update(&mut tape, &gradients, &config.train, held)?;
-    Ok(TrainStep { tape, loss, gradients, inits, moments })
+    let moments = update(&mut tape, &gradients, scaling, &config.train, held)?;
+    let scaling = scaling.map_or(vec![], |_| LossScale::inits());
+    Ok(TrainStep { tape, loss, gradients, inits, moments, scaling })
 }
 
 /// Name of the output that holds a branch's loss.
@@ -152,6 +173,7 @@ pub fn segmentation_loss(
 fn update(
     tape: &mut Tape,
     gradients: &Gradients,
+    scaling: Option<LossScale>,
     config: &TrainConfig,
     held: &dyn Fn(&str) -> bool,
 ) -> Result<Vec<(String, Shape)>, TapeError> {
@@ -166,10 +188,17 @@ fn update(
         false => None,
     };
     let mut grad_scale = None;
-    if config.clip_norm > 0.0 {
-        let all: Vec<Value> = trained.iter().map(|(_, _, gradient)| *gradient).collect();
-        let (norm, scale) = tape.clip_by_global_norm(&all, config.clip_norm as f32)?;
-        tape.output(GRAD_NORM, norm);
+    let max_norm = (config.clip_norm > 0.0).then_some(config.clip_norm as f32);
+    let all: Vec<Value> = trained.iter().map(|(_, _, gradient)| *gradient).collect();
+    let norm_and_scale = match (scaling, max_norm) {
+        (Some(scaling), _) => Some(scaling.unscale(tape, &all, max_norm)?),
+        (None, Some(max_norm)) => Some(tape.clip_by_global_norm(&all, max_norm)?),
+        (None, None) => None,
+    };
+    if let Some((norm, scale)) = norm_and_scale {
+        if max_norm.is_some() {
+            tape.output(GRAD_NORM, norm);
+        }
         grad_scale = Some(scale);
     }
     let mut moments = vec![];

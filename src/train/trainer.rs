@@ -10,6 +10,7 @@ use super::TrainError;
 use super::branch::Feed;
 use super::checkpoint::{self, BEST, Checkpoint, CheckpointInfo, LAST, Tensors};
 use super::coupled::{OBSERVED, Observed, WEIGHTS, read_observed};
+use super::loss_scale::{LEAST, LOSS_SCALE};
 use super::predictor::{Predictor, load_weights};
 use super::resume::{Progressed, STATE, open_saved};
 use super::schedule::learning_rate;
@@ -21,7 +22,7 @@ use super::validation::{Network, Validation, validate};
 use crate::data::Loader;
 use crate::gpu::{Gpu, Session, States};
 use crate::ops::Hyper;
-use crate::program::{Program, compile};
+use crate::program::{Precision, Program, compile_for};
 use crate::report::{BranchRow, EpochRow, RunFolder, RunInfo, StepRow};
 use crate::tape::Shape;
 
@@ -59,7 +60,7 @@ pub struct Trainer<'a> {
     states: States,
     /// The segmentation network's states, else those of all branches: what a checkpoint holds.
     weights: Vec<(String, Shape)>,
-    /// What else is saved to resume: heads and statistics of tasks, the optimiser's moments.
+    /// What else is saved to resume: heads and statistics of tasks, the optimiser's moments, the loss's scale.
     others: Vec<(String, Shape)>,
     parameters: usize,
     progressed: Progressed,
@@ -84,8 +85,8 @@ impl<'a> Trainer<'a> {
         let held = |name: &str| {
             held_steps > 0 && given.as_ref().is_some_and(|(given, _)| given.contains(name).unwrap_or(false))
         };
-        let TrainStep { tape, inits, moments, .. } = build_step(&setup, &held)?;
-        let program = compile(&tape, gpu.caps())?;
+        let TrainStep { tape, inits, moments, scaling, .. } = build_step(&setup, &held)?;
+        let program = compile_for(&tape, gpu.caps(), config.train.precision)?;
         let parameters = tape.parameters().iter().map(|(_, v)| tape.shape(*v).len()).sum();
         let mut states = States::new();
         let kernels = gpu.kernels_to_compile(&program);
@@ -107,6 +108,7 @@ impl<'a> Trainer<'a> {
         let (weights, mut others): (Vec<_>, Vec<_>) =
             inits.iter().map(|(n, s, _)| (n.clone(), s.clone())).partition(|(name, _)| in_checkpoint(name));
         others.extend(moments);
+        others.extend(scaling.iter().map(|(name, _)| (name.clone(), Shape::scalar())));
 
         let adapter = gpu.description();
         let info = RunInfo::new(&adapter.name, &adapter.backend, &adapter.driver);
@@ -114,6 +116,9 @@ impl<'a> Trainer<'a> {
         let (folder, progressed) = match saved {
             None => {
                 initialise(gpu, &states, &inits, config.train.seed, given.as_ref().map(|(c, _)| c))?;
+                for (name, init) in &scaling {
+                    states.write(gpu, name, &init.numbers(1, config.train.seed, name))?;
+                }
                 let folder = RunFolder::create_among(setup.out)?;
                 folder.write_config(config)?;
                 folder.write_info(&info)?;
@@ -255,7 +260,7 @@ impl<'a> Trainer<'a> {
             Mixing::Coupled(coupling) => {
                 session.run_part(0)?;
                 let branches = self.setup.branches.len();
-                let (losses, gram) = read_observed(&session.read(OBSERVED)?, branches);
+                let (losses, gram, scale) = read_observed(&session.read(OBSERVED)?, branches);
                 let weights = coupling.weights(&Observed { step, losses: &losses, gram: &gram });
                 let all: Vec<f32> = weights.shared.iter().chain(&weights.own).map(|w| *w as f32).collect();
                 session.write(WEIGHTS, &all)?;
@@ -264,6 +269,7 @@ impl<'a> Trainer<'a> {
                 self.progressed.coupling = coupling.save();
                 let loss = losses.iter().zip(&weights.own).map(|(loss, weight)| loss * weight).sum();
                 self.note_loss(step + 1, loss, rate)?;
+                self.check_scale(step + 1, scale)?;
                 for (k, branch) in self.setup.branches.iter().enumerate() {
                     let cosine = gram[0][k] / (gram[0][0] * gram[k][k]).sqrt();
                     self.folder.log_branch(BranchRow {
@@ -293,6 +299,7 @@ impl<'a> Trainer<'a> {
             let Some((step, rate)) = self.unread.pop_front() else { continue };
             let value = |name: &str| at(name).and_then(|i| values.get(i)).map(|v| f64::from(*v));
             self.note_loss(step, value(LOSS).unwrap_or(f64::NAN), rate)?;
+            self.check_scale(step, value(LOSS_SCALE).unwrap_or(1.0))?;
             let Mixing::Sum(weights) = &self.setup.mixing else { continue };
             for (branch, weight) in self.setup.branches.iter().zip(weights) {
                 let Some(loss) = value(&loss_of(branch.name())) else { continue };
@@ -306,25 +313,36 @@ impl<'a> Trainer<'a> {
     fn note_loss(&mut self, step: usize, loss: f64, learning_rate: f64) -> Result<(), TrainError> {
         let epoch = (step - 1) / self.setup.steps_per_epoch + 1;
         if !loss.is_finite() {
-            let kept = match self.progressed.epoch {
-                // Without validation there are no checkpoints to choose among.
-                _ if self.setup.val.is_none() => format!("{STATE} holds what was saved before"),
-                0 => "before the first checkpoint".to_owned(),
-                done => format!("{LAST} and {BEST} hold epoch {done} and {}", self.progressed.best_epoch),
+            let also = match self.setup.config.train.precision {
+                Precision::F32 => "",
+                Precision::Mixed => ", or train.precision = \"f32\"",
             };
-            return Err(TrainError::LossNotFinite {
-                step,
-                epoch,
-                value: loss,
-                kept,
-                key: self.setup.rate_key,
-            });
+            let (kept, key) = (self.kept(), self.setup.rate_key);
+            return Err(TrainError::LossNotFinite { step, epoch, value: loss, kept, key, also });
         }
         self.progressed.epoch_loss += loss;
         self.folder.log_step(&StepRow { epoch, step, loss, learning_rate })?;
         let images = self.setup.branches.iter().map(|branch| branch.images()).sum();
         self.setup.watch.step(epoch, step, loss, images);
         Ok(())
+    }
+
+    /// Errors when there is no scale left to try.
+    fn check_scale(&self, step: usize, scale: f64) -> Result<(), TrainError> {
+        if scale >= LEAST {
+            return Ok(());
+        }
+        Err(TrainError::LossScale { step, scale, kept: self.kept(), key: self.setup.rate_key })
+    }
+
+    /// What a training that stops leaves.
+    fn kept(&self) -> String {
+        match self.progressed.epoch {
+            // Without validation there are no checkpoints to choose among.
+            _ if self.setup.val.is_none() => format!("{STATE} holds what was saved before"),
+            0 => "before the first checkpoint".to_owned(),
+            done => format!("{LAST} and {BEST} hold epoch {done} and {}", self.progressed.best_epoch),
+        }
     }
 
     /// Validates, measures the tasks, logs the epoch, saves checkpoints and decides on an early stop.

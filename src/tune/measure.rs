@@ -243,8 +243,8 @@ pub fn step_times(
     rounds: usize,
 ) -> Result<StepTimes, TuneError> {
     let checked = check_step(gpu, &by(gpu, &Choices::default()), config)?;
-    if !checked.pass() {
-        return Err(BenchError::wrong(checked).into());
+    if !checked.pass(config.train.precision) {
+        return Err(BenchError::wrong(checked, config.train.precision).into());
     }
     let mut steps = vec![];
     for choices in [&Choices::default(), choices] {

@@ -1,21 +1,27 @@
 //! The device against the reference, node by node.
 //!
 //! Each node of a case's tape, forward and backward, is run alone on inputs that the reference
-//! computed and rounded to f32, so an error is told where it is made and does not add up.
+//! computed and rounded to f32, so an error is told where it is made and does not add up. A kernel that has
+//! forms for f16 is run in them as well where the device takes f16, on inputs rounded to f16.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{CaseTape, Row, VerifyError, case_tape};
-use crate::gpu::{Gpu, Session, States};
+use half::f16;
+
+use crate::gpu::{Extra, Gpu, Session, States};
 use crate::ops::{Case, Op};
-use crate::program::{Caps, Choices, Family, Program, compile};
+use crate::program::{Caps, Choices, Element, Family, Program, compile_of};
 use crate::reference::Tensor;
 use crate::tape::{Shape, Source, Tape};
 
 /// Roundings that an element may suffer besides those of its sum: exp, log and division of
 /// WGSL are allowed a few units in the last place each.
 const BASE_ROUNDINGS: f64 = 16.0;
+
+/// Elements of the cases that are also run with f16 and f32 in one kernel.
+const MIXTURES_UP_TO: usize = 2_000;
 
 /// Checks each op of the case on each family of kernels, in each of its forms, where it differs from the others.
 pub fn check_kernels(gpu: &Arc<Gpu>, case: &Case) -> Result<Vec<Row>, VerifyError> {
@@ -31,9 +37,21 @@ pub fn check_altered_kernels(
 ) -> Result<Vec<Row>, VerifyError> {
     let mut rows = vec![];
     each_op(case, &mut |alone| {
-        for mut program in distinct_programs(gpu, case, &alone.tape()?)? {
-            if alter(&mut program) {
-                rows.push(alone.check(gpu, program)?.1);
+        let mut all = vec![Kept::full(alone)];
+        if gpu.has(Extra::Half) {
+            all.extend(Kept::halves(alone, case.elements() <= MIXTURES_UP_TO));
+        }
+        for kept in &all {
+            let inputs = kept.rounded(&alone.inputs);
+            let expected = match kept.inputs.contains(&Element::F16) {
+                true => alone.op.reference(&inputs.iter().collect::<Vec<_>>(), &alone.output()?),
+                false => alone.expected.to_vec(),
+            };
+            let alone = OpAlone { inputs: inputs.iter().collect(), expected: &expected, ..*alone };
+            for mut program in distinct_programs(gpu, case, &alone.tape()?, kept)? {
+                if alter(&mut program) {
+                    rows.push(alone.check(gpu, program)?.1);
+                }
             }
         }
         Ok(())
@@ -101,6 +119,57 @@ fn rounded(tensor: Tensor) -> Tensor {
     Tensor { data: tensor.data.iter().map(|x| f64::from(*x as f32)).collect(), ..tensor }
 }
 
+/// What the operands of an op are kept in.
+struct Kept {
+    inputs: Vec<Element>,
+    output: Element,
+}
+
+impl Kept {
+    /// All in f32.
+    fn full(alone: &OpAlone) -> Kept {
+        Kept { inputs: vec![Element::F32; alone.inputs.len()], output: Element::F32 }
+    }
+
+    /// All that may be f16; with `mixtures` also the inputs alone, and the result alone. Bindings are converted each
+    /// by itself, so further mixtures would show nothing new.
+    fn halves(alone: &OpAlone, mixtures: bool) -> Vec<Kept> {
+        let full = Kept::full(alone).inputs;
+        let of_input = |i| if alone.op.takes_half(i) { Element::F16 } else { Element::F32 };
+        let half: Vec<Element> = (0..full.len()).map(of_input).collect();
+        let mut forms = vec![];
+        for (inputs, output) in [(&half, Element::F16), (&half, Element::F32), (&full, Element::F16)] {
+            let has_half = output == Element::F16 || inputs.contains(&Element::F16);
+            if has_half && (output == Element::F32 || alone.op.gives_half(inputs)) {
+                forms.push(Kept { inputs: inputs.clone(), output });
+            }
+        }
+        if !mixtures {
+            forms.truncate(1);
+        }
+        forms
+    }
+
+    /// The inputs as they are once they are stored.
+    fn rounded(&self, inputs: &[&Tensor]) -> Vec<Tensor> {
+        let round = |(element, tensor): (&Element, &&Tensor)| match element {
+            Element::F32 => (*tensor).clone(),
+            Element::F16 => {
+                let data = tensor.data.iter().map(|x| f16::from_f64(*x).to_f64()).collect();
+                Tensor { data, ..(*tensor).clone() }
+            }
+        };
+        self.inputs.iter().zip(inputs).map(round).collect()
+    }
+
+    /// The element types of [`OpAlone::tape`], whose last node is the op.
+    fn of_tape(&self, tape: &Tape) -> Vec<Element> {
+        let mut elements = self.inputs.clone();
+        elements.resize(tape.nodes().len(), self.output);
+        elements
+    }
+}
+
 /// An op with its inputs and what the reference makes of them, to be run alone on a device.
 pub(crate) struct OpAlone<'a> {
     pub op: &'a Arc<dyn Op>,
@@ -142,8 +211,13 @@ impl OpAlone<'_> {
         let form = program.choices.first().map_or(String::new(), |choice| choice.forms[choice.taken].clone());
         let (session, found) = self.run(gpu, program)?;
         let output = self.output()?;
+        let result = session.program().outputs.first().map_or(Element::F32, |port| port.element);
         let bounds = bounds(self.op.as_ref(), &output, &self.inputs, self.expected);
-        let (worst, not_finite) = compare(self.op.as_ref(), &output, &found, self.expected, &bounds);
+        let bound = |result_index: usize, index: usize, expected: f64| {
+            let quantity = (result_index, self.op.quantity(&output, index));
+            bounds.get(&quantity).copied().unwrap_or(0.0) + storing(result, expected)
+        };
+        let (worst, not_finite) = compare(&found, self.expected, &bound);
         let row = Row {
             op: self.op.name().to_owned(),
             case: self.case.to_owned(),
@@ -205,12 +279,26 @@ fn bounds(op: &dyn Op, output: &Shape, inputs: &[&Tensor], expected: &[Vec<f64>]
     largest.into_iter().map(|(quantity, scale)| (quantity, bound(scale))).collect()
 }
 
-/// The tape compiled for each family of kernels, and for that in each form, less those that come out alike.
-fn distinct_programs(gpu: &Gpu, case: &Case, tape: &Tape) -> Result<Vec<Program>, VerifyError> {
+/// What storing a result adds to its error. WGSL lets a conversion to f16 take either neighbour, and flush what
+/// is below the smallest normal number.
+fn storing(element: Element, expected: f64) -> f64 {
+    match element {
+        Element::F32 => 0.0,
+        Element::F16 => f16::EPSILON.to_f64() * expected.abs() + f16::MIN_POSITIVE.to_f64(),
+    }
+}
+
+/// The tape compiled for each family of kernels that takes what is `kept` so, and in f32 in each form of a convolution,
+/// less those that come out alike.
+fn distinct_programs(gpu: &Gpu, case: &Case, tape: &Tape, kept: &Kept) -> Result<Vec<Program>, VerifyError> {
+    let elements = kept.of_tape(tape);
     let mut programs: Vec<Program> = vec![];
     for (family, subgroups) in
         [(Family::Naive, false), (Family::Tiled, false), (Family::Cpu, false), (Family::Cpu, true)]
     {
+        if family == Family::Cpu && elements.contains(&Element::F16) {
+            continue;
+        }
         let caps = Caps {
             family,
             subgroups: subgroups && gpu.caps().subgroups,
@@ -218,11 +306,13 @@ fn distinct_programs(gpu: &Gpu, case: &Case, tape: &Tape) -> Result<Vec<Program>
             choices: Choices::default(),
             ..gpu.caps().clone()
         };
-        let by_rule = compile(tape, &caps)?;
-        let others = by_rule.choices.iter().flat_map(|choice| {
+        let by_rule = compile_of(tape, &caps, &elements)?;
+        // Forms differ in how they divide the work, and each converts what it loads and stores in the same lines.
+        let in_all = by_rule.choices.iter().filter(|_| !elements.contains(&Element::F16));
+        let others = in_all.flat_map(|choice| {
             choice.forms[1..].iter().map(|form| Choices::new([(choice.point.clone(), form.clone())]))
         });
-        let others = others.map(|choices| compile(tape, &Caps { choices, ..caps.clone() }));
+        let others = others.map(|choices| compile_of(tape, &Caps { choices, ..caps.clone() }, &elements));
         let others = others.collect::<Result<Vec<_>, _>>()?;
         for program in std::iter::once(by_rule).chain(others) {
             let kernels = |p: &Program| -> Vec<String> {
@@ -237,13 +327,12 @@ fn distinct_programs(gpu: &Gpu, case: &Case, tape: &Tape) -> Result<Vec<Program>
 }
 
 /// The difference that is largest beside its bound, with that bound, and the number of results that
-/// are not finite where they should be. No difference when there are such results, or too few.
+/// are not finite where they should be. No difference when there are such results, or too few. `bound` is told
+/// which result, which of its elements, and what is expected of it.
 fn compare(
-    op: &dyn Op,
-    output: &Shape,
     found: &[Vec<f32>],
     expected: &[Vec<f64>],
-    bounds: &HashMap<Quantity, f64>,
+    bound: &dyn Fn(usize, usize, f64) -> f64,
 ) -> (Option<(f64, f64)>, usize) {
     let mut worst = (0.0, f64::from(f32::MIN_POSITIVE));
     let mut not_finite = 0;
@@ -254,7 +343,7 @@ fn compare(
                 continue;
             }
             let error = (f64::from(*f) - e).abs();
-            let bound = bounds.get(&(result, op.quantity(output, index))).copied().unwrap_or(0.0);
+            let bound = bound(result, index, *e);
             if error * worst.1 > worst.0 * bound {
                 worst = (error, bound);
             }

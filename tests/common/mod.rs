@@ -4,11 +4,21 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use wgseg::gpu::{Gpu, GpuOptions};
+use wgseg::gpu::{Extra, Gpu, GpuOptions};
 
 /// The best adapter of this machine.
 pub fn gpu() -> Arc<Gpu> {
     Gpu::open(&GpuOptions::default()).expect("an adapter; scripts/setup.sh installs a software one")
+}
+
+/// The same, opened with f16 where it has it. Tells when it has not.
+pub fn gpu_with_half() -> Arc<Gpu> {
+    let gpu = Gpu::open(&GpuOptions { extra: Extra::Half, ..Default::default() });
+    let gpu = gpu.expect("an adapter; scripts/setup.sh installs a software one");
+    if !gpu.has(Extra::Half) {
+        eprintln!("skipped: {} has no f16 in shaders, so nothing of f16 is checked", gpu.description());
+    }
+    gpu
 }
 
 /// The binary under test, without what was tuned on this machine.

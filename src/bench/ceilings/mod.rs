@@ -72,7 +72,7 @@ impl Ceilings {
 pub fn measure_all(gpu: &Arc<Gpu>) -> Result<Ceilings, BenchError> {
     let open = |extra| {
         let adapter = Some(gpu.description().index.to_string());
-        Gpu::open(&GpuOptions { adapter, extra })
+        Gpu::open(&GpuOptions { adapter, extra, ..Default::default() })
     };
     let half = open(Extra::Half)?;
     let f16 = if half.has(Extra::Half) { Some(half::measure(&half)?) } else { None };

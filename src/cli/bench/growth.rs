@@ -7,11 +7,12 @@ use super::super::{Outcome, print_json, say};
 use super::Args;
 use crate::bench::growth::{self, BATCHES, GrowthPoint, GrowthSeries, SIZES};
 use crate::config::Config;
+use crate::gpu::Extra;
 use crate::report::{atomic, growth as plot};
 
 /// Measures, prints and writes how the training step grows.
 pub fn run(args: &Args, config: &Config, repetitions: usize) -> Outcome {
-    let gpu = args.adapter.open()?;
+    let gpu = args.adapter.open_for(Extra::None, config.train.precision, None)?;
     let printed = args.json.as_deref() == Some(Path::new("-"));
     let report = growth::measure(&gpu, config, &BATCHES, &SIZES, repetitions, args.limit, &mut |point| {
         if !printed {

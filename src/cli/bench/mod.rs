@@ -43,6 +43,9 @@ pub struct Args {
     /// Times it halves the image
     #[arg(long, default_value_t = 4)]
     depth: usize,
+    /// What the training step of the U-Net keeps its values in: train.precision
+    #[arg(long, default_value = "f32", value_parser = ["f32", "mixed"], conflicts_with = "op")]
+    precision: String,
     /// Timed runs of the U-Net; the median is told [default: 10; with --growth 3]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     reps: Option<u16>,
@@ -71,6 +74,7 @@ Close other programs first: a drift of the ceiling tells when the machine was no
 Examples:
   wgseg bench --op conv2d --op norm --plot roofline.png
   wgseg bench --unet --dispatches --trace trace.json
+  wgseg bench --unet --precision mixed
   wgseg bench --growth --plot growth.png
   wgseg bench --json before.json
   wgseg bench compare before.json after.json";
@@ -100,6 +104,7 @@ pub fn run(args: Args) -> Outcome {
         format!("model.base_channels={}", args.base.unwrap_or(base)),
         format!("model.depth={}", args.depth),
         format!("train.batch_size={}", args.batch.unwrap_or(batch)),
+        format!("train.precision=\"{}\"", args.precision),
     ];
     let config = Config::parse("", "bench", &set)?;
     if args.growth {
@@ -114,7 +119,7 @@ pub fn run(args: Args) -> Outcome {
     for name in &args.op {
         entries.extend(select(Some(name))?);
     }
-    let gpu = args.adapter.open_for(Extra::Timestamps, None)?;
+    let gpu = args.adapter.open_for(Extra::Timestamps, config.train.precision, None)?;
     let printed = args.json.as_deref() == Some(Path::new("-"));
 
     tell("measuring what the adapter can do");
@@ -232,7 +237,8 @@ fn print_unet(unet: &UnetReport) {
         );
     }
     say!(
-        "training step {:.1} ms ({:.1} images/s, {:.1} GFLOP/s, {:.1} MiB), the first {:.0} ms; inference {:.1} ms",
+        "training step in {} {:.1} ms ({:.1} images/s, {:.1} GFLOP/s, {:.1} MiB), the first {:.0} ms; inference {:.1} ms",
+        unet.precision,
         unet.train_step_ms,
         unet.batch as f64 / unet.train_step_ms * 1e3,
         unet.gflop_per_s,

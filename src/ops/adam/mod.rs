@@ -1,9 +1,10 @@
 //! Adam, and AdamW: Adam with decoupled weight decay.
 
-use super::optimizer::{Hyper, lower_scale, reference_scale, update_shape};
+use super::optimizer::{Hyper, kernel, lower_scale, reference_is_skipped, reference_scale, update_shape};
 use super::registry::Entry;
+use super::unscale::Unscale;
 use super::{Case, Fill, Op};
-use crate::program::{Kernel, Lower, LowerError, Shader, Word};
+use crate::program::{Lower, LowerError, Shader, Word};
 use crate::reference::Tensor;
 use crate::shader;
 use crate::tape::{Shape, Tape, TapeError, Value};
@@ -50,7 +51,8 @@ const SAME: usize = 4;
 impl Tape {
     /// Appends an update of `parameter` by `gradient`, and of the states `first_moment` and
     /// `second_moment`; all four are of one shape, any. `hyper [4]` is [`Hyper::to_array`] with the
-    /// same betas; `gradient_scale [1]` multiplies the gradient, see [`Tape::clip_by_global_norm`].
+    /// same betas; `gradient_scale` multiplies the gradient, see [`Tape::clip_by_global_norm`] and
+    /// [`Tape::unscale`].
     #[allow(clippy::too_many_arguments)] // The inputs of one op.
     pub fn adam(
         &mut self,
@@ -100,6 +102,9 @@ impl Op for Adam {
     }
 
     fn reference(&self, inputs: &[&Tensor], _output: &Shape) -> Vec<Vec<f64>> {
+        if reference_is_skipped(inputs, SAME) {
+            return self.in_place().iter().map(|i| inputs[*i].data.clone()).collect();
+        }
         let scale = reference_scale(inputs, SAME);
         let hyper = &inputs[SAME].data;
         let (rate, correction1, correction2) = (hyper[0], hyper[1], hyper[2]);
@@ -127,7 +132,7 @@ impl Op for Adam {
         params.extend([self.epsilon, coupled, decoupled].map(Word::from));
         let mut operands: Vec<_> = (0..=SAME).map(|i| lower.input(i)).collect();
         operands.push(scale);
-        lower.dispatch_items(Kernel::new(&FORWARD), &params, &operands, vectors)
+        lower.dispatch_items(kernel(lower, SAME, &FORWARD), &params, &operands, vectors)
     }
 
     fn in_place(&self) -> &'static [usize] {
@@ -159,6 +164,10 @@ fn cases() -> Vec<Case> {
         case("41x47 adamw", "decoupled decay", adamw(0.1), primes),
         case("41x47 default", "default betas and epsilon", Adam::adamw(0.01), primes),
         case("41x47 clipped", "a scale of its own", adamw(0.1), primes).fixed([1], Fill::Constant(0.3)),
+        case("41x47 unscaled", "an update that could be left out", adamw(0.1), primes)
+            .fixed([Unscale::LEN], Fill::Constant(0.3)),
+        case("5x7 left out", "nothing changes", adamw(0.1), [5, 7])
+            .fixed([Unscale::LEN], Fill::Constant(0.0)),
         case("41x47 folded", "the path of more than 65,535 workgroups", adam(0.1), primes).max_workgroups(3),
     ]
 }

@@ -29,6 +29,10 @@ impl Op for ChannelSum {
         "channel_sum"
     }
 
+    fn takes_half(&self, _index: usize) -> bool {
+        true
+    }
+
     fn shape(&self, inputs: &[&Shape]) -> Result<Shape, String> {
         expect_inputs(inputs, 1)?;
         Ok([inputs[0].channels()].into())

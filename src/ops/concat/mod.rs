@@ -3,7 +3,7 @@
 use super::registry::Entry;
 use super::slice::Slice;
 use super::{Case, GradContext, Op};
-use crate::program::{Kernel, Lower, LowerError, Operand, Shader, Word};
+use crate::program::{Element, Kernel, Lower, LowerError, Operand, Shader, Word};
 use crate::reference::Tensor;
 use crate::shader;
 use crate::tape::{Shape, Tape, TapeError, Value};
@@ -55,6 +55,14 @@ pub(super) fn lower_copy_channels(
 impl Op for Concat {
     fn name(&self) -> &'static str {
         "concat"
+    }
+
+    fn takes_half(&self, _index: usize) -> bool {
+        true
+    }
+
+    fn gives_half(&self, inputs: &[Element]) -> bool {
+        inputs.contains(&Element::F16)
     }
 
     fn shape(&self, inputs: &[&Shape]) -> Result<Shape, String> {

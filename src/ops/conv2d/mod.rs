@@ -11,7 +11,7 @@ pub use kernels::{lower_forward, lower_grad_input, lower_grad_weight};
 
 use super::registry::Entry;
 use super::{Case, GradContext, Op, expect_same, expect_vector};
-use crate::program::{Lower, LowerError};
+use crate::program::{Element, Lower, LowerError};
 use crate::reference::Tensor;
 use crate::tape::{Shape, Tape, TapeError, Value};
 
@@ -50,6 +50,14 @@ impl Conv2d {
 impl Op for Conv2d {
     fn name(&self) -> &'static str {
         "conv2d"
+    }
+
+    fn takes_half(&self, index: usize) -> bool {
+        index == 0
+    }
+
+    fn gives_half(&self, _inputs: &[Element]) -> bool {
+        true
     }
 
     fn shape(&self, inputs: &[&Shape]) -> Result<Shape, String> {
@@ -136,6 +144,14 @@ impl Op for Conv2dGradInput {
         "conv2d_grad_input"
     }
 
+    fn takes_half(&self, index: usize) -> bool {
+        index == 0
+    }
+
+    fn gives_half(&self, _inputs: &[Element]) -> bool {
+        true
+    }
+
     fn shape(&self, inputs: &[&Shape]) -> Result<Shape, String> {
         expect_same(inputs[0], &self.conv.geometry(&self.input, inputs[1])?.output())?;
         Ok(self.input.clone())
@@ -171,6 +187,10 @@ struct Conv2dGradWeight {
 impl Op for Conv2dGradWeight {
     fn name(&self) -> &'static str {
         "conv2d_grad_weight"
+    }
+
+    fn takes_half(&self, _index: usize) -> bool {
+        true
     }
 
     fn shape(&self, inputs: &[&Shape]) -> Result<Shape, String> {

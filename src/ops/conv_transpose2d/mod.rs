@@ -6,7 +6,7 @@ use super::conv2d::{
 };
 use super::registry::Entry;
 use super::{Case, GradContext, Op, expect_vector};
-use crate::program::{Lower, LowerError};
+use crate::program::{Element, Lower, LowerError};
 use crate::reference::Tensor;
 use crate::tape::{Shape, Tape, TapeError, Value};
 
@@ -50,6 +50,14 @@ impl ConvTranspose2d {
 impl Op for ConvTranspose2d {
     fn name(&self) -> &'static str {
         "conv_transpose2d"
+    }
+
+    fn takes_half(&self, index: usize) -> bool {
+        index == 0
+    }
+
+    fn gives_half(&self, _inputs: &[Element]) -> bool {
+        true
     }
 
     fn shape(&self, inputs: &[&Shape]) -> Result<Shape, String> {
@@ -106,6 +114,14 @@ impl Op for ConvTranspose2dGradInput {
         "conv_transpose2d_grad_input"
     }
 
+    fn takes_half(&self, index: usize) -> bool {
+        index == 0
+    }
+
+    fn gives_half(&self, _inputs: &[Element]) -> bool {
+        true
+    }
+
     fn shape(&self, inputs: &[&Shape]) -> Result<Shape, String> {
         Ok(self.geometry(inputs[0], inputs[1])?.output())
     }
@@ -147,6 +163,10 @@ impl ConvTranspose2dGradWeight {
 impl Op for ConvTranspose2dGradWeight {
     fn name(&self) -> &'static str {
         "conv_transpose2d_grad_weight"
+    }
+
+    fn takes_half(&self, _index: usize) -> bool {
+        true
     }
 
     fn shape(&self, _inputs: &[&Shape]) -> Result<Shape, String> {

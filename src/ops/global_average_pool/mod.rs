@@ -3,7 +3,7 @@
 use super::registry::Entry;
 use super::sum_rows::lower_sum_rows;
 use super::{Case, Fill, GradContext, Op, expect_inputs};
-use crate::program::{ByWidth, Kernel, Lower, LowerError, Word};
+use crate::program::{ByWidth, Element, Kernel, Lower, LowerError, Word};
 use crate::reference::Tensor;
 use crate::shader_by_width;
 use crate::tape::{Shape, Tape, TapeError, Value};
@@ -29,6 +29,10 @@ pub struct GlobalAveragePool;
 impl Op for GlobalAveragePool {
     fn name(&self) -> &'static str {
         "global_average_pool"
+    }
+
+    fn takes_half(&self, _index: usize) -> bool {
+        true
     }
 
     fn shape(&self, inputs: &[&Shape]) -> Result<Shape, String> {
@@ -78,6 +82,10 @@ struct GlobalAveragePoolGrad {
 impl Op for GlobalAveragePoolGrad {
     fn name(&self) -> &'static str {
         "global_average_pool_grad"
+    }
+
+    fn gives_half(&self, _inputs: &[Element]) -> bool {
+        true
     }
 
     fn shape(&self, inputs: &[&Shape]) -> Result<Shape, String> {

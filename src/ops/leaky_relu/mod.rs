@@ -3,7 +3,7 @@
 use super::elementwise::{elementwise_cases, lower_elementwise};
 use super::registry::Entry;
 use super::{Case, GradContext, Op, expect_inputs, expect_same};
-use crate::program::{Lower, LowerError, Shader};
+use crate::program::{Element, Lower, LowerError, Shader};
 use crate::reference::Tensor;
 use crate::shader;
 use crate::tape::{Shape, Tape, TapeError, Value};
@@ -28,6 +28,14 @@ pub struct LeakyRelu {
 impl Op for LeakyRelu {
     fn name(&self) -> &'static str {
         "leaky_relu"
+    }
+
+    fn takes_half(&self, _index: usize) -> bool {
+        true
+    }
+
+    fn gives_half(&self, inputs: &[Element]) -> bool {
+        inputs.contains(&Element::F16)
     }
 
     fn shape(&self, inputs: &[&Shape]) -> Result<Shape, String> {
@@ -62,6 +70,14 @@ struct LeakyReluGrad {
 impl Op for LeakyReluGrad {
     fn name(&self) -> &'static str {
         "leaky_relu_grad"
+    }
+
+    fn takes_half(&self, _index: usize) -> bool {
+        true
+    }
+
+    fn gives_half(&self, inputs: &[Element]) -> bool {
+        inputs.contains(&Element::F16)
     }
 
     fn shape(&self, inputs: &[&Shape]) -> Result<Shape, String> {

@@ -8,7 +8,7 @@ mod reference;
 
 use super::registry::Entry;
 use super::{Case, Fill, GradContext, Op, expect_inputs, expect_same};
-use crate::program::{ByWidth, Kernel, Lower, LowerError, Word};
+use crate::program::{ByWidth, Element, Kernel, Lower, LowerError, Word};
 use crate::reference::Tensor;
 use crate::shader_by_width;
 use crate::tape::{Shape, Tape, TapeError, Value};
@@ -81,6 +81,14 @@ impl Op for MaxPool2d {
         "max_pool2d"
     }
 
+    fn takes_half(&self, _index: usize) -> bool {
+        true
+    }
+
+    fn gives_half(&self, _inputs: &[Element]) -> bool {
+        true
+    }
+
     fn shape(&self, inputs: &[&Shape]) -> Result<Shape, String> {
         expect_inputs(inputs, 1)?;
         self.output(inputs[0])
@@ -126,6 +134,14 @@ impl Op for MaxPool2dGrad {
         "max_pool2d_grad"
     }
 
+    fn takes_half(&self, _index: usize) -> bool {
+        true
+    }
+
+    fn gives_half(&self, _inputs: &[Element]) -> bool {
+        true
+    }
+
     fn shape(&self, inputs: &[&Shape]) -> Result<Shape, String> {
         expect_inputs(inputs, 2)?;
         expect_same(&self.pool.output(inputs[0])?, inputs[1])?;
@@ -168,6 +184,7 @@ fn cases() -> Vec<Case> {
     vec![
         case("2x2 one window", "a single result", [1, 2, 2, 1], 2, 2, 0),
         case("2x2 16 channels", "the shape of a U-Net", [2, 12, 14, 16], 2, 2, 0),
+        case("2x2 of 5x7", "few pixels, a row and a column without a window", [1, 5, 7, 3], 2, 2, 0),
         case("2x2 odd extents", "a row and a column without a window", [2, 41, 47, 3], 2, 2, 0),
         case("2x2 odd extents x4", "a row and a column without a window, vec4", [1, 61, 7, 8], 2, 2, 0),
         case("2x2 1 pixel high", "windows over 2 rows only", [3, 2, 5, 5], 2, 2, 0),

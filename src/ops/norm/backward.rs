@@ -11,7 +11,7 @@ use super::geometry::Geometry;
 use super::{Norm, reference};
 use crate::ops::sum_rows::{first_parts, lower_sum_rows};
 use crate::ops::{GradContext, Op, expect_inputs, expect_same};
-use crate::program::{ByWidth, Kernel, Lower, LowerError, Shader, Word};
+use crate::program::{ByWidth, Element, Kernel, Lower, LowerError, Shader, Word};
 use crate::reference::Tensor;
 use crate::tape::{Shape, Tape, TapeError, Value};
 use crate::{shader, shader_by_width};
@@ -59,6 +59,10 @@ struct NormGradSums {
 impl Op for NormGradSums {
     fn name(&self) -> &'static str {
         "norm_grad_sums"
+    }
+
+    fn takes_half(&self, index: usize) -> bool {
+        index == 0 || index == 4
     }
 
     fn quantity(&self, output: &Shape, index: usize) -> usize {
@@ -196,6 +200,14 @@ struct NormGradInput {
 impl Op for NormGradInput {
     fn name(&self) -> &'static str {
         "norm_grad_input"
+    }
+
+    fn takes_half(&self, index: usize) -> bool {
+        index == 0 || index == 3
+    }
+
+    fn gives_half(&self, _inputs: &[Element]) -> bool {
+        true
     }
 
     fn shape(&self, inputs: &[&Shape]) -> Result<Shape, String> {

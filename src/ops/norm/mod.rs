@@ -16,7 +16,7 @@ mod reference;
 use super::registry::Entry;
 use super::sum_rows::passes;
 use super::{Case, Fill, GradContext, Op, expect_inputs, expect_vector};
-use crate::program::{ByWidth, Kernel, Lower, LowerError, Shader, Word};
+use crate::program::{ByWidth, Element, Kernel, Lower, LowerError, Shader, Word};
 use crate::reference::Tensor;
 use crate::tape::{Shape, Tape, TapeError, Value};
 use crate::{shader, shader_by_width};
@@ -154,6 +154,14 @@ impl Op for Norm {
         "norm"
     }
 
+    fn takes_half(&self, index: usize) -> bool {
+        index == 0
+    }
+
+    fn gives_half(&self, _inputs: &[Element]) -> bool {
+        true
+    }
+
     fn shape(&self, inputs: &[&Shape]) -> Result<Shape, String> {
         expect_inputs(inputs, 4)?;
         let g = self.geometry(inputs[0])?;
@@ -200,6 +208,10 @@ pub struct NormStats {
 impl Op for NormStats {
     fn name(&self) -> &'static str {
         "norm_stats"
+    }
+
+    fn takes_half(&self, _index: usize) -> bool {
+        true
     }
 
     /// A variance of 0 is known as well as the mean can be rounded, squared.

@@ -1,9 +1,10 @@
 //! Stochastic gradient descent with momentum.
 
-use super::optimizer::{Hyper, lower_scale, reference_scale, update_shape};
+use super::optimizer::{Hyper, kernel, lower_scale, reference_is_skipped, reference_scale, update_shape};
 use super::registry::Entry;
+use super::unscale::Unscale;
 use super::{Case, Fill, Op};
-use crate::program::{Kernel, Lower, LowerError, Shader};
+use crate::program::{Lower, LowerError, Shader};
 use crate::reference::Tensor;
 use crate::shader;
 use crate::tape::{Shape, Tape, TapeError, Value};
@@ -27,7 +28,7 @@ const SAME: usize = 3;
 impl Tape {
     /// Appends an update of `parameter` by `gradient`, and of the state `velocity`; all three are of
     /// one shape, any. `hyper [4]` is [`Hyper::to_array`], of which it reads the learning rate;
-    /// `gradient_scale [1]` multiplies the gradient, see [`Tape::clip_by_global_norm`].
+    /// `gradient_scale` multiplies the gradient, see [`Tape::clip_by_global_norm`] and [`Tape::unscale`].
     pub fn sgd(
         &mut self,
         sgd: Sgd,
@@ -53,6 +54,9 @@ impl Op for Sgd {
     }
 
     fn reference(&self, inputs: &[&Tensor], _output: &Shape) -> Vec<Vec<f64>> {
+        if reference_is_skipped(inputs, SAME) {
+            return self.in_place().iter().map(|i| inputs[*i].data.clone()).collect();
+        }
         let (scale, rate) = (reference_scale(inputs, SAME), inputs[SAME].data[0]);
         let (momentum, weight_decay) = (f64::from(self.momentum), f64::from(self.weight_decay));
         let elements = inputs[0].data.iter().zip(&inputs[1].data).zip(&inputs[2].data);
@@ -70,7 +74,7 @@ impl Op for Sgd {
         let (scale, scale_at) = lower_scale(lower, SAME);
         let params = [vectors.into(), scale_at, self.momentum.into(), self.weight_decay.into()];
         let operands = [lower.input(0), lower.input(1), lower.input(2), lower.input(3), scale];
-        lower.dispatch_items(Kernel::new(&FORWARD), &params, &operands, vectors)
+        lower.dispatch_items(kernel(lower, SAME, &FORWARD), &params, &operands, vectors)
     }
 
     fn in_place(&self) -> &'static [usize] {
@@ -96,6 +100,9 @@ fn cases() -> Vec<Case> {
         case("plain", "neither momentum nor decay", 0.0, 0.0, [7, 3]),
         case("41x47", "primes", 0.9, 0.1, [41, 47]),
         case("41x47 clipped", "a scale of its own", 0.9, 0.1, [41, 47]).fixed([1], Fill::Constant(0.3)),
+        case("41x47 unscaled", "an update that could be left out", 0.9, 0.1, [41, 47])
+            .fixed([Unscale::LEN], Fill::Constant(0.3)),
+        case("5x7 left out", "nothing changes", 0.9, 0.1, [5, 7]).fixed([Unscale::LEN], Fill::Constant(0.0)),
         case("41x47 folded", "the path of more than 65,535 workgroups", 0.9, 0.1, [41, 47]).max_workgroups(3),
     ]
 }

@@ -3,7 +3,7 @@
 use super::concat::{Channels, lower_copy_channels};
 use super::registry::Entry;
 use super::{Case, GradContext, Op, expect_inputs};
-use crate::program::{Kernel, Lower, LowerError, Shader, Word};
+use crate::program::{Element, Kernel, Lower, LowerError, Shader, Word};
 use crate::reference::Tensor;
 use crate::shader;
 use crate::tape::{Shape, Tape, TapeError, Value};
@@ -29,6 +29,14 @@ pub struct Slice {
 impl Op for Slice {
     fn name(&self) -> &'static str {
         "slice"
+    }
+
+    fn takes_half(&self, _index: usize) -> bool {
+        true
+    }
+
+    fn gives_half(&self, inputs: &[Element]) -> bool {
+        inputs.contains(&Element::F16)
     }
 
     fn shape(&self, inputs: &[&Shape]) -> Result<Shape, String> {
@@ -78,6 +86,14 @@ struct SliceGrad {
 impl Op for SliceGrad {
     fn name(&self) -> &'static str {
         "slice_grad"
+    }
+
+    fn takes_half(&self, _index: usize) -> bool {
+        true
+    }
+
+    fn gives_half(&self, inputs: &[Element]) -> bool {
+        inputs.contains(&Element::F16)
     }
 
     fn shape(&self, inputs: &[&Shape]) -> Result<Shape, String> {

@@ -5,7 +5,7 @@
 use super::registry::Entry;
 use super::upsample::{enlarged, upsample_cases};
 use super::{Case, GradContext, Op, expect_inputs, expect_same};
-use crate::program::{ByWidth, Kernel, Lower, LowerError, Word};
+use crate::program::{ByWidth, Element, Kernel, Lower, LowerError, Word};
 use crate::reference::Tensor;
 use crate::shader_by_width;
 use crate::tape::{Shape, Tape, TapeError, Value};
@@ -70,6 +70,14 @@ impl Op for UpsampleBilinear {
         "upsample_bilinear"
     }
 
+    fn takes_half(&self, _index: usize) -> bool {
+        true
+    }
+
+    fn gives_half(&self, _inputs: &[Element]) -> bool {
+        true
+    }
+
     fn shape(&self, inputs: &[&Shape]) -> Result<Shape, String> {
         expect_inputs(inputs, 1)?;
         enlarged(inputs[0], self.factor)
@@ -122,6 +130,14 @@ struct UpsampleBilinearGrad {
 impl Op for UpsampleBilinearGrad {
     fn name(&self) -> &'static str {
         "upsample_bilinear_grad"
+    }
+
+    fn takes_half(&self, _index: usize) -> bool {
+        true
+    }
+
+    fn gives_half(&self, _inputs: &[Element]) -> bool {
+        true
     }
 
     fn shape(&self, inputs: &[&Shape]) -> Result<Shape, String> {

@@ -3,7 +3,7 @@
 use super::registry::Entry;
 use super::upsample::{enlarged, upsample_cases};
 use super::{Case, GradContext, Op, expect_inputs, expect_same};
-use crate::program::{ByWidth, Kernel, Lower, LowerError, Word};
+use crate::program::{ByWidth, Element, Kernel, Lower, LowerError, Word};
 use crate::reference::Tensor;
 use crate::shader_by_width;
 use crate::tape::{Shape, Tape, TapeError, Value};
@@ -51,6 +51,14 @@ impl Op for UpsampleNearest {
         "upsample_nearest"
     }
 
+    fn takes_half(&self, _index: usize) -> bool {
+        true
+    }
+
+    fn gives_half(&self, _inputs: &[Element]) -> bool {
+        true
+    }
+
     fn shape(&self, inputs: &[&Shape]) -> Result<Shape, String> {
         expect_inputs(inputs, 1)?;
         enlarged(inputs[0], self.factor)
@@ -91,6 +99,14 @@ struct UpsampleNearestGrad {
 impl Op for UpsampleNearestGrad {
     fn name(&self) -> &'static str {
         "upsample_nearest_grad"
+    }
+
+    fn takes_half(&self, _index: usize) -> bool {
+        true
+    }
+
+    fn gives_half(&self, _inputs: &[Element]) -> bool {
+        true
     }
 
     fn shape(&self, inputs: &[&Shape]) -> Result<Shape, String> {
