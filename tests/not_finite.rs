@@ -16,6 +16,12 @@ use wgseg::tape::{Tape, Value};
 const BAD: [(f64, bool); 4] =
     [(f64::NAN, true), (f64::NAN, false), (f64::INFINITY, false), (f64::NEG_INFINITY, false)];
 
+/// Cases of mixed precision whose very purpose is to leave a step out when its gradients are not finite. The norm that
+/// says so is an output of the step, and a scale that falls without end is an error (`tests/mixed.rs`).
+fn leaves_out(case: &Case) -> bool {
+    case.op.name() == "loss_scale_update" || case.name.ends_with("left out")
+}
+
 /// A case's op, with what other ops make for it, and no gradient.
 fn forward(case: &Case) -> (Tape, Value) {
     let mut tape = Tape::new();
@@ -102,7 +108,8 @@ fn what_is_not_finite_in_the_reference_is_not_on_the_device() {
     let mut found = vec![];
     for entry in ENTRIES {
         // A folded case runs the kernels of its twin.
-        for case in (entry.cases)().iter().filter(|c| c.elements() < 10_000 && c.max_workgroups.is_none()) {
+        let small = |c: &&Case| c.elements() < 10_000 && c.max_workgroups.is_none();
+        for case in (entry.cases)().iter().filter(small).filter(|c| !leaves_out(c)) {
             found.extend(hidden(&gpu, case));
         }
     }
