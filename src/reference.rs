@@ -61,7 +61,7 @@ impl Run {
 ///
 /// An update takes effect where it stands: a later node that reads the state sees it.
 pub fn run(tape: &Tape, feeds: &HashMap<String, Tensor>) -> Result<Run, ReferenceError> {
-    run_stored(tape, feeds, &vec![Element::F32; tape.nodes().len()])
+    run_altered(tape, feeds, &mut |_, _| {})
 }
 
 /// The same with the values that are f16 by `elements` rounded to f16, as a mixed program stores them; see
@@ -71,8 +71,21 @@ pub fn run_stored(
     feeds: &HashMap<String, Tensor>,
     elements: &[Element],
 ) -> Result<Run, ReferenceError> {
+    run_altered(tape, feeds, &mut |value, tensor| {
+        if elements[value.index()] == Element::F16 {
+            tensor.data.iter_mut().for_each(|x| *x = f16::from_f64(*x).to_f64());
+        }
+    })
+}
+
+/// The same with each value handed to `alter` before another reads it.
+pub fn run_altered(
+    tape: &Tape,
+    feeds: &HashMap<String, Tensor>,
+    alter: &mut dyn FnMut(Value, &mut Tensor),
+) -> Result<Run, ReferenceError> {
     let mut values: Vec<Tensor> = Vec::with_capacity(tape.nodes().len());
-    for (node, element) in tape.nodes().iter().zip(elements) {
+    for (index, node) in tape.nodes().iter().enumerate() {
         let mut value = match &node.source {
             Source::Input | Source::State { .. } => {
                 let tensor = feeds.get(&node.name).ok_or_else(|| ReferenceError::Missing {
@@ -101,9 +114,7 @@ pub fn run_stored(
                 }
             }
         };
-        if *element == Element::F16 {
-            value.data.iter_mut().for_each(|x| *x = f16::from_f64(*x).to_f64());
-        }
+        alter(Value(index), &mut value);
         values.push(value);
     }
     let states = tape.states().map(|(name, v)| (name.to_owned(), values[v.index()].clone())).collect();

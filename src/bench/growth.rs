@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::unet::{UnetStep, check_step};
-use super::{BenchError, CheckedStep, Timing};
+use super::unet::UnetStep;
+use super::{BenchError, Timing};
 use crate::config::Config;
 use crate::gpu::{AdapterDescription, Gpu, GpuError};
 use crate::program::compile_for;
 use crate::train::TrainError;
 use crate::train::step::train_step;
+use crate::verify::step::{CheckedStep, check_step};
 
 pub const BATCHES: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
 pub const SIZES: [usize; 4] = [64, 128, 256, 512];

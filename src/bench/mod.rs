@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use ceilings::Ceilings;
 pub use dispatches::DispatchRow;
 pub use ops::OpRow;
-pub use unet::{CheckedStep, UnetReport};
+pub use unet::UnetReport;
 
 use crate::gpu::{AdapterDescription, GpuError};
 use crate::program::{CompileError, Precision};
@@ -24,6 +24,7 @@ use crate::report::ReportError;
 use crate::tape::TapeError;
 use crate::train::TrainError;
 use crate::verify::VerifyError;
+use crate::verify::step::{CheckedStep, step_tolerance};
 
 /// Times of the same work.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -106,7 +107,7 @@ pub enum BenchError {
 impl BenchError {
     /// That a step is off by more than it may be.
     pub(crate) fn wrong(checked: CheckedStep, precision: Precision) -> BenchError {
-        BenchError::WrongStep { checked, tolerance: unet::tolerance(precision) }
+        BenchError::WrongStep { checked, tolerance: step_tolerance(precision) }
     }
 }
 

@@ -1,6 +1,5 @@
 //! The U-Net's training step and inference.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,49 +12,13 @@ use crate::config::Config;
 use crate::gpu::{Clock, Gpu, HostLog, Session, States};
 use crate::ops::Hyper;
 use crate::program::{Caps, Precision, compile, compile_for};
-use crate::reference::{self, Tensor};
 use crate::rng::{Purpose, rng};
 use crate::train::TrainError;
-use crate::train::step::{HYPER, IMAGES, LOSS, MASKS, TrainStep, inference, train_step};
+use crate::train::step::{HYPER, IMAGES, LOSS, MASKS, inference, train_step};
+use crate::verify::step::{CheckedStep, check_step};
 
 /// Runs before the clock: pipelines are compiled on first use.
 const WARM_UP: usize = 3;
-/// The step that is checked: the same network and kernels on fewer and smaller images, as the
-/// reference is slow.
-const CHECK_BATCH: usize = 2;
-/// Difference allowed, relative to the norm, after some thirty layers of f32 sums.
-pub(crate) const TOLERANCE: f64 = 2e-4;
-/// The same of all gradients of a mixed step together. Roundings to f16 turn a ReLU or a maximum here and there, and
-/// the few pixels of the smallest images make much of it; single kernels are held to far less by `wgseg verify`.
-const MIXED_TOLERANCE: f64 = 0.25;
-
-/// Difference allowed of a step in `precision`.
-pub(super) fn tolerance(precision: Precision) -> f64 {
-    match precision {
-        Precision::F32 => TOLERANCE,
-        Precision::Mixed => MIXED_TOLERANCE,
-    }
-}
-
-/// How far a training step was from the reference.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct CheckedStep {
-    pub batch: usize,
-    pub size: usize,
-    /// Of the loss, relative.
-    pub loss_error: f64,
-    /// Of the gradient of a parameter, in norm relative to it, the largest; in mixed precision of all gradients as one.
-    pub gradient_error: f64,
-}
-
-impl CheckedStep {
-    /// Whether a step in `precision` may be so far off.
-    pub fn pass(&self, precision: Precision) -> bool {
-        let tolerance = tolerance(precision);
-        self.loss_error <= tolerance && self.gradient_error <= tolerance
-    }
-}
-
 /// What was measured of a U-Net.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct UnetReport {
@@ -227,65 +190,4 @@ fn time(session: &mut Session, repetitions: usize) -> Result<(f64, Timing), Trai
         session.time_submission(1)?;
     }
     Ok((first * 1e3, Timing::of(&session.time_runs(repetitions, Duration::ZERO)?)))
-}
-
-/// Runs a small step of the same network on the device and in the reference.
-pub(crate) fn check_step(gpu: &Arc<Gpu>, caps: &Caps, config: &Config) -> Result<CheckedStep, BenchError> {
-    let size = 2 << config.model.depth;
-    let mut step: TrainStep = train_step(config, CHECK_BATCH, size).map_err(TrainError::from)?;
-    let parameters = step.tape.parameters();
-    let mut gradients = vec![];
-    for (name, value) in &parameters {
-        let Some(gradient) = step.gradients.of(*value) else { continue };
-        step.tape.output(&format!("grad.{name}"), gradient);
-        gradients.push((format!("grad.{name}"), gradient));
-    }
-    let (images, masks) = random_batch(config, CHECK_BATCH, size);
-    let hyper = Hyper::adam_defaults(1e-3, 1).to_array();
-    let mut feeds: HashMap<String, Tensor> = HashMap::new();
-    for (name, value) in step.tape.states() {
-        feeds.insert(name.to_string(), Tensor::zeros(step.tape.shape(value).clone()));
-    }
-    for (name, shape, init) in step.starts() {
-        let numbers = init.numbers(shape.len(), 0, name);
-        feeds.insert(name.to_owned(), Tensor::from_f32(shape, &numbers));
-    }
-    let channels = config.model.in_channels;
-    feeds.insert(IMAGES.to_owned(), Tensor::from_f32([CHECK_BATCH, size, size, channels], &images));
-    feeds.insert(MASKS.to_owned(), Tensor::from_f32([CHECK_BATCH, size, size, 1], &masks));
-    feeds.insert(HYPER.to_owned(), Tensor::from_f32([hyper.len()], &hyper));
-    let expected = reference::run(&step.tape, &feeds)?;
-
-    let mut states = States::new();
-    let mut session = Session::new(gpu, compile_for(&step.tape, caps, config.train.precision)?, &mut states)?;
-    for (name, _) in step.tape.states() {
-        states.write(gpu, name, &feeds[name].to_f32())?;
-    }
-    session.write(IMAGES, &images)?;
-    session.write(MASKS, &masks)?;
-    session.write(HYPER, &hyper)?;
-    session.run()?;
-    let loss_error = relative_error(&session.read(LOSS)?, &expected.value(step.loss).data);
-    let mut gradient_error: f64 = 0.0;
-    let mut groups = vec![];
-    for (name, value) in gradients {
-        groups.push((session.read(&name)?, expected.value(value).data.clone()));
-    }
-    if config.train.precision == Precision::Mixed {
-        let (found, expected): (Vec<_>, Vec<_>) = groups.into_iter().unzip();
-        groups = vec![(found.concat(), expected.concat())];
-    }
-    for (found, expected) in groups {
-        let error = relative_error(&found, &expected);
-        // A number that is none must not pass as none.
-        gradient_error = if error.is_nan() { f64::INFINITY } else { gradient_error.max(error) };
-    }
-    Ok(CheckedStep { batch: CHECK_BATCH, size, loss_error, gradient_error })
-}
-
-/// `‖found − expected‖ / ‖expected‖`.
-fn relative_error(found: &[f32], expected: &[f64]) -> f64 {
-    let difference: f64 = found.iter().zip(expected).map(|(f, e)| (f64::from(*f) - e).powi(2)).sum();
-    let norm: f64 = expected.iter().map(|e| e * e).sum();
-    (difference / norm.max(1e-20)).sqrt()
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{TuneError, TunedPoint};
-use crate::bench::unet::{TOLERANCE, UnetStep, check_step};
+use crate::bench::unet::UnetStep;
 use crate::bench::{BenchError, median};
 use crate::config::Config;
 use crate::gpu::{Gpu, Session};
@@ -15,6 +15,7 @@ use crate::reference::Tensor;
 use crate::tape::Shape;
 use crate::train::step::{inference, train_step};
 use crate::verify::OpAlone;
+use crate::verify::step::{TOLERANCE, check_step};
 
 /// A form takes the rule's place if it is faster by this factor in the middle of all rounds, and faster at all in
 /// all rounds but one.

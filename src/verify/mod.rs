@@ -2,6 +2,7 @@
 
 mod gradient;
 mod kernels;
+pub mod step;
 
 use std::sync::Arc;
 
@@ -53,6 +54,12 @@ pub struct Report {
 pub enum VerifyError {
     #[error("there is no op {name:?}; the nearest is {nearest:?}; all: {known}")]
     UnknownOp { name: String, nearest: String, known: String },
+    #[error(
+        "the training step of this network cannot be checked: in each of {draws} draws of numbers the f64 reference's \
+         own gradients moved by {moved:.0e} or more when disturbed as roundings would, allowed {allowed:.0e}; use a \
+         smaller model.base_channels or model.depth"
+    )]
+    Unsteady { draws: u64, moved: f64, allowed: f64 },
     #[error(transparent)]
     Tape(#[from] TapeError),
     #[error(transparent)]

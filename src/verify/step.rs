@@ -1,0 +1,275 @@
+//! Checks a whole training step of the U-Net against the f64 reference.
+//!
+//! A step has places where its gradient jumps: a ReLU at 0, two equal numbers in a pool's window. A million numbers
+//! before ReLUs hold some that lie within f32's roundings of 0; there a right device and the reference may take
+//! different sides, and gradients are then 1e-3 to 1e-1 apart. So the numbers of a check are chosen, by the reference
+//! alone: norms have biases of 2 or −2, which leave few of their results near 0, and a draw is taken only where
+//! disturbing the reference as roundings would moves no gradient by much.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+
+use super::VerifyError;
+use crate::config::Config;
+use crate::gpu::{Gpu, Session, States};
+use crate::ops::Hyper;
+use crate::program::{Caps, Precision, Program, compile_for};
+use crate::reference::{self, Run, Tensor};
+use crate::rng::{Purpose, rng};
+use crate::tape::{Tape, Value};
+use crate::train::step::{HYPER, IMAGES, LOSS, MASKS, TrainStep, train_step};
+
+/// Difference allowed, relative to the norm, after some thirty layers of f32 sums.
+pub const TOLERANCE: f64 = 2e-4;
+/// The same of all gradients of a mixed step together, and of its loss. A rounding to f16 is up to 2⁻¹² of a number, some
+/// fifty follow each other, and a few of the ReLUs they turn are left.
+pub const MIXED_TOLERANCE: f64 = 1e-2;
+
+/// What is added to each input of a norm, in parts of their root mean square: some roundings of a long f32 sum.
+const DISTURBANCE: f64 = 4e-6;
+/// Disturbed runs of the reference that a draw must stand.
+const DISTURBED_RUNS: u64 = 3;
+/// How far they may move a gradient, relative to its norm. A ReLU that turns moves it by more than 1e-3.
+const STEADY: f64 = TOLERANCE / 2.0;
+const DRAWS: u64 = 20;
+/// Standard deviations from the mean of a norm's input to the point where its ReLU begins.
+const BIAS: f32 = 2.0;
+
+/// The batch of [`check_step`]. Its images are small as well: the reference is slow.
+const CHECK_BATCH: usize = 2;
+
+/// Difference allowed of a step in `precision`.
+pub fn step_tolerance(precision: Precision) -> f64 {
+    match precision {
+        Precision::F32 => TOLERANCE,
+        Precision::Mixed => MIXED_TOLERANCE,
+    }
+}
+
+/// How far a training step was from the reference.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CheckedStep {
+    pub batch: usize,
+    pub size: usize,
+    /// Of the loss, relative.
+    pub loss_error: f64,
+    /// Of the gradient of a parameter, in norm relative to it, the largest; in mixed precision of all gradients as one.
+    pub gradient_error: f64,
+}
+
+impl CheckedStep {
+    /// Whether a step in `precision` may be so far off.
+    pub fn pass(&self, precision: Precision) -> bool {
+        let tolerance = step_tolerance(precision);
+        self.loss_error <= tolerance && self.gradient_error <= tolerance
+    }
+}
+
+/// A training step with all that it is given, and what the reference makes of it.
+pub struct StepCase {
+    pub step: TrainStep,
+    /// Parameters with their gradients, which are outputs named `grad.` and the parameter.
+    pub gradients: Vec<(String, Value)>,
+    /// Inputs and states by name.
+    pub feeds: HashMap<String, Tensor>,
+    pub expected: Run,
+}
+
+impl StepCase {
+    /// The step of `config` for `batch` images of `size × size`, on the first numbers that roundings do not matter to.
+    ///
+    /// # Errors
+    /// No draw of [`DRAWS`] was so, or the network cannot be built.
+    pub fn new(config: &Config, batch: usize, size: usize) -> Result<StepCase, VerifyError> {
+        let mut step = train_step(config, batch, size)?;
+        let mut gradients = vec![];
+        for (name, value) in step.tape.parameters() {
+            let Some(gradient) = step.gradients.of(value) else { continue };
+            step.tape.output(&format!("grad.{name}"), gradient);
+            gradients.push((name, gradient));
+        }
+        let norms = Norms::of(&step.tape);
+        let mut least_moved = f64::INFINITY;
+        for draw in 0..DRAWS {
+            let feeds = numbers(config, &step, &norms, batch, size, draw);
+            let expected = reference::run(&step.tape, &feeds)?;
+            let mut moved: f64 = 0.0;
+            for run in 0..DISTURBED_RUNS {
+                let disturbed = norms.disturbed(&step.tape, &feeds, draw * DISTURBED_RUNS + run)?;
+                let of = |(_, v): &(String, Value)| {
+                    relative_error(&disturbed.value(*v).data, &expected.value(*v).data)
+                };
+                moved = gradients.iter().map(of).fold(moved, f64::max);
+                if moved > STEADY {
+                    break;
+                }
+            }
+            if moved <= STEADY {
+                return Ok(StepCase { step, gradients, feeds, expected });
+            }
+            least_moved = least_moved.min(moved);
+        }
+        Err(VerifyError::Unsteady { draws: DRAWS, moved: least_moved, allowed: STEADY })
+    }
+
+    /// Runs `program`, compiled of the step's tape, once on these numbers.
+    pub fn run(&self, gpu: &Arc<Gpu>, program: Program) -> Result<(Session, States), VerifyError> {
+        let mut states = States::new();
+        let mut session = Session::new(gpu, program, &mut states)?;
+        for (name, _) in self.step.tape.states() {
+            states.write(gpu, name, &self.feeds[name].to_f32())?;
+        }
+        for (name, _) in self.step.tape.inputs() {
+            session.write(name, &self.feeds[name].to_f32())?;
+        }
+        session.run()?;
+        Ok((session, states))
+    }
+}
+
+/// What stands before the ReLUs of a network, all of which follow a norm.
+struct Norms {
+    inputs: Vec<Value>,
+    biases: Vec<Value>,
+}
+
+impl Norms {
+    fn of(tape: &Tape) -> Norms {
+        let norms = tape.nodes().iter().filter(|n| n.op().is_some_and(|op| op.name() == "norm"));
+        let (inputs, biases) = norms.map(|n| (n.inputs[0], n.inputs[2])).unzip();
+        Norms { inputs, biases }
+    }
+
+    /// A run of the reference whose norms are given slightly other numbers.
+    fn disturbed(&self, tape: &Tape, feeds: &HashMap<String, Tensor>, seed: u64) -> Result<Run, VerifyError> {
+        let mut rng = rng(seed, Purpose::Case, 1);
+        Ok(reference::run_altered(tape, feeds, &mut |value, tensor| {
+            if !self.inputs.contains(&value) {
+                return;
+            }
+            let square: f64 = tensor.data.iter().map(|x| x * x).sum();
+            let size = DISTURBANCE * (square / tensor.data.len() as f64).sqrt();
+            tensor.data.iter_mut().for_each(|x| *x += size * rng.random_range(-1.0..1.0));
+        })?)
+    }
+}
+
+/// Random images and masks, parameters as a training starts with them but for the norms' biases.
+fn numbers(
+    config: &Config,
+    step: &TrainStep,
+    norms: &Norms,
+    batch: usize,
+    size: usize,
+    draw: u64,
+) -> HashMap<String, Tensor> {
+    let tape = &step.tape;
+    let mut rng = rng(draw, Purpose::Case, 0);
+    let mut feeds: HashMap<String, Tensor> = HashMap::new();
+    for (name, value) in tape.states() {
+        feeds.insert(name.to_owned(), Tensor::zeros(tape.shape(value).clone()));
+    }
+    for (name, shape, init) in step.starts() {
+        let numbers = init.numbers(shape.len(), draw, name);
+        feeds.insert(name.to_owned(), Tensor::from_f32(shape, &numbers));
+    }
+    for bias in &norms.biases {
+        let shape = tape.shape(*bias).clone();
+        let numbers: Vec<f32> =
+            (0..shape.len()).map(|_| if rng.random_bool(0.5) { BIAS } else { -BIAS }).collect();
+        feeds.insert(tape.node(*bias).name.clone(), Tensor::from_f32(shape, &numbers));
+    }
+    let pixels = batch * size * size;
+    let images: Vec<f32> =
+        (0..pixels * config.model.in_channels).map(|_| rng.random_range(-1.0..1.0)).collect();
+    let masks: Vec<f32> = (0..pixels).map(|_| f32::from(u8::from(rng.random_bool(0.1)))).collect();
+    let hyper = Hyper::adam_defaults(1e-3, 1).to_array();
+    feeds.insert(IMAGES.to_owned(), Tensor::from_f32([batch, size, size, config.model.in_channels], &images));
+    feeds.insert(MASKS.to_owned(), Tensor::from_f32([batch, size, size, 1], &masks));
+    feeds.insert(HYPER.to_owned(), Tensor::from_f32([hyper.len()], &hyper));
+    feeds
+}
+
+/// Runs a small step of the network of `config` on the device, compiled by `caps`, and in the reference.
+pub fn check_step(gpu: &Arc<Gpu>, caps: &Caps, config: &Config) -> Result<CheckedStep, VerifyError> {
+    let size = 2 << config.model.depth;
+    let case = StepCase::new(config, CHECK_BATCH, size)?;
+    let program = compile_for(&case.step.tape, caps, config.train.precision)?;
+    let (session, _) = case.run(gpu, program)?;
+    let read = |name: &str| -> Result<Vec<f64>, VerifyError> {
+        Ok(session.read(name)?.into_iter().map(f64::from).collect())
+    };
+    let loss_error = relative_error(&read(LOSS)?, &case.expected.value(case.step.loss).data);
+    let mut groups = vec![];
+    for (name, value) in &case.gradients {
+        groups.push((read(&format!("grad.{name}"))?, case.expected.value(*value).data.clone()));
+    }
+    if config.train.precision == Precision::Mixed {
+        let (found, expected): (Vec<_>, Vec<_>) = groups.into_iter().unzip();
+        groups = vec![(found.concat(), expected.concat())];
+    }
+    let mut gradient_error: f64 = 0.0;
+    for (found, expected) in groups {
+        let error = relative_error(&found, &expected);
+        // A number that is none must not pass as none.
+        gradient_error = if error.is_nan() { f64::INFINITY } else { gradient_error.max(error) };
+    }
+    Ok(CheckedStep { batch: CHECK_BATCH, size, loss_error, gradient_error })
+}
+
+/// `‖found − expected‖ / ‖expected‖`.
+pub fn relative_error(found: &[f64], expected: &[f64]) -> f64 {
+    assert_eq!(found.len(), expected.len(), "two tensors of one shape");
+    let difference: f64 = found.iter().zip(expected).map(|(f, e)| (f - e).powi(2)).sum();
+    let norm: f64 = expected.iter().map(|e| e * e).sum();
+    (difference / norm.max(1e-20)).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZE: usize = 32;
+
+    fn config() -> Config {
+        let mut config = Config::default();
+        (config.model.base_channels, config.model.depth) = (8, 4);
+        config
+    }
+
+    fn most_moved(case: &StepCase, norms: &Norms, feeds: &HashMap<String, Tensor>, seed: u64) -> f64 {
+        let exact = reference::run(&case.step.tape, feeds).expect("a run");
+        let disturbed = norms.disturbed(&case.step.tape, feeds, seed).expect("a run");
+        let of = |(_, v): &(String, Value)| relative_error(&disturbed.value(*v).data, &exact.value(*v).data);
+        case.gradients.iter().map(of).fold(0.0, f64::max)
+    }
+
+    #[test]
+    fn other_roundings_move_no_gradient_of_the_chosen_numbers() {
+        let case = StepCase::new(&config(), CHECK_BATCH, SIZE).expect("a steady draw");
+        let norms = Norms::of(&case.step.tape);
+        assert_eq!(norms.inputs.len(), 18, "two convolutions in each of 4 + 1 + 4 blocks");
+        for seed in 1000..1004 {
+            let moved = most_moved(&case, &norms, &case.feeds, seed);
+            assert!(0.0 < moved && moved <= TOLERANCE, "{moved:.1e}");
+        }
+    }
+
+    #[test]
+    fn a_relu_that_turns_is_seen() {
+        let case = StepCase::new(&config(), CHECK_BATCH, SIZE).expect("a steady draw");
+        let norms = Norms::of(&case.step.tape);
+        // Norms around 0 as a training starts with them: among a quarter of a million results some lie near it.
+        let plain = Norms { inputs: norms.inputs.clone(), biases: vec![] };
+        let draws = 0..6;
+        let moved = draws.map(|draw| {
+            let feeds = numbers(&config(), &case.step, &plain, CHECK_BATCH, SIZE, draw);
+            most_moved(&case, &plain, &feeds, draw)
+        });
+        let most = moved.fold(0.0, f64::max);
+        assert!(most > 10.0 * STEADY, "{most:.1e}");
+    }
+}
