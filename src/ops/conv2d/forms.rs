@@ -379,6 +379,7 @@ mod tests {
         // Of 64 channels on each side 1 << 18 numbers hold 113 tiles, in whole 32s 96; 1 << 20 hold 455; of 32², 512
         // are all.
         cpu(true, [8, 32, 64, 64, 3, 1, 1], ["winograd by 96", "winograd by 96", "winograd by 448"]);
+        cpu(true, [8, 32, 32, 32, 3, 1, 1], ["winograd by 224", "winograd by 224", "winograd by 512"]);
         cpu(true, [8, 32, 16, 32, 3, 1, 1], ["cpu", "cpu", "winograd by 512"]);
         // 16 tiles; the weight's gradient takes them all.
         cpu(true, [1, 16, 64, 64, 3, 1, 1], ["cpu", "cpu", "winograd by 16"]);

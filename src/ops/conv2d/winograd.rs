@@ -41,9 +41,8 @@ pub const SCRATCH_GRAD_WEIGHT: [usize; 5] = [1 << 20, 1 << 16, 1 << 17, 1 << 18,
 const MATMUL_SIDE: usize = 32;
 /// Most portions of a convolution, so that its dispatches do not grow with the images.
 const MOST_PORTIONS: usize = 64;
-/// Fewer channels on either side, or fewer pairs, and the transforms cost more than they save.
+/// Fewer channels on either side, and the transforms cost more than they save.
 const LEAST_CHANNELS: usize = 32;
-const LEAST_PAIRS: usize = 32 * 64;
 /// The transformed weights serve too few tiles.
 const FEW_TILES: usize = 16;
 /// For the gradient of the weight: fewer channels on either side, or fewer pairs.
@@ -52,9 +51,7 @@ const LEAST_PAIRS_GRAD_WEIGHT: usize = 16 * 32;
 
 /// Whether the transforms cost less than they save, as a rule, for a convolution or the gradient of its input of `size`.
 pub fn pays(g: &Geometry, size: [usize; 2]) -> bool {
-    g.in_channels.min(g.out_channels) >= LEAST_CHANNELS
-        && g.in_channels * g.out_channels >= LEAST_PAIRS
-        && Tiles::new(g.batch, size, 0).all() > FEW_TILES
+    g.in_channels.min(g.out_channels) >= LEAST_CHANNELS && Tiles::new(g.batch, size, 0).all() > FEW_TILES
 }
 
 /// The same for the gradient of its weight.
