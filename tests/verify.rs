@@ -132,10 +132,12 @@ fn a_broken_kernel_is_found() {
             }
         }
     }
-    // A shader in two widths goes by two names.
-    let used = |file: &str| match users.contains_key(file) {
-        true => true,
-        false => ["x1", "x4"].iter().all(|width| users.contains_key(format!("{file} {width}").as_str())),
+    // A shader in two widths goes by two names, one for matrices by their side, of which an adapter has one or none.
+    let named =
+        |file: &str, ending: &str| users.keys().any(|name| name.starts_with(&format!("{file} {ending}")));
+    let used = |file: &str| match file.ends_with("_matrix") {
+        true => gpu.caps().matrices.is_none_or(|m| named(file, &format!("{0}x{0}", m.side))),
+        false => users.contains_key(file) || ["x1", "x4"].iter().all(|width| named(file, width)),
     };
     // What measures an adapter's ceilings is no op's; the bench checks it in each run.
     let of_ops = shader_files().into_iter().filter(|file| !file.starts_with("bench/"));
@@ -169,7 +171,8 @@ fn a_broken_kernel_is_found() {
     assert!(missed.is_empty(), "{missed:#?}");
 }
 
-/// The lines, from 1, that store to the kernel's results: `name[i] = x;` for each `read_write` name.
+/// The lines, from 1, that store to the kernel's results: `name[i] = x;` for each `read_write` name, or
+/// `coopStoreT(kept, &name[i], pitch);`.
 /// Panics when the shader stores in any other form, which would stay unbroken.
 fn stores(shader: &Shader) -> Vec<usize> {
     let names: Vec<&str> = shader
@@ -181,7 +184,8 @@ fn stores(shader: &Shader) -> Vec<usize> {
     let is_store = |line: &str| {
         let code = line.trim_start();
         let to_result = names.iter().any(|name| code.starts_with(&format!("{name}[")));
-        to_result && code.contains("] = ") && code.ends_with(';')
+        let matrix = names.iter().any(|name| code.starts_with(&format!("coopStoreT(kept, &{name}[")));
+        (to_result && code.contains("] = ") || matrix) && code.ends_with(';')
     };
     let lines: Vec<usize> =
         (1..).zip(shader.source.lines()).filter(|(_, line)| is_store(line)).map(|(at, _)| at).collect();
@@ -214,6 +218,12 @@ fn break_stores(shader: &Shader, lines: &[usize], replacement: &str) -> String {
                 let value = replacement.replace('x', &format!("({value})"));
                 broken += &format!("{target}] = {stored_as}({value});\n");
             }
+            // Of a matrix the first number.
+            None if lines.contains(&number) => {
+                let target = line.split_once('&').and_then(|(_, rest)| Some(rest.split_once(']')?.0));
+                let target = format!("{}]", target.expect("a store of a matrix"));
+                broken += &format!("{line} {target} = {};\n", replacement.replace("(x)", &target));
+            }
             _ => broken += &format!("{line}\n"),
         }
     }
@@ -227,6 +237,7 @@ fn stores_to_results(module: &Module, function: &Function, block: &Block) -> usi
     };
     let count = |statement: &Statement| match statement {
         Statement::Store { pointer, .. } => usize::from(is_result(module, function, *pointer)),
+        Statement::CooperativeStore { data, .. } => usize::from(is_result(module, function, data.pointer)),
         Statement::Block(block) => inner(&[block]),
         Statement::If { accept, reject, .. } => inner(&[accept, reject]),
         Statement::Loop { body, continuing, .. } => inner(&[body, continuing]),

@@ -6,8 +6,7 @@ mod common;
 use wgseg::config::Config;
 use wgseg::config::schema::{ModelConfig, Norm, OptimizerKind, Upsample};
 use wgseg::gpu::{Extra, Gpu};
-use wgseg::program::{Caps, Choices, Family, Precision, Program, compile_for, elements_of};
-use wgseg::reference::{self, Run};
+use wgseg::program::{Caps, Choices, Family, Precision, Program, compile_for};
 use wgseg::tape::{Tape, Value};
 use wgseg::train::step::LOSS;
 use wgseg::verify::step::{MIXED_TOLERANCE, StepCase, relative_error};
@@ -50,11 +49,6 @@ fn programs(tape: &Tape, gpu: &Gpu, family: Family, precision: Precision) -> [Pr
     [by_rule, tuned]
 }
 
-/// All gradients of a run of the reference, one after the other.
-fn all_gradients(case: &StepCase, run: &Run) -> Vec<f64> {
-    case.gradients.iter().flat_map(|(_, gradient)| run.value(*gradient).data.clone()).collect()
-}
-
 fn check(model: ModelConfig, optimizer: OptimizerKind, clip_norm: f64) {
     let gpu = common::gpu();
     let case = case(model, optimizer, clip_norm, Precision::F32);
@@ -88,10 +82,8 @@ fn check_mixed(model: ModelConfig, optimizer: OptimizerKind, clip_norm: f64) {
     }
     let case = case(model, optimizer, clip_norm, Precision::Mixed);
     let (tape, exact) = (&case.step.tape, &case.expected);
-    let elements = elements_of(tape, Precision::Mixed);
-    let rounded = reference::run_stored(tape, &case.feeds, &elements).expect("the reference");
-    let expected = all_gradients(&case, exact);
-    let of_rounding = relative_error(&all_gradients(&case, &rounded), &expected);
+    let rounded = case.rounded.as_ref().expect("a rounded reference");
+    let of_rounding = case.gradient_error(&case.all_gradients(rounded));
     let families = [Family::Naive, Family::Tiled];
     let of = |f: &Family| programs(tape, &gpu, *f, Precision::Mixed);
     for (family, program) in families.iter().flat_map(|f| of(f).map(|program| (f, program))) {
@@ -100,7 +92,7 @@ fn check_mixed(model: ModelConfig, optimizer: OptimizerKind, clip_norm: f64) {
         let loss = relative_error(&loss, &exact.value(case.step.loss).data);
         let read =
             |(name, _): &(String, Value)| f64s(&session.read(&format!("grad.{name}")).expect("a gradient"));
-        let gradient = relative_error(&case.gradients.iter().flat_map(read).collect::<Vec<_>>(), &expected);
+        let gradient = case.gradient_error(&case.gradients.iter().flat_map(read).collect::<Vec<_>>());
         println!(
             "{family}: from the exact step: loss {loss:.1e}, gradient {gradient:.1e}; the rounded reference's {of_rounding:.1e}"
         );

@@ -22,7 +22,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Outcome {
-    let gpu = args.adapter.open_with(Extra::Half)?;
+    let gpu = args.adapter.open_with(Extra::CooperativeMatrix)?;
     let report = verify(&gpu, args.op.as_deref(), |row| {
         if !args.json && (args.all || !row.pass) {
             say!("{}", line(row));

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::GpuError;
-use crate::program::{Caps, Choices, Family};
+use crate::program::{Caps, Choices, Family, Matrices};
 
 /// An adapter as `wgseg adapters` tells it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -94,11 +94,31 @@ pub(super) fn caps(adapter: &wgpu::Adapter) -> Caps {
         subgroups: adapter.features().contains(SUBGROUP_FEATURES)
             && info.subgroup_min_size == info.subgroup_max_size
             && info.subgroup_min_size == 8,
+        matrices: None,
         max_binding_bytes: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size),
         max_workgroups: limits.max_compute_workgroups_per_dimension.min(65_535),
         memory_bytes: if software { available_host_memory() } else { None },
         choices: Choices::default(),
     }
+}
+
+/// What the compiler may use of an adapter's cooperative matrices.
+pub(super) fn matrices(
+    adapter: &wgpu::Adapter,
+    offered: &[wgpu::CooperativeMatrixProperties],
+) -> Option<Matrices> {
+    use wgpu::CooperativeScalarType::{F16, F32};
+    let is_offered = |side: &usize| {
+        let is_of = |m: &&wgpu::CooperativeMatrixProperties| {
+            [m.m_size, m.n_size, m.k_size] == [*side as u32; 3] && m.ab_type == F16 && m.cr_type == F32
+        };
+        offered.iter().any(|m| is_of(&m))
+    };
+    let side = [16, 8].into_iter().find(is_offered)?;
+    let info = adapter.get_info();
+    let lanes = info.subgroup_max_size;
+    let subgroups = if info.subgroup_min_size == lanes { (256 / lanes.max(1)).min(4) } else { 1 };
+    ((8..=256).contains(&lanes) && lanes.is_power_of_two()).then_some(Matrices { side, lanes, subgroups })
 }
 
 /// Free memory of the host, which is what a software driver allocates from. Linux only.

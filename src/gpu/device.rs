@@ -19,7 +19,8 @@ pub struct GpuOptions {
 }
 
 /// What a device is opened with besides what training needs, where its adapter offers it: for
-/// measuring and checking only, so that training takes nothing that it does not use.
+/// measuring and checking only, so that training takes nothing that it does not use. Training in mixed precision
+/// takes what [`Extra::CooperativeMatrix`] does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Extra {
     #[default]
@@ -99,7 +100,7 @@ impl Gpu {
             if !adapter.features().contains(wgpu::Features::SHADER_F16) {
                 return Err(GpuError::NoHalf { adapter: description.to_string() });
             }
-            features |= wgpu::Features::SHADER_F16;
+            features |= Extra::CooperativeMatrix.features() & adapter.features();
         }
         if caps.subgroups {
             features |= adapter::SUBGROUP_FEATURES;
@@ -108,13 +109,15 @@ impl Gpu {
         let mut experimental = wgpu::ExperimentalFeatures::disabled();
         if features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {
             matrices = adapter.cooperative_matrix_properties();
-            // SAFETY: only the bench asks for this, for one kernel of its own whose result it checks.
+            // SAFETY: experimental features may have faults of their own in wgpu. This one is taken for kernels in
+            // mixed precision alone, which `bench` and `verify` compare with the reference.
             experimental = unsafe { wgpu::ExperimentalFeatures::enabled() };
         }
         if !features.contains(wgpu::Features::SHADER_F16) {
             let f16 = wgpu::CooperativeScalarType::F16;
             matrices.retain(|m| m.ab_type != f16 && m.cr_type != f16);
         }
+        caps.matrices = adapter::matrices(&adapter, &matrices);
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("wgseg"),
             required_features: features,
@@ -152,7 +155,7 @@ impl Gpu {
     }
 
     /// Kinds of cooperative matrices that its kernels may use; none unless it was opened with
-    /// [`Extra::CooperativeMatrix`].
+    /// [`Extra::CooperativeMatrix`] or for mixed precision.
     pub fn matrices(&self) -> &[wgpu::CooperativeMatrixProperties] {
         &self.matrices
     }

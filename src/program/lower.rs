@@ -143,6 +143,11 @@ impl Lower<'_> {
         Operand::Scratch(self.scratch.len() - 1)
     }
 
+    /// Whether it is kept in f16.
+    pub fn is_half(&self, operand: Operand) -> bool {
+        self.element(operand) == Element::F16
+    }
+
     fn element(&self, operand: Operand) -> Element {
         match operand {
             Operand::Value(value) => self.elements[value.index()],

@@ -17,7 +17,7 @@ use std::fmt;
 pub use choice::{Choice, Choices, Point};
 pub use lower::{Kernel, Lower, LowerError, Operand, Word, spread};
 pub use precision::{Element, Precision};
-pub use shader::{Access, ByWidth, Interface, Shader};
+pub use shader::{Access, BySide, ByWidth, Interface, Shader};
 
 use crate::tape::{Shape, Source, Tape, Value};
 use lifetime::{bytes_of, lifetimes};
@@ -48,6 +48,17 @@ impl fmt::Display for Family {
     }
 }
 
+/// Cooperative matrices of f16, whose products are summed in f32: tensor cores, simdgroup matrices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Matrices {
+    /// Rows and columns: 8 or 16.
+    pub side: usize,
+    /// Most invocations that run in step as a subgroup, 8 at least.
+    pub lanes: u32,
+    /// Subgroups of a workgroup; 1 where they may be smaller than `lanes`.
+    pub subgroups: u32,
+}
+
 /// What an adapter can do, as far as the compiler cares.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Caps {
@@ -55,6 +66,8 @@ pub struct Caps {
     /// Subgroups of 8 lanes and 64-bit integers are offered: the fast kernels of a software driver
     /// exchange values between lanes and load two floats at once.
     pub subgroups: bool,
+    /// For mixed precision, where offered.
+    pub matrices: Option<Matrices>,
     /// Largest storage binding in bytes.
     pub max_binding_bytes: u64,
     /// Most workgroups in one dimension of a grid.
@@ -71,6 +84,7 @@ impl Default for Caps {
         Caps {
             family: Family::Tiled,
             subgroups: false,
+            matrices: None,
             max_binding_bytes: 128 << 20,
             max_workgroups: 65_535,
             memory_bytes: None,
@@ -171,12 +185,13 @@ pub fn compile(tape: &Tape, caps: &Caps) -> Result<Program, CompileError> {
 }
 
 /// As [`compile`], in `precision`. The kernels for software drivers have no form for f16: a mixed program takes
-/// those for GPUs in their place.
+/// those for GPUs in their place, but for matrices, which such drivers multiply more slowly than they do numbers.
 pub fn compile_for(tape: &Tape, caps: &Caps, precision: Precision) -> Result<Program, CompileError> {
     let elements = elements_of(tape, precision);
     match (precision, caps.family) {
         (Precision::Mixed, Family::Cpu) => {
-            compile_by(tape, &Caps { family: Family::Tiled, ..caps.clone() }, &elements, true)
+            let caps = Caps { family: Family::Tiled, matrices: None, ..caps.clone() };
+            compile_by(tape, &caps, &elements, true)
         }
         _ => compile_by(tape, caps, &elements, true),
     }

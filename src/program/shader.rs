@@ -63,6 +63,49 @@ macro_rules! shader_by_width {
     };
 }
 
+/// One source made into kernels for cooperative matrices of f16 of two sizes: `SIDE` is 8 in one and 16 in the other,
+/// `Scalar` is f16, `Left`, `Right` and `Sum` are the matrices.
+#[derive(Debug)]
+pub struct BySide {
+    pub eight: Shader,
+    pub sixteen: Shader,
+}
+
+impl BySide {
+    /// The kernel for matrices of `side`, which is 8 or 16.
+    pub fn of(&'static self, side: usize) -> &'static Shader {
+        if side == 8 { &self.eight } else { &self.sixteen }
+    }
+}
+
+/// Embeds `shaders/<path>.wgsl` as a [`BySide`]. The kernels go by the path and their side.
+#[macro_export]
+macro_rules! shader_by_side {
+    ($path:literal) => {
+        $crate::program::BySide {
+            eight: $crate::program::Shader {
+                name: concat!($path, " 8x8"),
+                // On the first line, so that a message tells the line of the file.
+                source: concat!(
+                    "enable f16; enable wgpu_cooperative_matrix; const SIDE = 8u; alias Scalar = f16; ",
+                    "alias Left = coop_mat8x8<f16, A>; alias Right = coop_mat8x8<f16, B>; ",
+                    "alias Sum = coop_mat8x8<f32, C>; ",
+                    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $path, ".wgsl"))
+                ),
+            },
+            sixteen: $crate::program::Shader {
+                name: concat!($path, " 16x16"),
+                source: concat!(
+                    "enable f16; enable wgpu_cooperative_matrix; const SIDE = 16u; alias Scalar = f16; ",
+                    "alias Left = coop_mat16x16<f16, A>; alias Right = coop_mat16x16<f16, B>; ",
+                    "alias Sum = coop_mat16x16<f32, C>; ",
+                    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $path, ".wgsl"))
+                ),
+            },
+        }
+    };
+}
+
 /// How a kernel uses a storage binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Access {
@@ -80,6 +123,11 @@ pub struct Interface {
 }
 
 impl Shader {
+    /// Whether it multiplies cooperative matrices, for which it rounds to f16 what is f32.
+    pub fn multiplies_matrices(&self) -> bool {
+        self.source.contains("coopMultiplyAdd")
+    }
+
     /// The form of the kernel for storage bindings that are f16 where `half` says so, binding 1 first. It is
     /// made on first use and kept.
     ///

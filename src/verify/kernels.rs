@@ -42,15 +42,19 @@ pub fn check_altered_kernels(
             all.extend(Kept::halves(alone, case.elements() <= MIXTURES_UP_TO));
         }
         for kept in &all {
-            let inputs = kept.rounded(&alone.inputs);
-            let expected = match kept.inputs.contains(&Element::F16) {
-                true => alone.op.reference(&inputs.iter().collect::<Vec<_>>(), &alone.output()?),
-                false => alone.expected.to_vec(),
-            };
-            let alone = OpAlone { inputs: inputs.iter().collect(), expected: &expected, ..*alone };
-            for mut program in distinct_programs(gpu, case, &alone.tape()?, kept)? {
-                if alter(&mut program) {
-                    rows.push(alone.check(gpu, program)?.1);
+            let programs = distinct_programs(gpu, case, &alone.tape()?, kept)?;
+            let (by_matrices, others): (Vec<_>, Vec<_>) = programs.into_iter().partition(multiplies_matrices);
+            for (kept, programs) in [(kept, others), (&Kept::all_half(alone), by_matrices)] {
+                let inputs = kept.rounded(&alone.inputs);
+                let expected = match kept.inputs.contains(&Element::F16) && !programs.is_empty() {
+                    true => alone.op.reference(&inputs.iter().collect::<Vec<_>>(), &alone.output()?),
+                    false => alone.expected.to_vec(),
+                };
+                let alone = OpAlone { inputs: inputs.iter().collect(), expected: &expected, ..*alone };
+                for mut program in programs {
+                    if alter(&mut program) {
+                        rows.push(alone.check(gpu, program)?.1);
+                    }
                 }
             }
         }
@@ -129,6 +133,11 @@ impl Kept {
     /// All in f32.
     fn full(alone: &OpAlone) -> Kept {
         Kept { inputs: vec![Element::F32; alone.inputs.len()], output: Element::F32 }
+    }
+
+    /// All that is in f16 once it is staged for cooperative matrices.
+    fn all_half(alone: &OpAlone) -> Kept {
+        Kept { inputs: vec![Element::F16; alone.inputs.len()], output: Element::F16 }
     }
 
     /// All that may be f16; with `mixtures` also the inputs alone, and the result alone. Bindings are converted each
@@ -307,8 +316,10 @@ fn distinct_programs(gpu: &Gpu, case: &Case, tape: &Tape, kept: &Kept) -> Result
             ..gpu.caps().clone()
         };
         let by_rule = compile_of(tape, &caps, &elements)?;
-        // Forms differ in how they divide the work, and each converts what it loads and stores in the same lines.
-        let in_all = by_rule.choices.iter().filter(|_| !elements.contains(&Element::F16));
+        // Forms differ in how they divide the work, and each converts what it loads and stores in the same lines; but
+        // matrices are of f16 alone.
+        let has_half = elements.contains(&Element::F16);
+        let in_all = by_rule.choices.iter().filter(|_| !has_half || caps.matrices.is_some());
         let others = in_all.flat_map(|choice| {
             choice.forms[1..].iter().map(|form| Choices::new([(choice.point.clone(), form.clone())]))
         });
@@ -324,6 +335,10 @@ fn distinct_programs(gpu: &Gpu, case: &Case, tape: &Tape, kept: &Kept) -> Result
         }
     }
     Ok(programs)
+}
+
+fn multiplies_matrices(program: &Program) -> bool {
+    program.dispatches.iter().any(|d| d.kernel.shader.multiplies_matrices())
 }
 
 /// The difference that is largest beside its bound, with that bound, and the number of results that

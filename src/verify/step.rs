@@ -4,11 +4,13 @@
 //! before ReLUs hold some that lie within f32's roundings of 0; there a right device and the reference may take
 //! different sides, and gradients are then 1e-3 to 1e-1 apart. So the numbers of a check are chosen, by the reference
 //! alone: norms have biases of 2 or −2, which leave few of their results near 0, and a draw is taken only where
-//! disturbing the reference as roundings would moves no gradient by much.
+//! disturbing the reference as roundings would moves no gradient by much. For a mixed step, whose roundings to f16 turn
+//! some ReLUs of almost any draw, the reference that rounds alike must be near the exact one besides.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use half::f16;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +18,7 @@ use super::VerifyError;
 use crate::config::Config;
 use crate::gpu::{Gpu, Session, States};
 use crate::ops::Hyper;
-use crate::program::{Caps, Precision, Program, compile_for};
+use crate::program::{Caps, Precision, Program, compile_for, elements_of};
 use crate::reference::{self, Run, Tensor};
 use crate::rng::{Purpose, rng};
 use crate::tape::{Tape, Value};
@@ -27,6 +29,9 @@ pub const TOLERANCE: f64 = 2e-4;
 /// The same of all gradients of a mixed step together, and of its loss. A rounding to f16 is up to 2⁻¹² of a number, some
 /// fifty follow each other, and a few of the ReLUs they turn are left.
 pub const MIXED_TOLERANCE: f64 = 1e-2;
+
+/// How far the rounded reference of a mixed step may be from the exact one.
+const MIXED_STEADY: f64 = MIXED_TOLERANCE / 2.0;
 
 /// What is added to each input of a norm, in parts of their root mean square: some roundings of a long f32 sum.
 const DISTURBANCE: f64 = 4e-6;
@@ -76,6 +81,8 @@ pub struct StepCase {
     /// Inputs and states by name.
     pub feeds: HashMap<String, Tensor>,
     pub expected: Run,
+    /// For a mixed step: the reference that rounds to f16 what the step keeps in f16.
+    pub rounded: Option<Run>,
 }
 
 impl StepCase {
@@ -92,27 +99,35 @@ impl StepCase {
             gradients.push((name, gradient));
         }
         let norms = Norms::of(&step.tape);
-        let mut least_moved = f64::INFINITY;
+        let elements = elements_of(&step.tape, config.train.precision);
         for draw in 0..DRAWS {
             let feeds = numbers(config, &step, &norms, batch, size, draw);
             let expected = reference::run(&step.tape, &feeds)?;
-            let mut moved: f64 = 0.0;
-            for run in 0..DISTURBED_RUNS {
-                let disturbed = norms.disturbed(&step.tape, &feeds, draw * DISTURBED_RUNS + run)?;
-                let of = |(_, v): &(String, Value)| {
-                    relative_error(&disturbed.value(*v).data, &expected.value(*v).data)
-                };
-                moved = gradients.iter().map(of).fold(moved, f64::max);
-                if moved > STEADY {
-                    break;
-                }
+            if !norms.hold_still(&step.tape, &feeds, &expected, &gradients, draw)? {
+                continue;
             }
-            if moved <= STEADY {
-                return Ok(StepCase { step, gradients, feeds, expected });
+            let mut case = StepCase { step, gradients, feeds, expected, rounded: None };
+            if config.train.precision == Precision::F32 {
+                return Ok(case);
             }
-            least_moved = least_moved.min(moved);
+            let rounded = reference::run_stored(&case.step.tape, &case.feeds, &elements)?;
+            if case.gradient_error(&case.all_gradients(&rounded)) <= MIXED_STEADY {
+                case.rounded = Some(rounded);
+                return Ok(case);
+            }
+            (step, gradients) = (case.step, case.gradients);
         }
-        Err(VerifyError::Unsteady { draws: DRAWS, moved: least_moved, allowed: STEADY })
+        Err(VerifyError::Unsteady { draws: DRAWS })
+    }
+
+    /// All gradients of a run of the reference, one after the other.
+    pub fn all_gradients(&self, run: &Run) -> Vec<f64> {
+        self.gradients.iter().flat_map(|(_, gradient)| run.value(*gradient).data.clone()).collect()
+    }
+
+    /// How far all gradients, one after the other, are from the reference's, relative to their norm.
+    pub fn gradient_error(&self, found: &[f64]) -> f64 {
+        relative_error(found, &self.all_gradients(&self.expected))
     }
 
     /// Runs `program`, compiled of the step's tape, once on these numbers.
@@ -143,6 +158,25 @@ impl Norms {
         Norms { inputs, biases }
     }
 
+    /// Whether no gradient moves by much when the norms' inputs are disturbed.
+    fn hold_still(
+        &self,
+        tape: &Tape,
+        feeds: &HashMap<String, Tensor>,
+        expected: &Run,
+        gradients: &[(String, Value)],
+        draw: u64,
+    ) -> Result<bool, VerifyError> {
+        for run in 0..DISTURBED_RUNS {
+            let disturbed = self.disturbed(tape, feeds, draw * DISTURBED_RUNS + run)?;
+            let error = |v: Value| relative_error(&disturbed.value(v).data, &expected.value(v).data);
+            if gradients.iter().any(|(_, v)| error(*v) > STEADY) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// A run of the reference whose norms are given slightly other numbers.
     fn disturbed(&self, tape: &Tape, feeds: &HashMap<String, Tensor>, seed: u64) -> Result<Run, VerifyError> {
         let mut rng = rng(seed, Purpose::Case, 1);
@@ -157,7 +191,8 @@ impl Norms {
     }
 }
 
-/// Random images and masks, parameters as a training starts with them but for the norms' biases.
+/// Random images and masks, parameters as a training starts with them but for the norms' biases; for a mixed step
+/// such as f16 has, because cooperative matrices are of f16.
 fn numbers(
     config: &Config,
     step: &TrainStep,
@@ -173,7 +208,11 @@ fn numbers(
         feeds.insert(name.to_owned(), Tensor::zeros(tape.shape(value).clone()));
     }
     for (name, shape, init) in step.starts() {
-        let numbers = init.numbers(shape.len(), draw, name);
+        let mut numbers = init.numbers(shape.len(), draw, name);
+        let is_scale = step.scaling.iter().any(|(scale, _)| scale == name);
+        if config.train.precision == Precision::Mixed && !is_scale {
+            numbers.iter_mut().for_each(|x| *x = f16::from_f32(*x).to_f32());
+        }
         feeds.insert(name.to_owned(), Tensor::from_f32(shape, &numbers));
     }
     for bias in &norms.biases {
@@ -203,20 +242,20 @@ pub fn check_step(gpu: &Arc<Gpu>, caps: &Caps, config: &Config) -> Result<Checke
         Ok(session.read(name)?.into_iter().map(f64::from).collect())
     };
     let loss_error = relative_error(&read(LOSS)?, &case.expected.value(case.step.loss).data);
-    let mut groups = vec![];
-    for (name, value) in &case.gradients {
-        groups.push((read(&format!("grad.{name}"))?, case.expected.value(*value).data.clone()));
+    let mut found = vec![];
+    for (name, _) in &case.gradients {
+        found.push(read(&format!("grad.{name}"))?);
     }
-    if config.train.precision == Precision::Mixed {
-        let (found, expected): (Vec<_>, Vec<_>) = groups.into_iter().unzip();
-        groups = vec![(found.concat(), expected.concat())];
-    }
-    let mut gradient_error: f64 = 0.0;
-    for (found, expected) in groups {
-        let error = relative_error(&found, &expected);
-        // A number that is none must not pass as none.
-        gradient_error = if error.is_nan() { f64::INFINITY } else { gradient_error.max(error) };
-    }
+    let errors = match config.train.precision {
+        Precision::Mixed => vec![case.gradient_error(&found.concat())],
+        Precision::F32 => {
+            let expected = case.gradients.iter().map(|(_, v)| &case.expected.value(*v).data);
+            found.iter().zip(expected).map(|(found, expected)| relative_error(found, expected)).collect()
+        }
+    };
+    // A number that is none must not pass as none.
+    let worst = |worst: f64, error: f64| if error.is_nan() { f64::INFINITY } else { worst.max(error) };
+    let gradient_error = errors.into_iter().fold(0.0, worst);
     Ok(CheckedStep { batch: CHECK_BATCH, size, loss_error, gradient_error })
 }
 

@@ -11,9 +11,9 @@ pub fn gpu() -> Arc<Gpu> {
     Gpu::open(&GpuOptions::default()).expect("an adapter; scripts/setup.sh installs a software one")
 }
 
-/// The same, opened with f16 where it has it. Tells when it has not.
+/// The same, opened with f16 and matrices of f16 where it has them. Tells when it has no f16.
 pub fn gpu_with_half() -> Arc<Gpu> {
-    let gpu = Gpu::open(&GpuOptions { extra: Extra::Half, ..Default::default() });
+    let gpu = Gpu::open(&GpuOptions { extra: Extra::CooperativeMatrix, ..Default::default() });
     let gpu = gpu.expect("an adapter; scripts/setup.sh installs a software one");
     if !gpu.has(Extra::Half) {
         eprintln!("skipped: {} has no f16 in shaders, so nothing of f16 is checked", gpu.description());

@@ -9,8 +9,9 @@ use super::{CeilingKernel, rate};
 use crate::bench::BenchError;
 use crate::gpu::Gpu;
 use crate::ops::Op;
-use crate::program::{Kernel, Lower, LowerError, Shader};
+use crate::program::{BySide, Kernel, Lower, LowerError, Shader};
 use crate::reference::Tensor;
+use crate::shader_by_side;
 use crate::tape::Shape;
 
 /// Of the sums, which must stay below 2²⁴ to be exact in f32: no product is larger than 16 · 2 · 3.
@@ -39,35 +40,17 @@ impl std::fmt::Display for MatrixKind {
     }
 }
 
-/// The kernel with what its source is preceded by.
-macro_rules! matrix_shader {
-    ($name:literal, $before:literal) => {
-        Shader {
-            name: $name,
-            // On the first line, so that a message tells the line of the file.
-            source: concat!(
-                $before,
-                include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/bench/matrix.wgsl"))
-            ),
-        }
-    };
-}
-
-static HALF_16: Shader = matrix_shader!(
-    "bench/matrix 16x16 f16",
-    "enable f16; enable wgpu_cooperative_matrix; const SIDE = 16u; alias Scalar = f16; \
-     alias Left = coop_mat16x16<f16, A>; alias Right = coop_mat16x16<f16, B>; alias Sum = coop_mat16x16<f32, C>; "
-);
-static HALF_8: Shader = matrix_shader!(
-    "bench/matrix 8x8 f16",
-    "enable f16; enable wgpu_cooperative_matrix; const SIDE = 8u; alias Scalar = f16; \
-     alias Left = coop_mat8x8<f16, A>; alias Right = coop_mat8x8<f16, B>; alias Sum = coop_mat8x8<f32, C>; "
-);
-static SINGLE_8: Shader = matrix_shader!(
-    "bench/matrix 8x8 f32",
-    "enable wgpu_cooperative_matrix; const SIDE = 8u; alias Scalar = f32; \
-     alias Left = coop_mat8x8<f32, A>; alias Right = coop_mat8x8<f32, B>; alias Sum = coop_mat8x8<f32, C>; "
-);
+static HALF: BySide = shader_by_side!("bench/matrix");
+/// The same of f32.
+static SINGLE_8: Shader = Shader {
+    name: "bench/matrix 8x8 f32",
+    // On the first line, so that a message tells the line of the file.
+    source: concat!(
+        "enable wgpu_cooperative_matrix; const SIDE = 8u; alias Scalar = f32; \
+     alias Left = coop_mat8x8<f32, A>; alias Right = coop_mat8x8<f32, B>; alias Sum = coop_mat8x8<f32, C>; ",
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/bench/matrix.wgsl"))
+    ),
+};
 
 impl MatrixKind {
     const ALL: [MatrixKind; 3] = [MatrixKind::Half16, MatrixKind::Half8, MatrixKind::Single8];
@@ -78,8 +61,7 @@ impl MatrixKind {
 
     fn shader(self) -> &'static Shader {
         match self {
-            MatrixKind::Half16 => &HALF_16,
-            MatrixKind::Half8 => &HALF_8,
+            MatrixKind::Half16 | MatrixKind::Half8 => HALF.of(self.side()),
             MatrixKind::Single8 => &SINGLE_8,
         }
     }

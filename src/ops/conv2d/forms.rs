@@ -9,7 +9,7 @@ use std::fmt;
 use super::geometry::Geometry;
 use super::kernels::{Direction, params, patch};
 use super::winograd;
-use crate::program::{Caps, Family};
+use crate::program::{Caps, Family, Kernel, Matrices};
 
 /// Workgroups that the weight's gradient is split over, so that every core has work: a fixed number, so that its
 /// sums have one order everywhere.
@@ -27,6 +27,8 @@ pub enum ConvForm {
     Tiled(Tile),
     /// For channels that are no multiples of 4.
     TiledAny(Columns),
+    /// For an input in f16.
+    Matrix(MatrixTile),
     /// With subgroups.
     Cpu,
     CpuPlain,
@@ -36,17 +38,21 @@ pub enum ConvForm {
 }
 
 impl ConvForm {
-    /// All that compute this here, the rule's first.
-    pub fn all(caps: &Caps, g: &Geometry, direction: Direction) -> Vec<ConvForm> {
+    /// All that compute this here, the rule's first. `half`: the input is f16.
+    pub fn all(caps: &Caps, g: &Geometry, direction: Direction, half: bool) -> Vec<ConvForm> {
         let [batch, _, _, _, height, width, channels, ..] = params(g, direction);
         let quads = in_quads(g);
-        let tiled = g.kernel.iter().all(|side| *side <= TILED_KERNEL);
+        let tiled = is_tiled(g);
         let strided = g.stride != 1;
         let gathers = !strided || direction == Direction::Forward;
         let mut forms = vec![];
         match caps.family {
             Family::Tiled if tiled && quads => {
-                let tile = Tile::of(batch * height * width, channels);
+                let rows = batch * height * width;
+                if half {
+                    forms.extend(MatrixTile::of(caps, rows, channels).into_iter().map(ConvForm::Matrix));
+                }
+                let tile = Tile::of(rows, channels);
                 forms.extend(tile.and_others(channels).map(ConvForm::Tiled));
             }
             Family::Tiled if tiled => {
@@ -81,6 +87,7 @@ impl fmt::Display for ConvForm {
             ConvForm::Naive => f.write_str("naive"),
             ConvForm::Tiled(tile) => write!(f, "tiled {tile}"),
             ConvForm::TiledAny(columns) => write!(f, "tiled any {columns}"),
+            ConvForm::Matrix(tile) => write!(f, "matrix {tile}"),
             ConvForm::Cpu => f.write_str("cpu"),
             ConvForm::CpuPlain => f.write_str("cpu plain"),
             ConvForm::CpuAny => f.write_str("cpu any"),
@@ -103,6 +110,8 @@ pub enum SplitKernel {
     Tiled(Tile),
     /// For channels that are no multiples of 4.
     TiledAny(Columns),
+    /// For an input and a gradient in f16, channels multiples of the matrices' side.
+    Matrix(MatrixTile),
     /// With subgroups.
     Cpu,
     CpuPlain,
@@ -111,14 +120,21 @@ pub enum SplitKernel {
 }
 
 impl GradWeightForm {
-    /// All that compute this here, the rule's first.
-    pub fn all(caps: &Caps, g: &Geometry) -> Vec<GradWeightForm> {
+    /// All that compute this here, the rule's first. `half`: the input and the gradient are f16.
+    pub fn all(caps: &Caps, g: &Geometry, half: bool) -> Vec<GradWeightForm> {
         let quads = in_quads(g);
         let out = g.out_channels;
         let mut kernels = vec![];
         let mut winograd = vec![];
         match caps.family {
             Family::Tiled if quads => {
+                if half && is_tiled(g) {
+                    let tiles = MatrixTile::holding(caps, out).into_iter();
+                    let whole = |t: &MatrixTile| {
+                        g.in_channels.is_multiple_of(t.matrices.side) && out.is_multiple_of(t.matrices.side)
+                    };
+                    kernels.extend(tiles.filter(whole).map(SplitKernel::Matrix));
+                }
                 kernels.extend(Tile::holding(out).and_others(out).map(SplitKernel::Tiled));
             }
             Family::Tiled => {
@@ -165,6 +181,9 @@ impl SplitKernel {
             SplitKernel::TiledAny(columns) => {
                 ([weights.div_ceil(columns.rows()), out.div_ceil(columns.channels())], pixels.div_ceil(32))
             }
+            SplitKernel::Matrix(tile) => {
+                ([weights.div_ceil(tile.rows()), out.div_ceil(tile.channels())], pixels.div_ceil(64))
+            }
             SplitKernel::Cpu => {
                 let pairs = (g.batch * width.div_ceil(8)).div_ceil(2);
                 ([g.in_channels / 4, out.div_ceil(16)], pairs)
@@ -182,7 +201,8 @@ impl SplitKernel {
 
     /// With the rule's number of parts first, then with others.
     fn all_splits(self, caps: &Caps, g: &Geometry) -> Vec<GradWeightForm> {
-        let aim = if matches!(self, SplitKernel::Tiled(_)) { TILED_GROUPS } else { SPLIT_GROUPS };
+        let many = matches!(self, SplitKernel::Tiled(_) | SplitKernel::Matrix(_));
+        let aim = if many { TILED_GROUPS } else { SPLIT_GROUPS };
         let ([x, y], most) = self.groups(g);
         let most = most.min(caps.max_workgroups as usize);
         let mut forms = vec![];
@@ -208,6 +228,7 @@ impl fmt::Display for GradWeightForm {
         match kernel {
             SplitKernel::Tiled(tile) => write!(f, "tiled {tile} ")?,
             SplitKernel::TiledAny(columns) => write!(f, "tiled any {columns} ")?,
+            SplitKernel::Matrix(tile) => write!(f, "matrix {tile} ")?,
             SplitKernel::Cpu => f.write_str("cpu ")?,
             SplitKernel::CpuPlain => f.write_str("cpu plain ")?,
             SplitKernel::CpuAny => f.write_str("cpu any ")?,
@@ -219,6 +240,10 @@ impl fmt::Display for GradWeightForm {
 /// Whether channels can be read and written four at a time.
 fn in_quads(g: &Geometry) -> bool {
     g.in_channels.is_multiple_of(4) && g.out_channels.is_multiple_of(4)
+}
+
+fn is_tiled(g: &Geometry) -> bool {
+    g.kernel.iter().all(|side| *side <= TILED_KERNEL)
 }
 
 fn is_small(g: &Geometry) -> bool {
@@ -311,6 +336,60 @@ impl fmt::Display for Columns {
     }
 }
 
+/// What a workgroup of the kernels of cooperative matrices computes of a matrix product: each of its subgroups two
+/// matrices below each other, `columns` side by side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MatrixTile {
+    pub matrices: Matrices,
+    pub columns: usize,
+}
+
+impl MatrixTile {
+    /// More take more workgroup memory than there is.
+    const MOST_COLUMNS: usize = 4;
+
+    /// The one that holds all channels, or the widest, then narrower ones. None where the device has no matrices, or
+    /// one would be half idle.
+    fn holding(caps: &Caps, channels: usize) -> Vec<MatrixTile> {
+        let Some(matrices) = caps.matrices.filter(|m| 2 * channels > m.side) else { return vec![] };
+        let most = channels.div_ceil(matrices.side).min(MatrixTile::MOST_COLUMNS);
+        (1..=most).rev().map(|columns| MatrixTile { matrices, columns }).collect()
+    }
+
+    /// Those for `rows` by `channels`: the first half as wide where the device would have too few workgroups.
+    fn of(caps: &Caps, rows: usize, channels: usize) -> Vec<MatrixTile> {
+        let mut tiles = MatrixTile::holding(caps, channels);
+        let groups = |t: &MatrixTile| rows.div_ceil(t.rows()) * channels.div_ceil(t.channels());
+        if tiles.first().is_some_and(|widest| groups(widest) < TILED_GROUPS) {
+            let half = tiles.len() / 2;
+            tiles[..=half].rotate_right(1);
+        }
+        tiles
+    }
+
+    pub fn rows(self) -> usize {
+        2 * self.matrices.side * self.matrices.subgroups as usize
+    }
+
+    pub fn channels(self) -> usize {
+        self.columns * self.matrices.side
+    }
+
+    /// The kernel with its constants.
+    pub fn kernel(self, kernel: Kernel) -> Kernel {
+        kernel
+            .with("LANES", self.matrices.lanes)
+            .with("SUBGROUPS", self.matrices.subgroups)
+            .with("COLUMNS", self.columns as f64)
+    }
+}
+
+impl fmt::Display for MatrixTile {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{}x{}", self.rows(), self.channels())
+    }
+}
+
 /// Tiles of 4×4 results that Winograd's way transforms at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Portion(pub usize);
@@ -354,8 +433,12 @@ mod tests {
     fn rule(family: Family, subgroups: bool, of: [usize; 7], expected: [&str; 3]) {
         let (caps, g) = (caps(family, subgroups), geometry(of));
         let [forward, grad_input] = [Direction::Forward, Direction::GradInput]
-            .map(|direction| ConvForm::all(&caps, &g, direction)[0].to_string());
-        assert_eq!([forward, grad_input, GradWeightForm::all(&caps, &g)[0].to_string()], expected, "{g}");
+            .map(|direction| ConvForm::all(&caps, &g, direction, false)[0].to_string());
+        assert_eq!(
+            [forward, grad_input, GradWeightForm::all(&caps, &g, false)[0].to_string()],
+            expected,
+            "{g}"
+        );
     }
 
     #[test]
@@ -394,6 +477,37 @@ mod tests {
     }
 
     #[test]
+    fn of_f16_the_rule_takes_matrices_where_there_are_some() {
+        let with = |side, lanes, subgroups| Caps {
+            matrices: Some(Matrices { side, lanes, subgroups }),
+            ..caps(Family::Tiled, false)
+        };
+        let first = |caps: &Caps, of, half| {
+            let g = geometry(of);
+            [
+                ConvForm::all(caps, &g, Direction::Forward, half)[0].to_string(),
+                GradWeightForm::all(caps, &g, half)[0].to_string(),
+            ]
+        };
+        let tensor_cores = with(16, 32, 4);
+        // 1024 workgroups of 128 pixels; 288 weights are 3 rows, so 86 parts.
+        let wide = [8, 128, 32, 64, 3, 1, 1];
+        assert_eq!(first(&tensor_cores, wide, true), ["matrix 128x64", "matrix 128x64 in 86"]);
+        assert_eq!(first(&tensor_cores, wide, false), ["tiled 128x64", "tiled 128x64 in 86"]);
+        assert_eq!(first(&caps(Family::Tiled, false), wide, true), ["tiled 128x64", "tiled 128x64 in 86"]);
+        // 64 pixels: too few workgroups for wide ones.
+        assert_eq!(first(&tensor_cores, [1, 8, 64, 64, 3, 1, 1], true)[0], "matrix 128x32");
+        // One subgroup, of up to 64 lanes.
+        assert_eq!(first(&with(16, 64, 1), wide, true)[0], "matrix 32x64");
+        // 24 channels are no multiple of 16, which the gradient of the weight needs; 8 are half a matrix.
+        assert_eq!(
+            first(&tensor_cores, [8, 128, 24, 24, 3, 1, 1], true),
+            ["matrix 128x32", "tiled 128x32 in 128"]
+        );
+        assert_eq!(first(&tensor_cores, [8, 128, 16, 8, 3, 1, 1], true)[0], "tiled 256x16");
+    }
+
+    #[test]
     fn each_form_is_listed_once_by_a_name_of_its_own() {
         for family in [Family::Naive, Family::Tiled, Family::Cpu] {
             for channels in [1, 3, 4, 12, 16, 32, 64, 100, 512] {
@@ -403,9 +517,9 @@ mod tests {
                     assert_eq!(names.len(), forms.len(), "{forms:?}");
                 };
                 for direction in [Direction::Forward, Direction::GradInput] {
-                    all(ConvForm::all(&caps, &g, direction).iter().map(ConvForm::to_string).collect());
+                    all(ConvForm::all(&caps, &g, direction, false).iter().map(ConvForm::to_string).collect());
                 }
-                all(GradWeightForm::all(&caps, &g).iter().map(GradWeightForm::to_string).collect());
+                all(GradWeightForm::all(&caps, &g, false).iter().map(GradWeightForm::to_string).collect());
             }
         }
     }

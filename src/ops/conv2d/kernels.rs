@@ -7,18 +7,20 @@ use super::forms::{ConvForm, GradWeightForm, SplitKernel, Tile};
 use super::geometry::Geometry;
 use super::winograd;
 use crate::ops::sum_rows::lower_sum_rows;
-use crate::program::{Kernel, Lower, LowerError, Operand, Shader, Word, spread};
-use crate::shader;
+use crate::program::{BySide, Kernel, Lower, LowerError, Operand, Shader, Word, spread};
+use crate::{shader, shader_by_side};
 
 static CONV_NAIVE: Shader = shader!("conv2d/conv_naive");
 static CONV_TILED: Shader = shader!("conv2d/conv_tiled");
 static CONV_TILED_ANY: Shader = shader!("conv2d/conv_tiled_any");
+static CONV_MATRIX: BySide = shader_by_side!("conv2d/conv_matrix");
 static CONV_CPU: Shader = shader!("conv2d/conv_cpu");
 static CONV_CPU_PLAIN: Shader = shader!("conv2d/conv_cpu_plain");
 static CONV_CPU_ANY: Shader = shader!("conv2d/conv_cpu_any");
 static GRAD_WEIGHT_NAIVE: Shader = shader!("conv2d/grad_weight_naive");
 static GRAD_WEIGHT_TILED: Shader = shader!("conv2d/grad_weight_tiled");
 static GRAD_WEIGHT_TILED_ANY: Shader = shader!("conv2d/grad_weight_tiled_any");
+static GRAD_WEIGHT_MATRIX: BySide = shader_by_side!("conv2d/grad_weight_matrix");
 static GRAD_WEIGHT_CPU: Shader = shader!("conv2d/grad_weight_cpu");
 static GRAD_WEIGHT_CPU_PLAIN: Shader = shader!("conv2d/grad_weight_cpu_plain");
 static GRAD_WEIGHT_CPU_ANY: Shader = shader!("conv2d/grad_weight_cpu_any");
@@ -88,7 +90,8 @@ fn lower_conv(
         Direction::Forward => "conv2d",
         Direction::GradInput => "conv2d_grad_input",
     };
-    let form = lower.choose(name, g, &ConvForm::all(lower.caps(), g, direction));
+    let half = lower.is_half(input);
+    let form = lower.choose(&point(name, half), g, &ConvForm::all(lower.caps(), g, direction, half));
     let params = params(g, direction);
     let [batch, _, _, _, height, width, channels, ..] = params;
     let pixels = batch * height * width;
@@ -107,6 +110,10 @@ fn lower_conv(
         ConvForm::TiledAny(columns) => {
             (&CONV_TILED_ANY, grid(pixels.div_ceil(columns.rows()), channels.div_ceil(columns.channels())))
         }
+        ConvForm::Matrix(tile) => (
+            CONV_MATRIX.of(tile.matrices.side),
+            grid(pixels.div_ceil(tile.rows()), channels.div_ceil(tile.channels())),
+        ),
         ConvForm::Cpu => {
             let [height, width] = if patch(g).is_some() { g.out_size } else { [height, width] };
             let blocks = batch * height.div_ceil(8) * width.div_ceil(8);
@@ -141,6 +148,7 @@ fn lower_conv(
     kernel = match form {
         ConvForm::Tiled(tile) => with_tile(kernel, tile),
         ConvForm::TiledAny(columns) => kernel.with("COLS", columns.0 as f64),
+        ConvForm::Matrix(tile) => tile.kernel(kernel),
         _ => kernel,
     };
     // Without a bias its binding takes any buffer.
@@ -152,6 +160,11 @@ fn with_tile(kernel: Kernel, tile: Tile) -> Kernel {
     kernel.with("COLS", tile.columns as f64).with("QUADS", tile.quads as f64)
 }
 
+/// By what name the forms of a kernel are chosen: which is fastest depends on what its input is kept in.
+fn point(name: &str, half: bool) -> String {
+    if half { format!("{name} f16") } else { name.to_owned() }
+}
+
 /// The gradient of the weight.
 pub fn lower_grad_weight(
     lower: &mut Lower,
@@ -161,7 +174,9 @@ pub fn lower_grad_weight(
     grad_weight: Operand,
 ) -> Result<(), LowerError> {
     let mut params = params(g, Direction::Forward).to_vec();
-    let form = lower.choose("conv2d_grad_weight", g, &GradWeightForm::all(lower.caps(), g));
+    let half = lower.is_half(input) && lower.is_half(grad_output);
+    let form =
+        lower.choose(&point("conv2d_grad_weight", half), g, &GradWeightForm::all(lower.caps(), g, half));
     let (split, splits) = match form {
         GradWeightForm::Split(split, splits) => (split, splits),
         GradWeightForm::Winograd(portion) => {
@@ -178,6 +193,7 @@ pub fn lower_grad_weight(
     let kernel = match split {
         SplitKernel::Tiled(tile) => with_tile(strided(&GRAD_WEIGHT_TILED), tile),
         SplitKernel::TiledAny(columns) => strided(&GRAD_WEIGHT_TILED_ANY).with("COLS", columns.0 as f64),
+        SplitKernel::Matrix(tile) => tile.kernel(strided(GRAD_WEIGHT_MATRIX.of(tile.matrices.side))),
         SplitKernel::Cpu => with_kernel_size(&GRAD_WEIGHT_CPU, g),
         SplitKernel::CpuPlain => strided(&GRAD_WEIGHT_CPU_PLAIN),
         SplitKernel::CpuAny => strided(&GRAD_WEIGHT_CPU_ANY),
