@@ -7,7 +7,9 @@ use serde::Serialize;
 
 use super::unet::UnetArg;
 use super::{Outcome, print_json, say};
+use crate::config::{Config, ConfigError};
 use crate::inspect::{self, ChipReport, InspectError, Summary, Target, Used};
+use crate::program::Precision;
 use crate::report::console::tell;
 
 #[derive(clap::Args)]
@@ -18,8 +20,11 @@ pub struct Args {
     /// Chip to compile for; may be given again
     #[arg(long, value_name = "CHIP", required = true)]
     target: Vec<Target>,
+    /// What the training step keeps its values in: train.precision [default: f32, or the config's]
+    #[arg(long, value_parser = ["f32", "mixed"])]
+    precision: Option<String>,
     /// Compile the kernels of every op at the shapes that `wgseg verify` takes, not a U-Net's
-    #[arg(long, conflicts_with_all = ["config", "batch", "size", "base", "depth"])]
+    #[arg(long, conflicts_with_all = ["config", "batch", "size", "base", "depth", "precision"])]
     ops: bool,
     /// Write tables as CSV and Markdown, and each kernel's machine code, to this folder
     #[arg(long, value_name = "DIR")]
@@ -44,6 +49,7 @@ Exit codes: 0 all limits are met; 1 one is missed, or the driver is not here.
 
 Examples:
   wgseg inspect --target amd:navi31
+  wgseg inspect --precision mixed --target amd:navi31
   wgseg inspect lungs --target amd:navi21 --target amd:vega20 --out code";
 
 /// A chip's report, or why there is none.
@@ -66,9 +72,12 @@ pub fn run(args: Args) -> Outcome {
         inspect::work(*target, jobs, args.from)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let kernels = if args.ops { inspect::of_ops()? } else { inspect::of_unet(&args.unet.config()?)? };
     let mut chips = vec![];
     for target in &args.target {
+        let kernels = match args.ops {
+            true => inspect::of_ops()?,
+            false => inspect::of_unet(&config(&args)?, target.matrices())?,
+        };
         chips.push(chip(&args, *target, &kernels)?);
     }
     if args.json {
@@ -76,6 +85,16 @@ pub fn run(args: Args) -> Outcome {
     }
     let met = chips.iter().all(|chip| matches!(chip, Chip::Done { summary, .. } if summary.missing == 0));
     Ok(if met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn config(args: &Args) -> Result<Config, ConfigError> {
+    let mut config = args.unet.config()?;
+    match args.precision.as_deref() {
+        Some("mixed") => config.train.precision = Precision::Mixed,
+        Some(_) => config.train.precision = Precision::F32,
+        None => {}
+    }
+    Ok(config)
 }
 
 /// Inspects one chip, and tells it unless JSON is to be printed.

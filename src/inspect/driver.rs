@@ -209,6 +209,11 @@ fn open_device(instance: &ash::Instance, chip: &str) -> Result<(ash::Device, Str
         }
         extensions.push(name.as_ptr());
     }
+    let has_matrices =
+        offered.iter().any(|e| e.extension_name_as_c_str() == Ok(khr::cooperative_matrix::NAME));
+    if has_matrices {
+        extensions.push(khr::cooperative_matrix::NAME.as_ptr());
+    }
     // SAFETY: `physical` is of this instance.
     let families = unsafe { instance.get_physical_device_queue_family_properties(physical) };
     let family = families.iter().position(|f| f.queue_flags.contains(vk::QueueFlags::COMPUTE));
@@ -219,12 +224,20 @@ fn open_device(instance: &ash::Instance, chip: &str) -> Result<(ash::Device, Str
     let mut robustness = vk::PhysicalDeviceRobustness2FeaturesEXT::default().robust_buffer_access2(true);
     let mut executables =
         vk::PhysicalDevicePipelineExecutablePropertiesFeaturesKHR::default().pipeline_executable_info(true);
+    let mut matrices =
+        vk::PhysicalDeviceCooperativeMatrixFeaturesKHR::default().cooperative_matrix(has_matrices);
+    let mut narrow = vk::PhysicalDeviceVulkan11Features::default().storage_buffer16_bit_access(true);
+    let mut half =
+        vk::PhysicalDeviceVulkan12Features::default().shader_float16(true).vulkan_memory_model(true);
     let create = vk::DeviceCreateInfo::default()
         .queue_create_infos(&queues)
         .enabled_extension_names(&extensions)
         .enabled_features(&features)
         .push_next(&mut robustness)
-        .push_next(&mut executables);
+        .push_next(&mut executables)
+        .push_next(&mut narrow)
+        .push_next(&mut half);
+    let create = if has_matrices { create.push_next(&mut matrices) } else { create };
     // SAFETY: `create` and what it points to live through the call.
     let device = unsafe { instance.create_device(physical, &create, None) };
     Ok((device.map_err(in_call("vkCreateDevice"))?, name))

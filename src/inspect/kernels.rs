@@ -6,7 +6,7 @@ use super::process::Job;
 use super::{InspectError, spirv};
 use crate::config::Config;
 use crate::ops::registry::ENTRIES;
-use crate::program::{Caps, Kernel, Program, compile};
+use crate::program::{Caps, Kernel, Matrices, Program, compile, compile_for};
 use crate::tape::Value;
 use crate::train::step::{inference, train_step};
 use crate::verify::case_tape;
@@ -33,12 +33,14 @@ impl Used {
     }
 }
 
-/// The pipelines of a U-Net's training step and inference on a GPU.
-pub fn of_unet(config: &Config) -> Result<Vec<Used>, InspectError> {
+/// The pipelines of a U-Net's training step, in its precision, and of its inference in f32 on a GPU that has these
+/// cooperative matrices.
+pub fn of_unet(config: &Config, matrices: Option<Matrices>) -> Result<Vec<Used>, InspectError> {
     let (batch, size) = (config.train.batch_size, config.data.size);
     let step = train_step(config, batch, size)?;
     let (tape, _) = inference(config, batch, size)?;
-    Ok(distinct(&[compile(&step.tape, &gpu())?, compile(&tape, &gpu())?]))
+    let caps = Caps { matrices, ..gpu() };
+    Ok(distinct(&[compile_for(&step.tape, &caps, config.train.precision)?, compile(&tape, &caps)?]))
 }
 
 /// The pipelines of all ops at the shapes that `wgseg verify` checks them at.
@@ -84,7 +86,7 @@ mod tests {
     fn a_pipeline_is_told_once_with_all_its_dispatches() {
         let set = ["model.base_channels=8", "model.depth=2", "data.size=16"].map(str::to_owned);
         let config = Config::parse("", "test", &set).unwrap();
-        let kernels = of_unet(&config).unwrap();
+        let kernels = of_unet(&config, None).unwrap();
         let labels: Vec<String> = kernels.iter().map(Used::label).collect();
         assert!(labels.is_sorted() && labels.windows(2).all(|pair| pair[0] != pair[1]), "{labels:#?}");
         let step = compile(&train_step(&config, config.train.batch_size, 16).unwrap().tape, &gpu()).unwrap();
@@ -95,6 +97,57 @@ mod tests {
             "{labels:#?}"
         );
         assert!(!labels.iter().any(|l| l.contains("cpu")), "{labels:#?}");
+    }
+
+    /// Of f16 matrices of either side, on devices with few and many lanes.
+    fn mixed() -> Vec<Used> {
+        let set = ["model.base_channels=32", "model.depth=2", "data.size=64", "train.precision=\"mixed\""];
+        let config = Config::parse("", "test", &set.map(str::to_owned)).unwrap();
+        let kinds = [(8, 8, 4), (8, 32, 4), (16, 32, 4), (16, 64, 1), (16, 64, 4)];
+        let of =
+            |(side, lanes, subgroups)| of_unet(&config, Some(Matrices { side, lanes, subgroups })).unwrap();
+        kinds.into_iter().flat_map(of).collect()
+    }
+
+    #[test]
+    fn a_mixed_step_multiplies_matrices_where_there_are_some() {
+        let labels: Vec<String> = mixed().iter().map(Used::label).collect();
+        for kernel in ["conv2d/conv_matrix", "conv2d/grad_weight_matrix"] {
+            for side in ["8x8", "16x16"] {
+                let name = format!("{kernel} {side} f16");
+                assert!(labels.iter().any(|label| label.starts_with(&name)), "{name}: {labels:#?}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_kernel_becomes_spir_v_for_matrices_too() {
+        for used in mixed() {
+            assert_eq!(used.job().unwrap().words[0], 0x0723_0203, "{}", used.label());
+        }
+    }
+
+    /// Of a workgroup's variables, its `override` constants filled in.
+    fn workgroup_bytes(kernel: &Kernel) -> u32 {
+        let module = naga::front::wgsl::parse_str(kernel.shader.source).unwrap();
+        let (flags, capabilities) = (naga::valid::ValidationFlags::all(), naga::valid::Capabilities::all());
+        let info = naga::valid::Validator::new(flags, capabilities).validate(&module).unwrap();
+        let constants = kernel.overrides.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
+        let entry = Some((naga::ShaderStage::Compute, "main"));
+        let (module, _) =
+            naga::back::pipeline_constants::process_overrides(&module, &info, entry, &constants).unwrap();
+        let mut sizes = naga::proc::Layouter::default();
+        sizes.update(module.to_ctx()).unwrap();
+        let shared = module.global_variables.iter().filter(|(_, v)| v.space == naga::AddressSpace::WorkGroup);
+        shared.map(|(_, v)| sizes[v.ty].size).sum()
+    }
+
+    #[test]
+    fn no_kernel_takes_more_workgroup_memory_than_every_device_has() {
+        let limit = wgpu::Limits::default().max_compute_workgroup_storage_size;
+        let kernels = [of_ops().unwrap(), mixed()].concat();
+        let most = kernels.iter().map(|used| (workgroup_bytes(&used.kernel), used.label())).max().unwrap();
+        assert!(0 < most.0 && most.0 <= limit, "{most:?} of {limit}");
     }
 
     #[test]

@@ -91,14 +91,19 @@ impl Figures {
 
 impl Row {
     pub(super) fn of(used: &Used, result: Result<Built, String>) -> Row {
-        let is_convolution = used.kernel.shader.name.starts_with("conv2d/");
-        let (figures, failed, assembly) = match result {
+        // A product of matrices is one instruction for hundreds of multiply-adds.
+        let shader = used.kernel.shader;
+        let is_convolution = shader.name.starts_with("conv2d/") && !shader.multiplies_matrices();
+        let (mut figures, failed, assembly) = match result {
             Ok(built) => match Figures::of(&built) {
                 Ok(figures) => (Some(figures), None, built.assembly),
                 Err(why) => (None, Some(why), built.assembly),
             },
             Err(why) => (None, Some(why), String::new()),
         };
+        if shader.multiplies_matrices() {
+            figures = figures.map(|figures| Figures { main_loop_multiply_add_percent: None, ..figures });
+        }
         let misses = match &figures {
             Some(figures) => figures.misses(is_convolution),
             None => vec!["not built".to_owned()],

@@ -1,5 +1,7 @@
 //! The chips that kernels can be compiled for.
 
+use crate::program::Matrices;
+
 /// A chip, one of each generation that differs for the kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Target {
@@ -21,6 +23,14 @@ impl Target {
             Target::Navi21 => "amd:navi21",
             Target::Navi31 => "amd:navi31",
             Target::Vega20 => "amd:vega20",
+        }
+    }
+
+    /// The cooperative matrices that the chip has, as its driver offers them to wgpu: subgroups may be of 32 lanes.
+    pub fn matrices(self) -> Option<Matrices> {
+        match self {
+            Target::Navi31 => Some(Matrices { side: 16, lanes: 64, subgroups: 1 }),
+            Target::Navi21 | Target::Vega20 => None,
         }
     }
 
