@@ -6,9 +6,10 @@ mod common;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use naga::{AddressSpace, Block, Expression, Function, Handle, Module, Statement};
-use wgseg::gpu::Extra;
+use wgseg::gpu::{Extra, Gpu};
 use wgseg::ops::Case;
 use wgseg::ops::registry::{ENTRIES, find};
 use wgseg::program::{Program, Shader};
@@ -55,9 +56,8 @@ fn every_kernel_and_every_gradient_agrees_with_the_reference() {
     }
 }
 
-#[test]
-fn every_form_of_the_convolutions_is_checked() {
-    let gpu = common::gpu();
+/// The forms in which the kernels of convolutions are checked.
+fn forms_checked(gpu: &Arc<Gpu>) -> BTreeMap<String, BTreeSet<String>> {
     let forms: RefCell<BTreeMap<String, BTreeSet<String>>> = RefCell::default();
     let note = |program: &mut Program| {
         for choice in &program.choices {
@@ -67,9 +67,40 @@ fn every_form_of_the_convolutions_is_checked() {
         false
     };
     for case in (find("conv2d").expect("the op").cases)() {
-        check_altered_kernels(&gpu, &case, &note).expect("the case is compiled");
+        check_altered_kernels(gpu, &case, &note).expect("the case is compiled");
     }
-    let forms = forms.into_inner();
+    forms.into_inner()
+}
+
+#[test]
+fn every_width_of_the_matrix_kernels_is_checked() {
+    let gpu = common::gpu_with_half();
+    let Some(matrices) = gpu.caps().matrices else {
+        eprintln!("skipped: {} has no cooperative matrices that kernels take", gpu.description());
+        return;
+    };
+    let forms = forms_checked(&gpu);
+    for kernel in ["conv2d f16", "conv2d_grad_input f16", "conv2d_grad_weight f16"] {
+        // Of one subgroup as well: where some may be smaller than others.
+        for subgroups in BTreeSet::from([1, matrices.subgroups as usize]) {
+            for columns in 1..=4 {
+                let (rows, channels) = (2 * matrices.side * subgroups, columns * matrices.side);
+                let name = format!("matrix {rows}x{channels}");
+                let is_it = |form: &String| *form == name || form.starts_with(&format!("{name} in "));
+                assert!(
+                    forms[kernel].iter().any(is_it),
+                    "{kernel}: {name} is not checked: {:?}",
+                    forms[kernel]
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn every_form_of_the_convolutions_is_checked() {
+    let gpu = common::gpu();
+    let forms = forms_checked(&gpu);
     // Of each kernel and tile, in how many sizes of portions or numbers of parts at least.
     let tiles = ["tiled 512x8", "tiled 256x16", "tiled 256x32", "tiled 128x32", "tiled 128x64"];
     let any = ["tiled any 256x16", "tiled any 128x32", "tiled any 64x64"];

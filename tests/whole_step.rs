@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use wgseg::config::Config;
 use wgseg::config::schema::{ModelConfig, Norm, OptimizerKind, Upsample};
 use wgseg::gpu::{Extra, Gpu};
@@ -80,21 +82,32 @@ fn check_mixed(model: ModelConfig, optimizer: OptimizerKind, clip_norm: f64) {
     if !gpu.has(Extra::Half) {
         return;
     }
-    let case = case(model, optimizer, clip_norm, Precision::Mixed);
+    check_mixed_in(&gpu, case(model.clone(), optimizer, clip_norm, Precision::Mixed), Precision::Mixed);
+    match gpu.caps().matrices {
+        Some(_) => {
+            let precision = Precision::MixedMatrices;
+            check_mixed_in(&gpu, case(model, optimizer, clip_norm, precision), precision);
+        }
+        None => eprintln!("skipped: {} has no matrices that kernels take", gpu.description()),
+    }
+}
+
+fn check_mixed_in(gpu: &Arc<Gpu>, case: StepCase, precision: Precision) {
     let (tape, exact) = (&case.step.tape, &case.expected);
     let rounded = case.rounded.as_ref().expect("a rounded reference");
     let of_rounding = case.gradient_error(&case.all_gradients(rounded));
     let families = [Family::Naive, Family::Tiled];
-    let of = |f: &Family| programs(tape, &gpu, *f, Precision::Mixed);
+    let of = |f: &Family| programs(tape, gpu, *f, precision);
     for (family, program) in families.iter().flat_map(|f| of(f).map(|program| (f, program))) {
-        let (session, states) = case.run(&gpu, program).expect("a step");
+        let (session, states) = case.run(gpu, program).expect("a step");
         let loss = f64s(&session.read(LOSS).expect("the loss"));
         let loss = relative_error(&loss, &exact.value(case.step.loss).data);
         let read =
             |(name, _): &(String, Value)| f64s(&session.read(&format!("grad.{name}")).expect("a gradient"));
         let gradient = case.gradient_error(&case.gradients.iter().flat_map(read).collect::<Vec<_>>());
         println!(
-            "{family}: from the exact step: loss {loss:.1e}, gradient {gradient:.1e}; the rounded reference's {of_rounding:.1e}"
+            "{precision}, {family}: from the exact step: loss {loss:.1e}, gradient {gradient:.1e}; the rounded \
+             reference's {of_rounding:.1e}"
         );
         assert!(loss <= MIXED_LOSS_TOLERANCE, "{family}: the loss is {loss:.1e} off");
         assert!(gradient <= MIXED_TOLERANCE, "{family}: the gradient is {gradient:.1e} off");
@@ -104,7 +117,7 @@ fn check_mixed(model: ModelConfig, optimizer: OptimizerKind, clip_norm: f64) {
         );
         for (name, _) in tape.states() {
             let (found, expected) =
-                (f64s(&states.read(&gpu, name).expect("a state")), &exact.states[name].data);
+                (f64s(&states.read(gpu, name).expect("a state")), &exact.states[name].data);
             if name.contains("running_mean") {
                 // It may be nearly 0 beside the values that it is of, which are about 1.
                 let far = found.iter().zip(expected).map(|(f, e)| (f - e).abs());

@@ -6,8 +6,8 @@
 // the weights. Both factors are staged through workgroup memory, DEPTH k at a time, a quad of channels a load.
 // TRANSPOSED as in conv_naive.wgsl, any stride.
 //
-// The source is preceded by SIDE and the types Left, Right and Sum.
-// A device may run fewer than LANES in step only where SUBGROUPS is 1: then all do the same.
+// The source is preceded by SIDE and the types Left, Right and Sum. Subgroups are LANES invocations that follow
+// each other; fewer may run in step only where SUBGROUPS is 1, and then all do the same.
 //
 // input, output: NHWC. weights: [kernel_h, kernel_w, in, out]. bias: [out].
 // Grid: x then y: ceil(pixels / (2 * SIDE * SUBGROUPS)); z: ceil(out_channels / (SIDE * COLUMNS)).
@@ -149,6 +149,7 @@ fn right(k: u32, column: u32) -> Right {
 fn keep(sums: Sum, thread: u32, pixel0: u32, channel0: u32) {
     let lane = thread % LANES;
     let at0 = thread / LANES * (SIDE * SIDE);
+    // What a store takes must be named before it.
     let kept = sums;
     let pitch = SIDE;
     coopStoreT(kept, &sums_tile[at0], pitch);

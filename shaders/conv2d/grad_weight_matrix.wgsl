@@ -6,8 +6,8 @@
 // share the gradient. The pixels are cut into `splits` stretches, which sum_rows adds; DEPTH at a time are staged
 // in workgroup memory, where their places were worked out while those before them were multiplied.
 //
-// The source is preceded by SIDE and the types Left, Right and Sum.
-// A device may run fewer than LANES in step only where SUBGROUPS is 1: then all do the same.
+// The source is preceded by SIDE and the types Left, Right and Sum. Subgroups are LANES invocations that follow
+// each other; fewer may run in step only where SUBGROUPS is 1, and then all do the same.
 //
 // input, grad_output: NHWC. partials: [splits][kernel_h, kernel_w, in, out].
 // Grid: x: ceil(kernel_h * kernel_w * in_channels / (2 * SIDE * SUBGROUPS)), y: ceil(out_channels / (SIDE *
@@ -108,6 +108,7 @@ fn right(pixel: u32, column: u32) -> Right {
 fn keep(sums: Sum, split: u32, m: u32, channel: u32) {
     let rows = KERNEL_H * KERNEL_W * params.in_channels;
     if m < rows && channel < params.out_channels {
+        // What a store takes must be named before it.
         let kept = sums;
         let at = (split * rows + m) * params.out_channels + channel;
         let pitch = params.out_channels;

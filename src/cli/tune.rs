@@ -38,6 +38,7 @@ The table holds for this adapter, driver and build. train, evaluate, predict, be
 take it from then on, and say so; --no-tuning or WGSEG_TUNING=off does without, WGSEG_TUNING=FILE takes another. A run
 goes on with the table that it began with. Points of an earlier table that are not measured now stay in it.
 
+Measured in f32: what a mixed training step reads in f16 keeps the forms that go by rule.
 Close other programs first. Ctrl-C leaves the earlier table as it is.
 
 Examples:
@@ -49,7 +50,7 @@ Examples:
 pub fn run(args: Args) -> Outcome {
     let _interrupt = Interrupt::heed()?;
     let mut config = args.unet.config()?;
-    // Forms are measured in f32; a mixed step takes the same ones.
+    // Forms are measured in f32; kernels that read f16 keep the rule's.
     config.train.precision = Precision::F32;
     let gpu = args.adapter.open_with(Extra::Timestamps)?;
     let path = place::target(args.out, gpu.description())?;

@@ -102,12 +102,17 @@ pub(super) fn caps(adapter: &wgpu::Adapter) -> Caps {
     }
 }
 
-/// What the compiler may use of an adapter's cooperative matrices.
+/// What the compiler may use of an adapter's cooperative matrices. On Vulkan: naga's Metal Shading Language cannot load
+/// them from the vectors in which the kernels stage numbers.
 pub(super) fn matrices(
     adapter: &wgpu::Adapter,
     offered: &[wgpu::CooperativeMatrixProperties],
 ) -> Option<Matrices> {
     use wgpu::CooperativeScalarType::{F16, F32};
+    let info = adapter.get_info();
+    if info.backend != wgpu::Backend::Vulkan {
+        return None;
+    }
     let is_offered = |side: &usize| {
         let is_of = |m: &&wgpu::CooperativeMatrixProperties| {
             [m.m_size, m.n_size, m.k_size] == [*side as u32; 3] && m.ab_type == F16 && m.cr_type == F32
@@ -115,10 +120,7 @@ pub(super) fn matrices(
         offered.iter().any(|m| is_of(&m))
     };
     let side = [16, 8].into_iter().find(is_offered)?;
-    let info = adapter.get_info();
-    let lanes = info.subgroup_max_size;
-    let subgroups = if info.subgroup_min_size == lanes { (256 / lanes.max(1)).min(4) } else { 1 };
-    ((8..=256).contains(&lanes) && lanes.is_power_of_two()).then_some(Matrices { side, lanes, subgroups })
+    Matrices::of(side, info.subgroup_min_size, info.subgroup_max_size)
 }
 
 /// Free memory of the host, which is what a software driver allocates from. Linux only.

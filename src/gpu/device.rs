@@ -19,7 +19,7 @@ pub struct GpuOptions {
 }
 
 /// What a device is opened with besides what training needs, where its adapter offers it: for
-/// measuring and checking only, so that training takes nothing that it does not use. Training in mixed precision
+/// measuring and checking only, so that training takes nothing that it does not use. Training by matrices
 /// takes what [`Extra::CooperativeMatrix`] does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Extra {
@@ -96,10 +96,14 @@ impl Gpu {
         let mut caps = adapter::caps(&adapter);
         caps.choices = tuning.as_ref().map(|table| table.choices()).unwrap_or_default();
         let mut features = options.extra.features() & adapter.features();
-        if options.precision == Precision::Mixed {
+        let precision = options.precision;
+        if precision != Precision::F32 {
             if !adapter.features().contains(wgpu::Features::SHADER_F16) {
-                return Err(GpuError::NoHalf { adapter: description.to_string() });
+                return Err(GpuError::NoHalf { adapter: description.to_string(), precision });
             }
+            features |= wgpu::Features::SHADER_F16;
+        }
+        if precision == Precision::MixedMatrices {
             features |= Extra::CooperativeMatrix.features() & adapter.features();
         }
         if caps.subgroups {
@@ -109,8 +113,8 @@ impl Gpu {
         let mut experimental = wgpu::ExperimentalFeatures::disabled();
         if features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {
             matrices = adapter.cooperative_matrix_properties();
-            // SAFETY: experimental features may have faults of their own in wgpu. This one is taken for kernels in
-            // mixed precision alone, which `bench` and `verify` compare with the reference.
+            // SAFETY: experimental features may have faults of their own in wgpu. This one is taken where it is asked
+            // for: to measure and check such kernels, and for a training by them.
             experimental = unsafe { wgpu::ExperimentalFeatures::enabled() };
         }
         if !features.contains(wgpu::Features::SHADER_F16) {
@@ -118,6 +122,9 @@ impl Gpu {
             matrices.retain(|m| m.ab_type != f16 && m.cr_type != f16);
         }
         caps.matrices = adapter::matrices(&adapter, &matrices);
+        if precision == Precision::MixedMatrices && caps.matrices.is_none() {
+            return Err(GpuError::NoMatrices { adapter: description.to_string() });
+        }
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("wgseg"),
             required_features: features,
@@ -155,7 +162,7 @@ impl Gpu {
     }
 
     /// Kinds of cooperative matrices that its kernels may use; none unless it was opened with
-    /// [`Extra::CooperativeMatrix`] or for mixed precision.
+    /// [`Extra::CooperativeMatrix`] or for [`Precision::MixedMatrices`].
     pub fn matrices(&self) -> &[wgpu::CooperativeMatrixProperties] {
         &self.matrices
     }

@@ -27,10 +27,16 @@ pub enum GpuError {
     #[error("{wanted:?} matches more than one adapter; choose one by its number:\n{available}")]
     AmbiguousAdapter { wanted: String, available: String },
     #[error(
-        "adapter {adapter}: train.precision is \"mixed\", but the adapter has no f16 in shaders (shader-f16); choose \
-         another by --adapter, or set train.precision = \"f32\""
+        "adapter {adapter}: train.precision is \"{precision}\", but the adapter has no f16 in shaders (shader-f16); \
+         choose another by --adapter, or set train.precision = \"f32\""
     )]
-    NoHalf { adapter: String },
+    NoHalf { adapter: String, precision: crate::program::Precision },
+    #[error(
+        "adapter {adapter}: train.precision is \"mixed_matrices\", but wgseg knows no cooperative matrices of it (8×8 or \
+         16×16 of f16 with sums in f32, on Vulkan VK_KHR_cooperative_matrix); set train.precision = \"mixed\", or choose \
+         another adapter by --adapter"
+    )]
+    NoMatrices { adapter: String },
     #[error("adapter {adapter}: no device: {message}")]
     NoDevice { adapter: String, message: String },
     #[error("adapter {adapter}: {message}")]

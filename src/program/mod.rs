@@ -48,15 +48,25 @@ impl fmt::Display for Family {
     }
 }
 
-/// Cooperative matrices of f16, whose products are summed in f32: tensor cores, simdgroup matrices.
+/// Cooperative matrices of f16, whose products are summed in f32: tensor cores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Matrices {
     /// Rows and columns: 8 or 16.
     pub side: usize,
-    /// Most invocations that run in step as a subgroup, 8 at least.
+    /// Most invocations that run in step as a subgroup.
     pub lanes: u32,
     /// Subgroups of a workgroup; 1 where they may be smaller than `lanes`.
     pub subgroups: u32,
+}
+
+impl Matrices {
+    /// Those of `side` on a device whose subgroups have from `least` to `most` lanes; `None` where the kernels cannot
+    /// take such subgroups: they load 4 to 32 pixels a lane.
+    pub fn of(side: usize, least: u32, most: u32) -> Option<Matrices> {
+        let subgroups = if least == most { (256 / most.max(1)).min(4) } else { 1 };
+        let fits = most.is_power_of_two() && (8..=128).contains(&most);
+        fits.then_some(Matrices { side, lanes: most, subgroups })
+    }
 }
 
 /// What an adapter can do, as far as the compiler cares.
@@ -66,7 +76,7 @@ pub struct Caps {
     /// Subgroups of 8 lanes and 64-bit integers are offered: the fast kernels of a software driver
     /// exchange values between lanes and load two floats at once.
     pub subgroups: bool,
-    /// For mixed precision, where offered.
+    /// For [`Precision::MixedMatrices`].
     pub matrices: Option<Matrices>,
     /// Largest storage binding in bytes.
     pub max_binding_bytes: u64,
@@ -185,16 +195,16 @@ pub fn compile(tape: &Tape, caps: &Caps) -> Result<Program, CompileError> {
 }
 
 /// As [`compile`], in `precision`. The kernels for software drivers have no form for f16: a mixed program takes
-/// those for GPUs in their place, but for matrices, which such drivers multiply more slowly than they do numbers.
+/// those for GPUs in their place.
 pub fn compile_for(tape: &Tape, caps: &Caps, precision: Precision) -> Result<Program, CompileError> {
-    let elements = elements_of(tape, precision);
-    match (precision, caps.family) {
-        (Precision::Mixed, Family::Cpu) => {
-            let caps = Caps { family: Family::Tiled, matrices: None, ..caps.clone() };
-            compile_by(tape, &caps, &elements, true)
-        }
-        _ => compile_by(tape, caps, &elements, true),
+    let mut caps = caps.clone();
+    if precision != Precision::F32 && caps.family == Family::Cpu {
+        caps.family = Family::Tiled;
     }
+    if precision != Precision::MixedMatrices {
+        caps.matrices = None;
+    }
+    compile_by(tape, &caps, &elements_of(tape, precision), true)
 }
 
 /// The type of each value's elements, in the order of the tape's nodes.

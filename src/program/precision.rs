@@ -15,13 +15,16 @@ use serde::{Deserialize, Serialize};
 use crate::tape::{Shape, Tape, Value};
 
 /// What a program's values are kept in. Sums are f32 either way.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
 pub enum Precision {
     #[default]
     F32,
-    /// Activations and their gradients in f16, all else in f32.
+    /// Activations and their gradients in f16, all else in f32
     Mixed,
+    /// The same, and convolutions multiply cooperative matrices, for which weights are rounded to f16
+    MixedMatrices,
 }
 
 impl fmt::Display for Precision {
@@ -29,6 +32,7 @@ impl fmt::Display for Precision {
         f.write_str(match self {
             Precision::F32 => "f32",
             Precision::Mixed => "mixed",
+            Precision::MixedMatrices => "mixed_matrices",
         })
     }
 }

@@ -83,25 +83,35 @@ impl BySide {
 macro_rules! shader_by_side {
     ($path:literal) => {
         $crate::program::BySide {
-            eight: $crate::program::Shader {
-                name: concat!($path, " 8x8"),
-                // On the first line, so that a message tells the line of the file.
-                source: concat!(
-                    "enable f16; enable wgpu_cooperative_matrix; const SIDE = 8u; alias Scalar = f16; ",
-                    "alias Left = coop_mat8x8<f16, A>; alias Right = coop_mat8x8<f16, B>; ",
-                    "alias Sum = coop_mat8x8<f32, C>; ",
-                    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $path, ".wgsl"))
-                ),
-            },
-            sixteen: $crate::program::Shader {
-                name: concat!($path, " 16x16"),
-                source: concat!(
-                    "enable f16; enable wgpu_cooperative_matrix; const SIDE = 16u; alias Scalar = f16; ",
-                    "alias Left = coop_mat16x16<f16, A>; alias Right = coop_mat16x16<f16, B>; ",
-                    "alias Sum = coop_mat16x16<f32, C>; ",
-                    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $path, ".wgsl"))
-                ),
-            },
+            eight: $crate::shader_by_side!($path, 8),
+            sixteen: $crate::shader_by_side!($path, 16),
+        }
+    };
+    ($path:literal, $side:literal) => {
+        $crate::program::Shader {
+            name: concat!($path, " ", $side, "x", $side),
+            // On the first line, so that a message tells the line of the file.
+            source: concat!(
+                "enable f16; enable wgpu_cooperative_matrix; alias Scalar = f16; const SIDE = ",
+                $side,
+                "u; ",
+                "alias Left = coop_mat",
+                $side,
+                "x",
+                $side,
+                "<f16, A>; ",
+                "alias Right = coop_mat",
+                $side,
+                "x",
+                $side,
+                "<f16, B>; ",
+                "alias Sum = coop_mat",
+                $side,
+                "x",
+                $side,
+                "<f32, C>; ",
+                include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $path, ".wgsl"))
+            ),
         }
     };
 }

@@ -104,7 +104,7 @@ pub fn step_of_branches(
     let loss = weighted_loss(&mut tape, losses.iter().map(|(_, loss)| *loss).zip(weights))?;
     let scaling = match config.train.precision {
         Precision::F32 => None,
-        Precision::Mixed => Some(LossScale::new(&mut tape)?),
+        Precision::Mixed | Precision::MixedMatrices => Some(LossScale::new(&mut tape)?),
     };
     let gradients = match mix {
         Mix::Sum(_) => {

@@ -315,7 +315,7 @@ impl<'a> Trainer<'a> {
         if !loss.is_finite() {
             let also = match self.setup.config.train.precision {
                 Precision::F32 => "",
-                Precision::Mixed => ", or train.precision = \"f32\"",
+                Precision::Mixed | Precision::MixedMatrices => ", or train.precision = \"f32\"",
             };
             let (kept, key) = (self.kept(), self.setup.rate_key);
             return Err(TrainError::LossNotFinite { step, epoch, value: loss, kept, key, also });

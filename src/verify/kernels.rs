@@ -12,7 +12,7 @@ use half::f16;
 
 use crate::gpu::{Extra, Gpu, Session, States};
 use crate::ops::{Case, Op};
-use crate::program::{Caps, Choices, Element, Family, Program, compile_of};
+use crate::program::{Caps, Choices, Element, Family, Matrices, Program, compile_of};
 use crate::reference::Tensor;
 use crate::tape::{Shape, Source, Tape};
 
@@ -44,9 +44,12 @@ pub fn check_altered_kernels(
         for kept in &all {
             let programs = distinct_programs(gpu, case, &alone.tape()?, kept)?;
             let (by_matrices, others): (Vec<_>, Vec<_>) = programs.into_iter().partition(multiplies_matrices);
-            for (kept, programs) in [(kept, others), (&Kept::all_half(alone), by_matrices)] {
+            for (kept, programs) in [(kept, others), (&kept.with_staged_weights(), by_matrices)] {
+                if programs.is_empty() {
+                    continue;
+                }
                 let inputs = kept.rounded(&alone.inputs);
-                let expected = match kept.inputs.contains(&Element::F16) && !programs.is_empty() {
+                let expected = match kept.inputs.contains(&Element::F16) {
                     true => alone.op.reference(&inputs.iter().collect::<Vec<_>>(), &alone.output()?),
                     false => alone.expected.to_vec(),
                 };
@@ -135,9 +138,11 @@ impl Kept {
         Kept { inputs: vec![Element::F32; alone.inputs.len()], output: Element::F32 }
     }
 
-    /// All that is in f16 once it is staged for cooperative matrices.
-    fn all_half(alone: &OpAlone) -> Kept {
-        Kept { inputs: vec![Element::F16; alone.inputs.len()], output: Element::F16 }
+    /// With the second operand, weights as a rule, rounded to f16 as it is when it is staged for cooperative matrices.
+    fn with_staged_weights(&self) -> Kept {
+        let inputs = self.inputs.iter().enumerate();
+        let staged = inputs.map(|(i, element)| if i == 1 { Element::F16 } else { *element });
+        Kept { inputs: staged.collect(), output: self.output }
     }
 
     /// All that may be f16; with `mixtures` also the inputs alone, and the result alone. Bindings are converted each
@@ -302,14 +307,24 @@ fn storing(element: Element, expected: f64) -> f64 {
 fn distinct_programs(gpu: &Gpu, case: &Case, tape: &Tape, kept: &Kept) -> Result<Vec<Program>, VerifyError> {
     let elements = kept.of_tape(tape);
     let mut programs: Vec<Program> = vec![];
-    for (family, subgroups) in
-        [(Family::Naive, false), (Family::Tiled, false), (Family::Cpu, false), (Family::Cpu, true)]
-    {
-        if family == Family::Cpu && elements.contains(&Element::F16) {
+    let has_half = elements.contains(&Element::F16);
+    let matrices = gpu.caps().matrices.filter(|_| has_half);
+    // As on a device whose subgroups may be half as large as the largest.
+    let doubtful = matrices.and_then(|m| Matrices::of(m.side, m.lanes, 2 * m.lanes));
+    for (family, subgroups, matrices) in [
+        (Family::Naive, false, None),
+        (Family::Tiled, false, None),
+        (Family::Tiled, false, matrices),
+        (Family::Tiled, false, doubtful),
+        (Family::Cpu, false, None),
+        (Family::Cpu, true, None),
+    ] {
+        if family == Family::Cpu && has_half {
             continue;
         }
         let caps = Caps {
             family,
+            matrices,
             subgroups: subgroups && gpu.caps().subgroups,
             max_workgroups: case.max_workgroups.unwrap_or(gpu.caps().max_workgroups),
             choices: Choices::default(),
@@ -318,10 +333,10 @@ fn distinct_programs(gpu: &Gpu, case: &Case, tape: &Tape, kept: &Kept) -> Result
         let by_rule = compile_of(tape, &caps, &elements)?;
         // Forms differ in how they divide the work, and each converts what it loads and stores in the same lines; but
         // matrices are of f16 alone.
-        let has_half = elements.contains(&Element::F16);
-        let in_all = by_rule.choices.iter().filter(|_| !has_half || caps.matrices.is_some());
-        let others = in_all.flat_map(|choice| {
-            choice.forms[1..].iter().map(|form| Choices::new([(choice.point.clone(), form.clone())]))
+        let others = by_rule.choices.iter().flat_map(|choice| {
+            let wanted = |form: &&String| !has_half || form.starts_with("matrix");
+            let forms = choice.forms[1..].iter().filter(wanted);
+            forms.map(|form| Choices::new([(choice.point.clone(), form.clone())]))
         });
         let others = others.map(|choices| compile_of(tape, &Caps { choices, ..caps.clone() }, &elements));
         let others = others.collect::<Result<Vec<_>, _>>()?;

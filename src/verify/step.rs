@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::VerifyError;
 use crate::config::Config;
+use crate::config::schema::Norm;
 use crate::gpu::{Gpu, Session, States};
 use crate::ops::Hyper;
 use crate::program::{Caps, Precision, Program, compile_for, elements_of};
@@ -26,7 +27,7 @@ use crate::train::step::{HYPER, IMAGES, LOSS, MASKS, TrainStep, train_step};
 
 /// Difference allowed, relative to the norm, after some thirty layers of f32 sums.
 pub const TOLERANCE: f64 = 2e-4;
-/// The same of all gradients of a mixed step together, and of its loss. A rounding to f16 is up to 2⁻¹² of a number, some
+/// The same of all gradients of a mixed step together, and of its loss. A rounding to f16 is up to 2⁻¹¹ of a number, some
 /// fifty follow each other, and a few of the ReLUs they turn are left.
 pub const MIXED_TOLERANCE: f64 = 1e-2;
 
@@ -50,7 +51,7 @@ const CHECK_BATCH: usize = 2;
 pub fn step_tolerance(precision: Precision) -> f64 {
     match precision {
         Precision::F32 => TOLERANCE,
-        Precision::Mixed => MIXED_TOLERANCE,
+        Precision::Mixed | Precision::MixedMatrices => MIXED_TOLERANCE,
     }
 }
 
@@ -170,7 +171,7 @@ impl Norms {
         for run in 0..DISTURBED_RUNS {
             let disturbed = self.disturbed(tape, feeds, draw * DISTURBED_RUNS + run)?;
             let error = |v: Value| relative_error(&disturbed.value(v).data, &expected.value(v).data);
-            if gradients.iter().any(|(_, v)| error(*v) > STEADY) {
+            if !gradients.iter().all(|(_, v)| error(*v) <= STEADY) {
                 return Ok(false);
             }
         }
@@ -191,8 +192,8 @@ impl Norms {
     }
 }
 
-/// Random images and masks, parameters as a training starts with them but for the norms' biases; for a mixed step
-/// such as f16 has, because cooperative matrices are of f16.
+/// Random images and masks, parameters as a training starts with them but for the norms' biases; for a step by matrices
+/// such as f16 has, to which its kernels round weights.
 fn numbers(
     config: &Config,
     step: &TrainStep,
@@ -210,7 +211,7 @@ fn numbers(
     for (name, shape, init) in step.starts() {
         let mut numbers = init.numbers(shape.len(), draw, name);
         let is_scale = step.scaling.iter().any(|(scale, _)| scale == name);
-        if config.train.precision == Precision::Mixed && !is_scale {
+        if config.train.precision == Precision::MixedMatrices && !is_scale {
             numbers.iter_mut().for_each(|x| *x = f16::from_f32(*x).to_f32());
         }
         feeds.insert(name.to_owned(), Tensor::from_f32(shape, &numbers));
@@ -234,7 +235,9 @@ fn numbers(
 
 /// Runs a small step of the network of `config` on the device, compiled by `caps`, and in the reference.
 pub fn check_step(gpu: &Arc<Gpu>, caps: &Caps, config: &Config) -> Result<CheckedStep, VerifyError> {
-    let size = 2 << config.model.depth;
+    // Of 4 numbers none is further than √3 deviations from their mean: no ReLU would turn.
+    let side = if config.model.norm == Norm::Instance { 4 } else { 2 };
+    let size = side << config.model.depth;
     let case = StepCase::new(config, CHECK_BATCH, size)?;
     let program = compile_for(&case.step.tape, caps, config.train.precision)?;
     let (session, _) = case.run(gpu, program)?;
@@ -247,7 +250,7 @@ pub fn check_step(gpu: &Arc<Gpu>, caps: &Caps, config: &Config) -> Result<Checke
         found.push(read(&format!("grad.{name}"))?);
     }
     let errors = match config.train.precision {
-        Precision::Mixed => vec![case.gradient_error(&found.concat())],
+        Precision::Mixed | Precision::MixedMatrices => vec![case.gradient_error(&found.concat())],
         Precision::F32 => {
             let expected = case.gradients.iter().map(|(_, v)| &case.expected.value(*v).data);
             found.iter().zip(expected).map(|(found, expected)| relative_error(found, expected)).collect()
@@ -310,5 +313,18 @@ mod tests {
         });
         let most = moved.fold(0.0, f64::max);
         assert!(most > 10.0 * STEADY, "{most:.1e}");
+    }
+
+    #[test]
+    fn a_draw_that_does_not_hold_still_is_not_taken() {
+        let case = StepCase::new(&config(), CHECK_BATCH, SIZE).expect("a steady draw");
+        let norms = Norms::of(&case.step.tape);
+        let plain = Norms { inputs: norms.inputs.clone(), biases: vec![] };
+        let mut held = (0..6).map(|draw| {
+            let feeds = numbers(&config(), &case.step, &plain, CHECK_BATCH, SIZE, draw);
+            let exact = reference::run(&case.step.tape, &feeds).expect("a run");
+            plain.hold_still(&case.step.tape, &feeds, &exact, &case.gradients, draw).expect("runs")
+        });
+        assert!(held.any(|held| !held), "none of six draws around 0 was refused");
     }
 }

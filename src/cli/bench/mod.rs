@@ -10,6 +10,7 @@ use crate::bench::ceilings::{self, Ceilings};
 use crate::bench::{OpRow, Report, UnetReport, compare, ops, roofline_percent, trace, unet};
 use crate::config::Config;
 use crate::gpu::Extra;
+use crate::program::Precision;
 use crate::report::console::tell;
 use crate::report::{atomic, roofline};
 use crate::verify::select;
@@ -44,8 +45,8 @@ pub struct Args {
     #[arg(long, default_value_t = 4)]
     depth: usize,
     /// What the training step of the U-Net keeps its values in: train.precision
-    #[arg(long, default_value = "f32", value_parser = ["f32", "mixed"], conflicts_with = "op")]
-    precision: String,
+    #[arg(long, value_enum, default_value_t, conflicts_with = "op")]
+    precision: Precision,
     /// Timed runs of the U-Net; the median is told [default: 10; with --growth 3]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     reps: Option<u16>,

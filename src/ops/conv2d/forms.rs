@@ -477,6 +477,17 @@ mod tests {
     }
 
     #[test]
+    fn subgroups_that_may_be_smaller_stand_alone_and_odd_ones_have_no_kernels() {
+        let subgroups = |least, most| Matrices::of(16, least, most).map(|m| (m.lanes, m.subgroups));
+        assert_eq!(subgroups(32, 32), Some((32, 4)));
+        assert_eq!(subgroups(128, 128), Some((128, 2)));
+        assert_eq!(subgroups(32, 64), Some((64, 1)));
+        for (least, most) in [(0, 0), (4, 4), (24, 24), (256, 256)] {
+            assert_eq!(subgroups(least, most), None);
+        }
+    }
+
+    #[test]
     fn of_f16_the_rule_takes_matrices_where_there_are_some() {
         let with = |side, lanes, subgroups| Caps {
             matrices: Some(Matrices { side, lanes, subgroups }),

@@ -305,6 +305,17 @@ fn cases() -> Vec<Case> {
             true,
         ),
         case("9x9", "the largest kernel of the tiled convolutions", [1, 10, 6, 1], 9, 2, 1, 4, false),
+        case(
+            "9x9 8→8",
+            "the same, channels four at a time: all bits of a tap's row and column",
+            [1, 11, 7, 8],
+            9,
+            8,
+            1,
+            4,
+            true,
+        ),
+        case("5x5 stride 2 8→16", "a larger kernel, strided", [2, 9, 12, 8], 5, 16, 2, 2, false),
         case("11x11", "a larger one", [1, 7, 6, 4], 11, 4, 1, 5, true),
     ]
 }
