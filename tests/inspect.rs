@@ -20,6 +20,21 @@ fn inspect(args: &[&str]) -> Option<Value> {
 }
 
 #[test]
+fn matrix_kernels_become_products_of_matrices_on_navi31() {
+    let size =
+        ["--batch", "2", "--size", "32", "--base", "16", "--depth", "2", "--precision", "mixed_matrices"];
+    let Some(chip) = inspect(&[&["--target", "amd:navi31"], &size[..]].concat()) else { return };
+    for name in ["conv2d/conv_matrix 16x16 f16", "conv2d/grad_weight_matrix 16x16 f16"] {
+        let rows = chip["rows"].as_array().expect("rows").iter();
+        let of_kernel = rows.filter(|row| row["kernel"].as_str().is_some_and(|k| k.starts_with(name)));
+        let of_kernel: Vec<_> = of_kernel.collect();
+        assert!(!of_kernel.is_empty(), "{name}: {chip:#}");
+        // A miss would be a spilled register, too few waves, or no `v_wmma`.
+        assert!(of_kernel.iter().all(|row| row["misses"] == serde_json::json!([])), "{of_kernel:#?}");
+    }
+}
+
+#[test]
 fn the_kernels_of_a_unet_are_compiled_for_navi31() {
     let folder = tempfile::tempdir().expect("a folder");
     let out = folder.path().to_str().expect("a path");

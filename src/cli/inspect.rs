@@ -21,8 +21,8 @@ pub struct Args {
     #[arg(long, value_name = "CHIP", required = true)]
     target: Vec<Target>,
     /// What the training step keeps its values in: train.precision [default: f32, or the config's]
-    #[arg(long, value_parser = ["f32", "mixed"])]
-    precision: Option<String>,
+    #[arg(long, value_enum)]
+    precision: Option<Precision>,
     /// Compile the kernels of every op at the shapes that `wgseg verify` takes, not a U-Net's
     #[arg(long, conflicts_with_all = ["config", "batch", "size", "base", "depth", "precision"])]
     ops: bool,
@@ -43,13 +43,13 @@ pub struct Args {
 const AFTER: &str = "\
 Compiles the GPU kernels with AMD's compiler; no AMD GPU is needed, but Mesa's RADV is, in a version that has its null
 device (25.0). A row that misses a limit says so: no register spilled, at least 4 waves a SIMD, and in a convolution's
-main loop at least 70 % of the vector instructions multiply-adds.
+main loop at least 70 % of the vector instructions multiply-adds, or, where it multiplies matrices, such an instruction.
 
 Exit codes: 0 all limits are met; 1 one is missed, or the driver is not here.
 
 Examples:
   wgseg inspect --target amd:navi31
-  wgseg inspect --precision mixed --target amd:navi31
+  wgseg inspect --precision mixed_matrices --target amd:navi31
   wgseg inspect lungs --target amd:navi21 --target amd:vega20 --out code";
 
 /// A chip's report, or why there is none.
@@ -89,11 +89,7 @@ pub fn run(args: Args) -> Outcome {
 
 fn config(args: &Args) -> Result<Config, ConfigError> {
     let mut config = args.unet.config()?;
-    match args.precision.as_deref() {
-        Some("mixed") => config.train.precision = Precision::Mixed,
-        Some(_) => config.train.precision = Precision::F32,
-        None => {}
-    }
+    config.train.precision = args.precision.unwrap_or(config.train.precision);
     Ok(config)
 }
 

@@ -88,6 +88,11 @@ fn blocks(assembly: &str) -> Vec<Block<'_>> {
     blocks
 }
 
+/// Whether there is an instruction that multiplies matrices.
+pub fn multiplies_matrices(assembly: &str) -> bool {
+    ["v_wmma_", "v_mfma_"].iter().any(|name| assembly.contains(name))
+}
+
 /// 12 of `BB12`.
 fn block_number(label: &str) -> Option<usize> {
     label.strip_prefix("BB")?.parse().ok()

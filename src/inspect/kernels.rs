@@ -81,6 +81,7 @@ fn distinct(programs: &[Program]) -> Vec<Used> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::program::Precision;
 
     #[test]
     fn a_pipeline_is_told_once_with_all_its_dispatches() {
@@ -101,11 +102,16 @@ mod tests {
 
     /// Of f16 matrices of either side, on devices with few and many lanes.
     fn mixed() -> Vec<Used> {
-        let set = ["model.base_channels=32", "model.depth=2", "data.size=64", "train.precision=\"mixed\""];
-        let config = Config::parse("", "test", &set.map(str::to_owned)).unwrap();
-        let kinds = [(8, 8, 4), (8, 32, 4), (16, 32, 4), (16, 64, 1), (16, 64, 4)];
-        let of =
-            |(side, lanes, subgroups)| of_unet(&config, Some(Matrices { side, lanes, subgroups })).unwrap();
+        let set = ["model.base_channels=32", "model.depth=2", "data.size=64"].map(str::to_owned);
+        let mut config = Config::parse("", "test", &set).unwrap();
+        config.train.precision = Precision::MixedMatrices;
+        // Side, and the fewest and most lanes of a subgroup.
+        let kinds = [(8, 8, 8), (8, 4, 64), (8, 128, 128), (16, 32, 32), (16, 32, 64), (16, 64, 64)];
+        let of = |(side, least, most)| {
+            let matrices = Matrices::of(side, least, most);
+            assert!(matrices.is_some());
+            of_unet(&config, matrices).unwrap()
+        };
         kinds.into_iter().flat_map(of).collect()
     }
 

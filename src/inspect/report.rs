@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::assembly::{Loop, main_loop};
+use super::assembly::{Loop, main_loop, multiplies_matrices};
 use super::driver::Built;
 use super::kernels::Used;
 
@@ -94,20 +94,24 @@ impl Row {
         // A product of matrices is one instruction for hundreds of multiply-adds.
         let shader = used.kernel.shader;
         let is_convolution = shader.name.starts_with("conv2d/") && !shader.multiplies_matrices();
-        let (mut figures, failed, assembly) = match result {
+        let (figures, failed, assembly) = match result {
             Ok(built) => match Figures::of(&built) {
                 Ok(figures) => (Some(figures), None, built.assembly),
                 Err(why) => (None, Some(why), built.assembly),
             },
             Err(why) => (None, Some(why), String::new()),
         };
-        if shader.multiplies_matrices() {
-            figures = figures.map(|figures| Figures { main_loop_multiply_add_percent: None, ..figures });
-        }
-        let misses = match &figures {
+        let figures = match shader.multiplies_matrices() {
+            true => figures.map(|figures| Figures { main_loop_multiply_add_percent: None, ..figures }),
+            false => figures,
+        };
+        let mut misses = match &figures {
             Some(figures) => figures.misses(is_convolution),
             None => vec!["not built".to_owned()],
         };
+        if shader.multiplies_matrices() && figures.is_some() && !multiplies_matrices(&assembly) {
+            misses.push("no product of matrices".to_owned());
+        }
         Row { kernel: used.label(), dispatches: used.dispatches, figures, failed, misses, assembly }
     }
 }

@@ -29,7 +29,7 @@ impl Target {
     /// The cooperative matrices that the chip has, as its driver offers them to wgpu: subgroups may be of 32 lanes.
     pub fn matrices(self) -> Option<Matrices> {
         match self {
-            Target::Navi31 => Some(Matrices { side: 16, lanes: 64, subgroups: 1 }),
+            Target::Navi31 => Matrices::of(16, 32, 64),
             Target::Navi21 | Target::Vega20 => None,
         }
     }
