@@ -61,7 +61,7 @@ pub struct Matrices {
 
 impl Matrices {
     /// Those of `side` on a device whose subgroups have from `least` to `most` lanes; `None` where the kernels cannot
-    /// take such subgroups: they load 4 to 32 pixels a lane.
+    /// take such subgroups: a lane loads 1 to 32 pixels.
     pub fn of(side: usize, least: u32, most: u32) -> Option<Matrices> {
         let subgroups = if least == most { (256 / most.max(1)).min(4) } else { 1 };
         let fits = most.is_power_of_two() && (8..=128).contains(&most);
