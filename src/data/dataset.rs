@@ -1,6 +1,6 @@
 //! A data folder: pairs of image and mask, in three parts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::error::{DataError, Problem};
@@ -102,11 +102,21 @@ impl Dataset {
         Ok(drawn)
     }
 
-    /// Whether the image is of a patient who has images to validate or test on.
-    pub fn is_of_scored_patient(&self, id: &str, patients: &BTreeMap<String, String>) -> bool {
-        let Some(patient) = patients.get(id) else { return false };
+    /// The images, by id, of patients who have images to validate or test on; `patients` by id.
+    pub fn of_scored_patients<'a>(&self, patients: &'a BTreeMap<String, String>) -> HashSet<&'a str> {
         let scored = self.items.iter().zip(&self.parts).filter(|(_, p)| matches!(p, Part::Val | Part::Test));
-        scored.into_iter().any(|(item, _)| patients.get(&item.id) == Some(patient))
+        let scored: HashSet<&String> = scored.filter_map(|(item, _)| patients.get(&item.id)).collect();
+        patients.iter().filter(|(_, patient)| scored.contains(patient)).map(|(id, _)| id.as_str()).collect()
+    }
+
+    /// Takes the train images that are not among `labelled`, which are sorted, out of their part, so that the split says
+    /// what was used.
+    pub fn keep_labelled(&mut self, labelled: &[usize]) {
+        for (i, part) in self.parts.iter_mut().enumerate() {
+            if *part == Part::Train && labelled.binary_search(&i).is_err() {
+                *part = Part::Unused;
+            }
+        }
     }
 
     /// Writes the split as a `split.csv` that [`Dataset::open`] reads.

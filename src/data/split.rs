@@ -20,7 +20,7 @@ pub enum Part {
     Train,
     Val,
     Test,
-    /// Left out of everything, as when labels are made scarce on purpose.
+    /// Left out, as when labels are made scarce on purpose; the two-stage method may learn from it without its mask.
     Unused,
 }
 

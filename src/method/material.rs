@@ -11,7 +11,7 @@ use super::check::{check_counts, check_freezing, check_held_out, images_in};
 use super::error::MethodError;
 use super::plan::ImageCounts;
 use crate::config::Config;
-use crate::data::{Cache, Dataset, Part, Unlabelled, list_images};
+use crate::data::{Cache, Dataset, ImageFile, Part, Unlabelled, list_images};
 use crate::report::words::count;
 use crate::train::TrainError;
 
@@ -41,11 +41,14 @@ impl Material {
     /// # Errors
     /// Files that cannot be read, too few images for a batch, no foreground.
     pub fn open(config: &Config, data: &Path, unlabelled: &[&Path]) -> Result<Material, TrainError> {
-        let dataset = Dataset::open(data, &config.data)?;
+        let mut dataset = Dataset::open(data, &config.data)?;
         let labelled = dataset.labelled(config.train.labelled, config.data.seed)?;
+        dataset.keep_labelled(&labelled);
         let channels = config.model.in_channels;
         let mut patients = dataset.patients()?;
-        let (mut files, mut withheld) = (vec![], vec![]);
+        // An image that the split leaves out may still be of a patient who is tested on.
+        let of_scored = dataset.of_scored_patients(&patients);
+        let mut files = vec![];
         for folder in unlabelled {
             let folder = images_in(folder);
             let images = list_images(std::slice::from_ref(&folder))?;
@@ -53,11 +56,7 @@ impl Material {
                 return Err(MethodError::UnlabelledMasks { path: folder }.into());
             }
             if is_same(&folder, &data.join("images")) {
-                // An image that the split leaves out may still be of a patient who is tested on.
-                let (of_scored, others): (Vec<_>, Vec<_>) =
-                    images.into_iter().partition(|image| dataset.is_of_scored_patient(&image.id, &patients));
-                withheld.extend(of_scored);
-                files.extend(others);
+                files.extend(images.into_iter().filter(|image| !of_scored.contains(image.id.as_str())));
             } else {
                 files.extend(images);
             }
@@ -80,9 +79,12 @@ impl Material {
         // held-out image would be measured on what it was trained on.
         let mut seen: HashSet<Vec<u8>> =
             [&train, &val, &test].iter().flat_map(|c| (0..c.len()).map(|i| digest(c.image(i)))).collect();
-        // Nor may a copy of a withheld image come in by another folder. Validation and test images are seen already.
-        let scored: HashSet<&String> = val.ids().iter().chain(test.ids()).collect();
-        withheld.retain(|image| !scored.contains(&image.id));
+        // Nor may a copy of one come in by another folder. Validation and test images are seen already.
+        let unused = dataset.part(Part::Unused).into_iter().map(|i| &dataset.items()[i]);
+        let withheld: Vec<ImageFile> = unused
+            .filter(|item| of_scored.contains(item.id.as_str()))
+            .map(|item| ImageFile { id: item.id.clone(), path: item.image.clone() })
+            .collect();
         let withheld = Unlabelled::of_files(&withheld, channels, &config.data)?;
         seen.extend((0..withheld.len()).map(|i| digest(withheld.image(i))));
         let given = others.len();
@@ -241,6 +243,9 @@ mod tests {
             "1 image of one part of the split with the same pixels in another, such as a03 and a01";
         assert!(shared.notes.iter().any(|note| note.starts_with(expected)), "{:?}", shared.notes);
         assert!(!all.iter().any(|id| id == "a00"), "nor the copy in the other folder: {all:?}");
+        let elsewhere = Material::open(&config, data.path(), &[more.path()]).unwrap();
+        let all = [elsewhere.unlabelled.ids(), elsewhere.held_out.ids()].concat();
+        assert!(!all.iter().any(|id| id == "a00"), "nor where that is the only folder: {all:?}");
         std::fs::write(data.path().join("split.csv"), split).unwrap();
         std::fs::copy(more.path().join("images/a03.png"), data.path().join("images/a03.png")).unwrap();
 

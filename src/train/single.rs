@@ -47,8 +47,9 @@ pub fn train(gpu: &Arc<Gpu>, options: &TrainOptions) -> Result<TrainSummary, Tra
     if options.resume {
         data.split_file = Some(options.out.join("split.csv"));
     }
-    let dataset = Dataset::open(options.data, &data)?;
+    let mut dataset = Dataset::open(options.data, &data)?;
     let labelled = dataset.labelled(config.train.labelled, config.data.seed)?;
+    dataset.keep_labelled(&labelled);
     let cache = |indices: &[usize]| {
         let items = indices.iter().map(|i| &dataset.items()[*i]);
         Cache::of_items(items, config.model.in_channels, &config.data)
