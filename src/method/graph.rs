@@ -44,7 +44,7 @@ enum Other {
     SeedEnsemble,
 }
 
-/// The target alone with as many steps as a student: to tell tasks from training.
+/// The target alone with as many trainings in line as a student has at most: to tell tasks from training.
 pub const TARGET_LONGER: &str = "target_only_longer";
 
 /// Each with its name and what it is.

@@ -11,11 +11,16 @@ pub enum ReportError {
     Busy { path: PathBuf },
     #[error("cannot use {} as a folder for results: {source}; choose one that can be written to", .path.display())]
     Folder { path: PathBuf, source: std::io::Error },
-    #[error("cannot write {}: {source}", .path.display())]
+    #[error("cannot write {}: {source}; see that there is room and that the folder can be written to", .path.display())]
     Write { path: PathBuf, source: std::io::Error },
-    #[error("cannot read {}: {source}", .path.display())]
+    #[error("cannot read {}: {source}; see that it is there and whole", .path.display())]
     Read { path: PathBuf, source: std::io::Error },
-    #[error("line {line} of {} is not a row of metrics: {message}", .path.display())]
+    #[error(
+        "{} was written by another build of wgseg ({version}), in a form that this one cannot read: {message}; use that \
+         build, or choose another folder", .path.display()
+    )]
+    OtherBuild { path: PathBuf, version: String, message: String },
+    #[error("line {line} of {} is not a row of metrics: {message}; delete the run's folder and train anew", .path.display())]
     Row { path: PathBuf, line: usize, message: String },
     #[error("cannot encode {}: {message}", .path.display())]
     Encode { path: PathBuf, message: String },

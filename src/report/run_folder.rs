@@ -4,6 +4,7 @@ use super::metrics_log::MetricsLog;
 use super::{BranchRow, EpochRow, ReportError, StepRow, TaskRow, atomic};
 use crate::config::Config;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// What a run was done with, as written to `run.json`.
@@ -28,6 +29,14 @@ impl RunInfo {
         serde_json::from_slice(&std::fs::read(folder.join("run.json")).ok()?).ok()
     }
 
+    /// Writes `run.json` into the folder.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write(&self, folder: &Path) -> Result<(), ReportError> {
+        write_json(&folder.join("run.json"), self)
+    }
+
     /// The info for this version of wgseg on the given adapter.
     pub fn new(adapter: &str, backend: &str, driver: &str) -> RunInfo {
         RunInfo {
@@ -37,6 +46,13 @@ impl RunInfo {
             driver: driver.into(),
             tuning: None,
         }
+    }
+}
+
+/// The adapter and its driver.
+impl fmt::Display for RunInfo {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{} ({}, {})", self.adapter, self.backend, self.driver)
     }
 }
 
@@ -108,7 +124,7 @@ impl RunFolder {
     /// # Errors
     /// The file cannot be written.
     pub fn write_info(&self, info: &RunInfo) -> Result<(), ReportError> {
-        write_json(&self.file("run.json"), info)
+        info.write(&self.path)
     }
 
     /// Waits until the metrics are on the disk: what is saved after this never knows of more steps

@@ -19,6 +19,7 @@ pub struct Explained {
     pub best_rival: &'static str,
     pub train_seconds: &'static str,
     pub steps_in_line: &'static str,
+    pub learnt: &'static str,
 }
 
 impl Explained {
@@ -54,7 +55,7 @@ const EXPLAINED: Explained = Explained {
     correction: "Holm. One family: the student against each rival and target_only. Another: each other method \
                  against target_only. The student's p against the ceiling stands uncorrected: its teachers are no \
                  rival, and that test belongs to no family.",
-    best_rival: "Picked by its mean test Dice, which favours it; the correction covers that, as the student's tests \
+    best_rival: "Picked by its mean test Dice over the student's seeds, which favours it; the correction covers that, as the student's tests \
                  against all rivals are one family.",
     train_seconds: "Wall time of the training of a method and of all that it needs, mean over seeds; \
                     the last training alone is counted beside it. Runs that are done at the same time share \
@@ -63,4 +64,6 @@ const EXPLAINED: Explained = Explained {
     steps_in_line: "Training steps spent on a method's model one after the other, mean over seeds: those of its last \
                     training and of the trainings that it starts from, each to its end, though what is kept of each \
                     are the weights of its best epoch. None for an ensemble, whose models have a line each.",
+    learnt: "A task counts as learnt if on held-out images its accuracy is above that of guessing by more than two standard \
+             deviations of a guesser's, or its error below that of the trivial answer by more than a twentieth.",
 };

@@ -40,20 +40,16 @@ pub fn sentences(results: &Results) -> Vec<String> {
         }
     }
     if let (Some(student), Some(baseline)) = (student, baseline) {
-        sentences.extend(at_equal_steps(results, student, baseline));
+        sentences.extend(tasks_or_steps(results, student, baseline));
     }
     if let Some(rival) = results.rival()
         && rival.role == Role::Rival
         && rival.name != TARGET_LONGER
         && let Some(comparison) = &rival.student_against_it
     {
-        let lines = match (rival.steps_in_line, student.and_then(|student| student.steps_in_line)) {
-            (Some(of_rival), Some(of_student)) if of_rival < of_student => {
-                format!(" It has {of_rival:.0} training steps in line, the student {of_student:.0}.")
-            }
-            _ => String::new(),
-        };
-        sentences.push(against(&format!("the best rival, {}", rival.name), comparison) + &lines);
+        sentences.push(
+            against(&format!("the best rival, {}", rival.name), comparison) + &fewer_steps(rival, student),
+        );
     }
     if let (Some(student), Some(baseline), Some(ceiling)) =
         (student, baseline, results.of_role(Role::Ceiling))
@@ -76,14 +72,24 @@ pub fn sentences(results: &Results) -> Vec<String> {
     sentences
 }
 
+/// Says so where a rival has fewer training steps behind it than the student.
+fn fewer_steps(rival: &MethodRow, student: Option<&MethodRow>) -> String {
+    match (rival.steps_in_line, student.and_then(|student| student.steps_in_line)) {
+        (Some(of_rival), Some(of_student)) if of_rival < of_student => {
+            format!(" It has {of_rival:.0} training steps in line, the student {of_student:.0}.")
+        }
+        _ => String::new(),
+    }
+}
+
 /// A student has more trainings behind it than its baseline: is it only that?
-fn at_equal_steps(results: &Results, student: &MethodRow, baseline: &MethodRow) -> Option<String> {
+fn tasks_or_steps(results: &Results, student: &MethodRow, baseline: &MethodRow) -> Option<String> {
     let longer = results.methods.iter().find(|method| method.name == TARGET_LONGER);
-    if let Some(comparison) = longer.and_then(|method| method.student_against_it.as_ref()) {
-        return Some(against(
-            "the target alone with several trainings in line, target_only_longer",
-            comparison,
-        ));
+    if let Some(longer) = longer
+        && let Some(comparison) = &longer.student_against_it
+    {
+        let longer_one = "the target alone with several trainings in line, target_only_longer";
+        return Some(against(longer_one, comparison) + &fewer_steps(longer, Some(student)));
     }
     let (of_student, of_baseline) = (student.steps_in_line?, baseline.steps_in_line?);
     (of_student > of_baseline).then(|| {

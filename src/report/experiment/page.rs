@@ -40,7 +40,7 @@ pub fn page(experiment: &Experiment, results: &Results, cases: &Cases) -> String
         table(results),
         stage1(results),
         curves(experiment, results.best_rival.as_deref()),
-        tasks(experiment),
+        tasks(experiment, results),
         scatter(results),
         overlays(cases),
         cosines(experiment),
@@ -255,11 +255,11 @@ fn curves(experiment: &Experiment, best_rival: Option<&str>) -> Markup {
     }
 }
 
-fn tasks(experiment: &Experiment) -> Markup {
+fn tasks(experiment: &Experiment, results: &Results) -> Markup {
     let tasks = series::task_curves(experiment);
     html! {
         @if tasks.is_empty() { (absent("No task has been scored yet.")) } @else {
-            p.soft { "On held-out images that no task was trained on, one line a run; the numbers are those at the end of the complete runs, mean over seeds (and over λ where several are tried); dashed: an answer that takes no skill." }
+            p.soft { "On held-out images that no task was trained on, one line a run; the numbers are those at the end of the complete runs, mean over seeds (and over λ where several are tried); dashed: an answer that takes no skill. " (results.statistics.learnt) }
             div.charts { @for task in &tasks {
                 (charts::lines(&task_title(task), "step", &task.metric, &task.lines))
             } }
@@ -322,7 +322,7 @@ fn cosines(experiment: &Experiment) -> Markup {
     html! {
         @if lines.is_empty() { (absent("No joint training has written its gradients yet.")) } @else {
             p.soft { "Cosine between the gradient of the target and that of each task over the shared parameters, in joint "
-                "training of the two: above 0 they agree, below 0 they disagree. Mean over seeds and over each twentieth of the steps." }
+                "training of the two: above 0 they agree, below 0 they disagree. Mean over seeds, over λ where several are tried, and over each twentieth of the steps." }
             div.narrow { (charts::lines("Gradient cosine with the target", "step", "cosine", &lines)) }
         }
     }
@@ -366,14 +366,14 @@ fn reproduce(experiment: &Experiment) -> Markup {
         .runs
         .iter()
         .filter_map(|run| run.info.as_ref())
-        .map(|info| (info.version.clone(), format!("{} ({}, {})", info.adapter, info.backend, info.driver)))
+        .map(|info| (info.version.clone(), info.to_string()))
         .collect();
     let seeds: Vec<String> = plan.seeds.iter().map(u64::to_string).collect();
     let folders: Vec<String> = plan.unlabelled.iter().map(|path| path.display().to_string()).collect();
     // A config that has no TOML form can still be shown.
     let config = plan.config.to_toml().unwrap_or_else(|_| format!("{:#?}", plan.config));
     html! {
-        p { "Same adapter, driver and build give the same bits." }
+        p { "Same adapter, driver, build and tuning table give the same bits." }
         dl {
             dt { "Command" } dd { @for arguments in plan.earlier.iter().chain([&plan.arguments]) {
                 code { "wgseg " (shell(arguments)) } br;

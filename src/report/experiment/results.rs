@@ -31,7 +31,7 @@ pub struct Results {
     pub adapters: BTreeSet<String>,
     /// Images in the test set.
     pub test_images: usize,
-    /// The single model other than the student with the highest mean test Dice.
+    /// The method of one model, other than the student, with the highest mean test Dice over the student's seeds.
     pub best_rival: Option<String>,
     pub statistics: Explained,
     pub methods: Vec<MethodRow>,
@@ -309,18 +309,19 @@ fn adjust(
     }
 }
 
-/// Among the rivals that have every seed that the student has, so that a lucky seed does not win.
+/// Among the rivals that have every seed that the student has, and by these, so that no lucky seed wins.
 fn best_rival(
     methods: &[MethodRow],
     student: Option<&Scores>,
     is_rival: impl Fn(&MethodRow) -> bool,
 ) -> Option<usize> {
-    let has_all = |method: &MethodRow| {
-        student.is_none_or(|student| student.seeds().all(|seed| method.scores.has(seed)))
+    let dice = |method: &MethodRow| match student {
+        Some(student) => method.dice_over(&student.seeds().collect::<Vec<_>>()),
+        None => method.dice_mean,
     };
     let mut best: Option<(usize, f64)> = None;
     for (index, method) in methods.iter().enumerate() {
-        if let Some(dice) = method.dice_mean.filter(|_| is_rival(method) && has_all(method))
+        if let Some(dice) = dice(method).filter(|_| is_rival(method))
             && best.is_none_or(|(_, best)| dice > best)
         {
             best = Some((index, dice));

@@ -11,6 +11,7 @@ use super::statistics::mean;
 use crate::method::plan::Role;
 use crate::method::run::{TaskScore, Work};
 use crate::report::TaskRow;
+use crate::train::task_branch::measured;
 
 /// Points of a smoothed curve.
 const BINS: usize = 20;
@@ -92,17 +93,21 @@ pub struct TaskEnd {
     /// Means over seeds; of several λ in a seed, over these first.
     pub value: f64,
     pub trivial: f64,
-    /// Whether the value is better than the trivial one.
+    /// Whether the value is better than the trivial one by more than chance: [`is_learnt`].
     pub learnt: bool,
 }
 
 /// Of every task and way of training that has a complete run.
 pub fn task_ends(experiment: &Experiment) -> Vec<TaskEnd> {
-    tasks(experiment).iter().flat_map(|task| ends_of(&stage_one_runs(experiment, task), task)).collect()
+    let images = images_measured(experiment);
+    tasks(experiment)
+        .iter()
+        .flat_map(|task| ends_of(&stage_one_runs(experiment, task), task, images))
+        .collect()
 }
 
-fn ends_of(runs: &[&Run], task: &str) -> Vec<TaskEnd> {
-    [ALONE, JOINT].into_iter().filter_map(|way| end(runs, way, task)).collect()
+fn ends_of(runs: &[&Run], task: &str, images: usize) -> Vec<TaskEnd> {
+    [ALONE, JOINT].into_iter().filter_map(|way| end(runs, way, task, images)).collect()
 }
 
 /// Of each task, by the runs that train it alone or alone beside the target.
@@ -129,7 +134,8 @@ fn curves_of(experiment: &Experiment, task: &str) -> Option<TaskCurves> {
     let TaskRow { metric, higher_is_better, .. } = first?;
     let points = trivial.iter().map(|(step, value)| (*step as f64, *value)).collect();
     lines.push(Line { name: "trivial answer".into(), look: Look::Reference, points });
-    Some(TaskCurves { task: task.to_owned(), metric, higher_is_better, lines, ends: ends_of(&runs, task) })
+    let ends = ends_of(&runs, task, images_measured(experiment));
+    Some(TaskCurves { task: task.to_owned(), metric, higher_is_better, lines, ends })
 }
 
 const ALONE: &str = "alone (pre-training)";
@@ -143,7 +149,7 @@ fn way(run: &Run) -> &'static str {
     }
 }
 
-fn end(runs: &[&Run], wanted: &'static str, task: &str) -> Option<TaskEnd> {
+fn end(runs: &[&Run], wanted: &'static str, task: &str, images: usize) -> Option<TaskEnd> {
     let mut by_seed: BTreeMap<u64, Vec<&TaskScore>> = BTreeMap::new();
     for run in runs.iter().filter(|run| way(run) == wanted) {
         if let Some(score) = run.result().and_then(|result| result.tasks.get(task)) {
@@ -157,9 +163,23 @@ fn end(runs: &[&Run], wanted: &'static str, task: &str) -> Option<TaskEnd> {
     };
     let (value, trivial) = (mean_of(|score| score.value)?, mean_of(|score| score.trivial)?);
     let TaskScore { metric, higher_is_better, .. } = (*by_seed.values().flatten().next()?).clone();
-    let learnt = if higher_is_better { value > trivial } else { value < trivial };
     let (task, seeds) = (task.to_owned(), by_seed.len());
+    let learnt = is_learnt(value, trivial, higher_is_better, images * seeds);
     Some(TaskEnd { task, way: wanted, seeds, metric, higher_is_better, value, trivial, learnt })
+}
+
+/// Whether a task's `value` on so many images is better than that of the trivial answer by more than chance makes of
+/// it: a share of right answers by two standard deviations of a guesser's, an error by a twentieth.
+fn is_learnt(value: f64, trivial: f64, higher_is_better: bool, images: usize) -> bool {
+    match higher_is_better {
+        true => value > trivial + 2.0 * (trivial * (1.0 - trivial) / images.max(1) as f64).sqrt(),
+        false => value < 0.95 * trivial,
+    }
+}
+
+/// Held-out images that a task is measured on.
+fn images_measured(experiment: &Experiment) -> usize {
+    measured(experiment.plan.images.held_out, experiment.plan.config.task_batch())
 }
 
 /// The runs of stage one that train this task and no other.
@@ -213,6 +233,15 @@ mod tests {
         let names = |rival| learning(&found, rival, 0).into_iter().map(|line| line.name).collect::<Vec<_>>();
         assert_eq!(names(None), ["elite: rotation", "target_only", "two_stage"]);
         assert_eq!(names(Some(RIVAL)), ["elite: rotation", RIVAL, "target_only", "two_stage"]);
+    }
+
+    #[test]
+    fn what_chance_may_do_is_not_learnt() {
+        // A guesser among 4 is right in 0.09 to 0.41 of 28 images, and nearer to a quarter of three times as many.
+        assert!(!is_learnt(0.32, 0.25, true, 28) && !is_learnt(0.41, 0.25, true, 28));
+        assert!(is_learnt(0.42, 0.25, true, 28) && is_learnt(0.36, 0.25, true, 84));
+        assert!(!is_learnt(1.0, 1.0, true, 28) && !is_learnt(0.3, 0.25, true, 0));
+        assert!(!is_learnt(0.72, 0.74, false, 28) && is_learnt(0.197, 0.211, false, 28));
     }
 
     #[test]

@@ -122,7 +122,7 @@ impl Experiment {
     pub fn adapters(&self) -> BTreeSet<String> {
         let complete = self.runs.iter().filter(|run| run.result().is_some());
         let infos = complete.filter_map(|run| run.info.as_ref());
-        infos.map(|info| format!("{} ({}, {})", info.adapter, info.backend, info.driver)).collect()
+        infos.map(RunInfo::to_string).collect()
     }
 
     /// The first method of this role.
