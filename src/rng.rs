@@ -37,9 +37,12 @@ pub fn rng(seed: u64, purpose: Purpose, step: u64) -> ChaCha8Rng {
     ChaCha8Rng::from_seed(key)
 }
 
-/// A seed for the part `name` of a run of `seed`, so that parts draw apart from each other (FNV-1a,
-/// the same on every platform).
+/// A seed for the part `name` of a run of `seed`, so that parts draw apart from each other.
 pub fn seed_of(seed: u64, name: &str) -> u64 {
-    let bytes = seed.to_le_bytes().into_iter().chain(name.bytes());
+    hash(seed.to_le_bytes().into_iter().chain(name.bytes()))
+}
+
+/// FNV-1a, which is the same on every platform.
+pub(crate) fn hash(bytes: impl Iterator<Item = u8>) -> u64 {
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

@@ -440,6 +440,14 @@ fn a_loss_that_becomes_nan_stops_and_keeps_the_checkpoint() {
         &String::from_utf8_lossy(&output.stderr),
         &["the loss became", "step", "train.learning_rate"],
     );
+    // The last update of an epoch, which no loss is computed after.
+    let last = folder.path().join("last");
+    let more = [&more[..], &["--set", "train.steps_per_epoch=1"]].concat();
+    let output = train(&data, &last, &more).failure().code(1).get_output().clone();
+    expect_words(
+        &String::from_utf8_lossy(&output.stderr),
+        &["after step 1", "not finite", "train.learning_rate"],
+    );
     for name in ["best.safetensors", "last.safetensors"] {
         if let Ok(bytes) = std::fs::read(out.join(name)) {
             safetensors::SafeTensors::deserialize(&bytes).expect("a checkpoint is whole");

@@ -12,10 +12,18 @@ use tempfile::TempDir;
 use wgseg::config::Config;
 use wgseg::config::schema::OptimizerKind;
 use wgseg::gpu::{Extra, Gpu, GpuOptions, Session, States, list};
+use wgseg::nn::Layers;
 use wgseg::ops::Hyper;
 use wgseg::program::{Precision, compile_for};
+use wgseg::tape::Tape;
+use wgseg::tasks::{Dims, by_name};
+use wgseg::train::branch::{TARGET, segment};
+use wgseg::train::coupled::{OBSERVED, read_observed};
 use wgseg::train::loss_scale::LOSS_SCALE;
-use wgseg::train::step::{GRAD_NORM, HYPER, IMAGES, LOSS, MASKS, train_step};
+use wgseg::train::step::{
+    Build, GRAD_NORM, HYPER, IMAGES, LOSS, MASKS, Mix, segmentation_loss, step_of_branches, train_step,
+};
+use wgseg::train::task_branch::put_on_tape;
 
 const BATCH: usize = 2;
 const SIZE: usize = 16;
@@ -144,6 +152,52 @@ fn clipping_and_updates_see_the_gradient_without_its_scale() {
         let difference = length(&mut mixed.iter().zip(&weights).map(|(a, b)| a - b));
         // Velocities are the clipped gradient, of length 0.5; see `whole_step.rs` for the share that may differ.
         assert!(difference < 0.15 * 0.5, "{difference} at a scale of {scale}");
+    }
+}
+
+/// What a coupling weighs losses by is without the scale: a Gram matrix with it would be its square too large.
+#[test]
+fn a_coupling_sees_losses_and_gradients_without_the_scale() {
+    let Some(gpu) = gpu() else { return };
+    let edges = by_name("edges").expect("the task");
+    let dims = Dims { batch: BATCH, size: SIZE, channels: 1 };
+    let observed = |precision| {
+        let set = ["model.base_channels=4", "model.depth=2"].map(str::to_owned);
+        let mut config = Config::parse("", "test", &set).expect("a config");
+        config.train.precision = precision;
+        let target = |layers: &mut Layers, tape: &mut Tape| {
+            let (logits, masks) = segment(layers, tape, BATCH, SIZE)?;
+            segmentation_loss(tape, logits, masks, &config.loss)
+        };
+        let task = |layers: &mut Layers, tape: &mut Tape| Ok(put_on_tape(edges, dims, layers, tape)?.loss);
+        let branches: [(&str, Build); 2] = [(TARGET, &target), (edges.name(), &task)];
+        let step = step_of_branches(&config, &branches, Mix::Coupled, &|_| false).expect("a tape");
+        let program = compile_for(&step.tape, gpu.caps(), precision).expect("a program");
+        let inputs: Vec<(String, usize)> =
+            program.inputs.iter().map(|port| (port.name.clone(), port.shape.len())).collect();
+        let mut states = States::new();
+        let mut session = Session::new(&gpu, program, &mut states).expect("a session");
+        for (name, shape, init) in step.starts() {
+            states.write(&gpu, name, &init.numbers(shape.len(), 3, name)).expect("a state");
+        }
+        for (name, len) in inputs {
+            let wave = |i: usize| (i * 7919 % 1013) as f32 / 506.5 - 1.0;
+            let data: Vec<f32> =
+                (0..len).map(|i| if name == MASKS { f32::from(wave(i) > 0.0) } else { wave(i) }).collect();
+            session.write(&name, &data).expect("an input");
+        }
+        session.run_part(0).expect("the first part");
+        read_observed(&session.read(OBSERVED).expect("what it saw"), 2)
+    };
+    let (losses, gram, scale) = observed(Precision::F32);
+    let (mixed_losses, mixed_gram, mixed_scale) = observed(Precision::Mixed);
+    assert!(scale == 1.0 && mixed_scale > 1.0, "{scale} {mixed_scale}");
+    let close = |a: f64, b: f64, size: f64| assert!((a - b).abs() < 0.03 * size, "{a} and {b}");
+    for i in 0..2 {
+        close(losses[i], mixed_losses[i], losses[i]);
+        for j in 0..2 {
+            close(gram[i][j], mixed_gram[i][j], (gram[i][i] * gram[j][j]).sqrt());
+        }
     }
 }
 

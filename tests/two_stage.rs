@@ -97,6 +97,17 @@ fn every_task_mode_and_rival_trains_and_is_reported() {
         let sd = (a - b).abs() / 2f64.sqrt();
         assert!((method["dice_sd"].as_f64().expect("a deviation") - sd).abs() < 1e-12);
     }
+    // Each run has as many steps as were forecast.
+    let planned = ["plan", "two_stage_phantom", "--compare", "--no-time", "--json", "--set", TASKS];
+    let planned = wgseg().args(planned).args(["--set", "lambda.edges=search"]).assert().success();
+    let planned: Value = serde_json::from_slice(&planned.get_output().stdout).expect("JSON");
+    let planned = planned["runs"].as_array().expect("runs");
+    assert_eq!(results["runs"].as_u64(), u64::try_from(2 * planned.len()).ok());
+    for run in planned {
+        let folder = out.join("seed_1").join(run["id"].as_str().expect("an id").replace(':', "/"));
+        assert_eq!(json(&folder.join("result.json"))["steps"], run["steps"], "{}", run["id"]);
+        assert!(folder.join("run.json").is_file(), "what it was made on: {}", run["id"]);
+    }
     // The ceiling trains nothing itself; what it costs is its teachers.
     assert!(find("teacher_ensemble")["train_seconds"].as_f64().expect("seconds") > 0.0);
     let stage1 = results["stage1"].as_array().expect("stage one");
@@ -178,10 +189,22 @@ fn every_task_mode_and_rival_trains_and_is_reported() {
 fn an_experiment_that_is_killed_ends_with_the_same_bytes() {
     let folder = folder();
     let (whole, cut) = (folder.path().join("whole"), folder.path().join("cut"));
-    // A coupling that remembers, and teachers that are asked at every step.
-    let more = ["--set", "method.rivals=[\"joint_gradnorm\"]", "--set", "train.steps_per_epoch=8"];
-    let more = [&more[..], &["--set", "distillation.teacher_outputs=every_step"]].concat();
-    wgseg().args(arguments(&folder, "compare", &whole, &more)).assert().success();
+    // A coupling that remembers, and a narrow student whose teachers are asked at every step, one of them.
+    let more = ["method.rivals=[\"joint_gradnorm\"]", "train.steps_per_epoch=8"];
+    let student = [
+        "student=\"scratch\"",
+        "base_channels=2",
+        "teachers=\"one_per_step\"",
+        "teacher_outputs=\"every_step\"",
+    ];
+    let student = student.map(|setting| format!("distillation.{setting}"));
+    let more = more.into_iter().chain(student.iter().map(String::as_str));
+    let more: Vec<&str> = more.flat_map(|setting| ["--set", setting]).collect();
+    let two_at_a_time = [&more[..], &["--jobs", "2"]].concat();
+    wgseg().args(arguments(&folder, "compare", &whole, &two_at_a_time)).assert().success();
+    let parameters =
+        |run: &str| json(&whole.join("seed_0").join(run).join("result.json"))["parameters"].as_u64();
+    assert!(parameters("two_stage") < parameters("target_only"));
     let complete = |root: &Path| trained(root).keys().filter(|name| name.ends_with("result.json")).count();
     let runs = complete(&whole);
 
@@ -198,6 +221,7 @@ fn an_experiment_that_is_killed_ends_with_the_same_bytes() {
         &|| steps("joint_gradnorm") >= 3,
         &|| steps("joint_gradnorm") >= 11,
     ];
+    // The first time it may end its step.
     for (number, reached) in moments.into_iter().enumerate() {
         let log = folder.path().join("cut.log");
         let mut child = common::process()
@@ -217,8 +241,16 @@ fn an_experiment_that_is_killed_ends_with_the_same_bytes() {
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-        child.kill().expect("kill");
-        child.wait().expect("an end");
+        if number == 0 {
+            let id = child.id().to_string();
+            assert!(std::process::Command::new("kill").args(["-INT", &id]).status().expect("kill").success());
+            assert_eq!(child.wait().expect("an end").code(), Some(130));
+            let told = std::fs::read_to_string(&log).expect("a log");
+            assert!(told.contains("seed_0/target_only: interrupted"), "{told}");
+        } else {
+            child.kill().expect("kill");
+            child.wait().expect("an end");
+        }
     }
     assert!(complete(&cut) < runs);
     wgseg().args(arguments(&folder, "compare", &cut, &more)).assert().success();
@@ -227,4 +259,40 @@ fn an_experiment_that_is_killed_ends_with_the_same_bytes() {
     for (name, bytes) in &expected {
         assert!(found[name] == *bytes, "{name} differs");
     }
+}
+
+#[test]
+fn what_was_pretrained_is_held_for_the_first_steps() {
+    let folder = folder();
+    let out = folder.path().join("run");
+    // How far six steps of the target move the parameters that pre-training left.
+    let moved = |freeze_steps: &str| -> f32 {
+        let freeze = format!("pretrain.freeze_steps={freeze_steps}");
+        let runs = ["--only", "stage1:inpainting:pretrain", "--only", "stage1:inpainting:finetune"];
+        let more = [&runs[..], &["--redo-changed", "--set", &freeze]].concat();
+        wgseg().args(arguments(&folder, "two-stage", &out, &more)).assert().success();
+        let run = out.join("seed_0/stage1/inpainting");
+        let parameters = |file: &str| {
+            let bytes = std::fs::read(run.join(file)).expect("weights");
+            let all = safetensors::SafeTensors::deserialize(&bytes).expect("safetensors");
+            let numbers = |data: &[u8]| -> Vec<f32> {
+                data.chunks_exact(4).map(|x| f32::from_le_bytes([x[0], x[1], x[2], x[3]])).collect()
+            };
+            let all = all.iter().filter(|(name, _)| name.ends_with("weight") || name.ends_with("bias"));
+            all.map(|(name, view)| (name.to_owned(), numbers(view.data()))).collect::<BTreeMap<_, _>>()
+        };
+        let before = parameters("pretrain/training_state.safetensors");
+        let after = parameters("finetune/last.safetensors");
+        let shared: Vec<&String> = after.keys().filter(|name| before.contains_key(*name)).collect();
+        assert!(shared.len() > 10 && shared.len() < after.len(), "all but the head: {shared:?}");
+        let distance = |name: &&String| {
+            let pairs = before[*name].iter().zip(&after[*name]);
+            pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+        };
+        shared.iter().map(distance).fold(0.0, f32::max)
+    };
+    // Adam's step is about the rate: 0.002 at first, and by its cosine 0.00013 at the last step, which alone is not held.
+    let (free, held) = (moved("0"), moved("5"));
+    assert!(free > 0.002, "{free}");
+    assert!(held > 0.0 && held < 0.0005, "{held}");
 }

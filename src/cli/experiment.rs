@@ -45,7 +45,7 @@ pub struct Args {
     /// Folder of images without masks, for the tasks and the student; may be repeated
     #[arg(long, value_name = "DIR")]
     unlabelled: Vec<PathBuf>,
-    /// Folder for all runs: new, empty, or of the same command, which then goes on
+    /// Folder for all runs: new, empty, or of an earlier `two-stage` or `compare` by the same config, which then goes on
     #[arg(long, value_name = "RUN")]
     out: PathBuf,
     /// Trainings of every method, with train.seed, train.seed + 1, …: method.seeds
@@ -100,7 +100,7 @@ pub fn run(args: Args, which: Which) -> Outcome {
             Some(change) => outside = Outside::of(root, &others, change),
         }
     }
-    let finals: Vec<String> = graph.methods.iter().flat_map(|method| method.runs.clone()).collect();
+    let finals: Vec<Vec<String>> = graph.methods.iter().map(|method| method.runs.clone()).collect();
     let asked = graph.runs.len();
     let mut jobs = assess::assess(root, &runs, asked, &material.fingerprint, &code, &args.only, &finals)?;
     if !args.redo_changed {
@@ -156,6 +156,9 @@ pub fn run(args: Args, which: Which) -> Outcome {
                 tell(&format!("{} leaves the report: {}", job.label(), assess::why(change)));
             }
         }
+        if jobs.iter().any(|job| job.is_complete() && !job.wanted) {
+            plan.remember(before);
+        }
         let kept = others.iter().zip(kept).filter(|(_, kept)| *kept);
         plan.keep(before, kept.map(|(job, _)| planned(job)).collect());
     }
@@ -188,6 +191,7 @@ fn earlier(root: &Path, redo: bool) -> Result<Option<Plan>, MethodError> {
             tell(&format!("{error}: the report leaves out what earlier commands did"));
             Ok(None)
         }
+        Err(error @ ReportError::OtherBuild { .. }) => Err(MethodError::OtherBuild { error }),
         Err(error) => Err(MethodError::UnreadablePlan { error }),
     }
 }
@@ -351,6 +355,12 @@ mod tests {
         std::fs::write(root.path().join(PLAN), "{").unwrap();
         let message = earlier(root.path(), false).unwrap_err().to_string();
         assert!(message.contains(PLAN) && message.contains("--redo-changed"), "{message}");
+        assert!(earlier(root.path(), true).unwrap().is_none());
+        // Of a build that had other keys.
+        std::fs::write(root.path().join(PLAN), r#"{"version": "0.0.9", "forgotten": 1}"#).unwrap();
+        let message = earlier(root.path(), false).unwrap_err().to_string();
+        assert!(message.contains("another build of wgseg (0.0.9)"), "{message}");
+        assert!(message.contains("--redo-changed") && !message.contains("Put the file right"), "{message}");
         assert!(earlier(root.path(), true).unwrap().is_none());
     }
 }

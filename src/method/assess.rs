@@ -1,6 +1,6 @@
 //! What of a graph is done already, as its folder says, and what is to be removed before it goes on.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use super::error::MethodError;
 use super::inputs::{Change, Inputs, SPEC};
 use super::material::Fingerprint;
 use super::only::is_named;
-use super::run::{RESULT, RunResult, RunSpec};
+use super::run::{RESULT, RunResult, RunSpec, best_of};
 use crate::report::words::{count, listed};
 
 /// Folder that runs are moved to while they are removed, so that none is ever half there.
@@ -56,8 +56,8 @@ impl Job {
 
 /// Looks at the folder of each run in `root`. Runs stand after those that they need. Of the first `asked`
 /// of them `only` names those wanted, by id for all seeds or by folder for one; all when it is empty.
-/// The others are of an earlier command. The models of `finals`, by id, are what methods end with: a wanted
-/// one whose weights are gone is not complete.
+/// The others are of an earlier command. Each of `finals` are the ids of the runs of which a method takes the best
+/// model, which it ends with: where that is wanted and its weights are gone, its run is not complete.
 ///
 /// # Errors
 /// A run that is wanted and needs one that is neither wanted nor complete, a folder
@@ -69,7 +69,7 @@ pub fn assess(
     data: &Fingerprint,
     code: &str,
     only: &[String],
-    finals: &[String],
+    finals: &[Vec<String>],
 ) -> Result<Vec<Job>, MethodError> {
     let mut jobs: Vec<Job> = vec![];
     let mut places: HashMap<(u64, &str), usize> = HashMap::new();
@@ -90,6 +90,7 @@ pub fn assess(
         places.insert((spec.seed, &spec.id), jobs.len());
         jobs.push(Job { spec: spec.clone(), inputs, hash, needs, wanted, state, weights_gone: false });
     }
+    let finals = finals_of(&jobs, finals);
     // From the last to the first, as a run that is done anew needs others again.
     for i in (0..jobs.len()).rev() {
         if let State::Complete(result) = &jobs[i].state
@@ -97,7 +98,7 @@ pub fn assess(
             && let Some(flaw) = weights.flaw(&root.join(jobs[i].spec.folder()))?
         {
             let needed = jobs.iter().any(|job| job.wanted && !job.is_complete() && job.needs.contains(&i));
-            let is_final = jobs[i].wanted && finals.contains(&jobs[i].spec.id);
+            let is_final = jobs[i].wanted && finals.contains(&i);
             // Weights on the way may be removed to make room: what came out still stands, but a run that
             // starts from them must have them, and a method is nothing without the model that it ends
             // with. A damaged file is no one's wish.
@@ -116,6 +117,19 @@ pub fn assess(
         }
     }
     Ok(jobs)
+}
+
+/// Places of the runs that are the best, of those complete, of one of `finals` in their seed.
+fn finals_of(jobs: &[Job], finals: &[Vec<String>]) -> BTreeSet<usize> {
+    let mut best: BTreeMap<(u64, usize), Vec<(usize, f64)>> = BTreeMap::new();
+    for (i, job) in jobs.iter().enumerate() {
+        let State::Complete(result) = &job.state else { continue };
+        let val_dice = result.segmentation.as_ref().map_or(f64::NEG_INFINITY, |scores| scores.val_dice);
+        for (method, _) in finals.iter().enumerate().filter(|(_, runs)| runs.contains(&job.spec.id)) {
+            best.entry((job.spec.seed, method)).or_default().push((i, val_dice));
+        }
+    }
+    best.into_values().filter_map(|models| Some(best_of(models, |model| model.1)?.0)).collect()
 }
 
 /// Of each run after the first `asked`, whether the plan keeps it: what is complete, and all that this
@@ -344,9 +358,12 @@ pub fn why(change: &Change) -> String {
 #[cfg(test)]
 pub(super) mod tests {
     use super::super::inputs::tests::{images, spec};
+    use super::super::run::Segmentation;
     use super::super::weights::Weights;
     use super::*;
     use crate::report::run_folder::write_json;
+    use crate::train::metrics::{DiceSummary, Evaluation, IouSummary};
+    use crate::train::threshold::Threshold;
 
     /// A teacher, its student, and one that needs nothing.
     pub fn specs() -> Vec<RunSpec> {
@@ -374,6 +391,39 @@ pub(super) mod tests {
         fs::create_dir_all(&folder).unwrap();
         write_json(&folder.join(SPEC), &job.inputs).unwrap();
         write_json(&folder.join(RESULT), &result(job)).unwrap();
+    }
+
+    #[test]
+    fn a_method_ends_with_the_best_of_its_runs() {
+        let root = tempfile::tempdir().unwrap();
+        let jobs = all(root.path());
+        for (job, val_dice) in jobs.iter().zip([0.7, 0.8]) {
+            complete(root.path(), job);
+            let folder = root.path().join(job.spec.folder());
+            fs::write(folder.join("weights"), "weights").unwrap();
+            let test = Evaluation {
+                dice: DiceSummary { mean: 0.5, positives_only: None },
+                iou: IouSummary { mean: 0.5 },
+                precision: None,
+                recall: None,
+                threshold: Threshold::default(),
+                images: vec![],
+            };
+            let left = RunResult {
+                segmentation: Some(Segmentation { val_dice, threshold: Threshold::default(), test }),
+                weights: Some(Weights::of(&folder, "weights").unwrap()),
+                ..result(job)
+            };
+            write_json(&folder.join(RESULT), &left).unwrap();
+            fs::remove_file(folder.join("weights")).unwrap();
+        }
+        let finals = [vec!["teacher".to_owned(), "student".to_owned(), "other".to_owned()]];
+        let jobs = assess(root.path(), &specs(), 3, &images("images"), "1", &[], &finals).unwrap();
+        // The student is the best so far, and is trained again, for which its teacher is needed.
+        let gone = "its weights is gone";
+        assert_eq!(kinds(&jobs), [gone, gone, "new"]);
+        let jobs = assess(root.path(), &specs(), 3, &images("images"), "1", &["other".to_owned()], &finals);
+        assert_eq!(kinds(&jobs.unwrap()), ["complete", "complete", "new"]);
     }
 
     fn all(root: &Path) -> Vec<Job> {
@@ -470,7 +520,8 @@ pub(super) mod tests {
         assert_eq!(kinds(&all(root.path()))[..2], ["complete", "complete"]);
         // The model that a method ends with must be there, where it is wanted.
         let ending = |only: &[String]| {
-            assess(root.path(), &specs(), 3, &images("images"), "1", only, &["teacher".to_owned()]).unwrap()
+            let finals = [vec!["teacher".to_owned()]];
+            assess(root.path(), &specs(), 3, &images("images"), "1", only, &finals).unwrap()
         };
         assert_eq!(kinds(&ending(&[]))[..2], ["its weights is gone", "complete"]);
         let jobs = ending(&["other".to_owned()]);

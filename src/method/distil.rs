@@ -1,4 +1,4 @@
-//! Stage two: teachers, and the branches of a training by which a student learns from them.
+//! Stage two: the branches of a training by which a student learns from its teachers.
 //!
 //! Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network", 2015: on labelled images
 //! `(1 − alpha) · L_seg + alpha · T² · KL(teacher ‖ student)`, on unlabelled ones `alpha · T² · KL`. The
@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rand::RngExt;
 
+use super::faculty::Faculty;
 use crate::config::Config;
 use crate::config::schema::{AugmentConfig, DistillationConfig, LossConfig, TeacherOutputs, Teachers};
 use crate::data::augment::{Key, augment};
@@ -22,7 +23,6 @@ use crate::train::branch::{Branch, Feed, IMAGES, MASKS, TARGET, segment};
 use crate::train::model::Model;
 use crate::train::setup::Teach;
 use crate::train::step::segmentation_loss;
-use crate::train::validation::{Segmenter, Visit};
 
 /// Name of the branch of unlabelled images.
 pub(super) const UNLABELLED: &str = "unlabelled";
@@ -31,42 +31,6 @@ const TEACHER: &str = "teacher";
 
 /// A teacher's probability counts as this far from 0 and 1 at least, so that its logit is finite.
 const LEAST: f32 = 1e-6;
-
-/// Models that teach, with their shares in the mean.
-pub struct Faculty {
-    pub models: Vec<Model>,
-    /// Sum to 1.
-    pub weights: Vec<f64>,
-}
-
-impl Faculty {
-    /// For each image `[size, size, in_channels]` the mean of the models' probabilities `[size, size, 1]`.
-    pub fn predict_all(&mut self, images: &[&[f32]]) -> Result<Vec<Vec<f32>>, TrainError> {
-        let mut means: Vec<Vec<f32>> = vec![];
-        for (model, weight) in self.models.iter_mut().zip(&self.weights) {
-            let answers = model.predict_all(images)?;
-            means.resize_with(images.len(), Vec::new);
-            for (mean, answer) in means.iter_mut().zip(answers) {
-                mean.resize(answer.len(), 0.0);
-                mean.iter_mut().zip(answer).for_each(|(sum, p)| *sum += *weight as f32 * p);
-            }
-        }
-        // A mean of ones may round to a little more.
-        means.iter_mut().flatten().for_each(|p| *p = p.clamp(0.0, 1.0));
-        Ok(means)
-    }
-}
-
-impl Segmenter for Faculty {
-    fn segment(&mut self, cache: &Cache, visit: &mut Visit) -> Result<(), TrainError> {
-        let images: Vec<&[f32]> = (0..cache.len()).map(|i| cache.image(i)).collect();
-        for (i, probabilities) in self.predict_all(&images)?.iter().enumerate() {
-            let mask: Vec<f32> = cache.mask(i).iter().map(|y| f32::from(*y)).collect();
-            visit(i, probabilities, &mask)?;
-        }
-        Ok(())
-    }
-}
 
 /// Which teacher is asked at a step.
 fn draw(weights: &[f64], seed: u64, step: u64) -> usize {
@@ -78,15 +42,6 @@ fn draw(weights: &[f64], seed: u64, step: u64) -> usize {
         }
     }
     weights.len().saturating_sub(1)
-}
-
-/// The shares of teachers with these validation Dices.
-pub fn shares(config: &DistillationConfig, val_dices: &[f64]) -> Vec<f64> {
-    let total: f64 = val_dices.iter().sum();
-    match config.teachers {
-        Teachers::Weighted if total > 0.0 => val_dices.iter().map(|dice| dice / total).collect(),
-        _ => vec![1.0 / val_dices.len() as f64; val_dices.len()],
-    }
 }
 
 /// Answers of the teachers, asked once: for each set of answers the probabilities of each image.
@@ -390,16 +345,6 @@ mod tests {
             seed: 0,
             answers,
         }
-    }
-
-    #[test]
-    fn shares_are_equal_or_by_validation_dice() {
-        let mut config = DistillationConfig::default();
-        assert_eq!(shares(&config, &[0.9, 0.3]), [0.5, 0.5]);
-        config.teachers = Teachers::Weighted;
-        let [first, second] = shares(&config, &[0.9, 0.3])[..] else { panic!("two shares") };
-        assert!((first - 0.75).abs() < 1e-12 && (second - 0.25).abs() < 1e-12);
-        assert_eq!(shares(&config, &[0.0, 0.0]), [0.5, 0.5]);
     }
 
     #[test]

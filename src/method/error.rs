@@ -8,7 +8,8 @@ use crate::report::ReportError;
 /// Share of letters that are alike, below which a name is no misspelling of another.
 const NEAR_ENOUGH: f64 = 0.6;
 
-/// Found before any training starts.
+/// Why the method cannot be done as it was asked for. All but what is wrong with the files of a run that another needs
+/// is found before any training starts.
 #[derive(Debug, thiserror::Error)]
 pub enum MethodError {
     #[error(
@@ -54,15 +55,14 @@ pub enum MethodError {
          where it is set, or set train.batch_size = {found} or less"
     )]
     FewLabelled { found: usize, batch: usize },
-    #[error("{}: the result of a run that is needed cannot be read: {message}; do that run again", .path.display())]
+    #[error("{}: the result of a run that is needed cannot be read: {message}; delete its folder and give the same command again, \
+         which does that run anew", .path.display())]
     NoResult { path: PathBuf, message: String },
     #[error(
         "{} is not the file that its run left: its SHA-256 is not that in {} beside it; delete it and give the same command \
          again, which does that run anew", .path.display(), super::run::RESULT
     )]
     Weights { path: PathBuf },
-    #[error("`{id}` has no teacher to learn from: none of the runs that it needs trained a segmentation")]
-    NoTeachers { id: String },
     #[error("there is no run `{id}`; {}`{plan}` lists all", meant(nearest.as_deref()))]
     UnknownRun { id: String, nearest: Option<String>, plan: &'static str },
     #[error("--only names `{id}`, which is no run but made of the runs {runs}; give --only each of them")]
@@ -103,6 +103,11 @@ pub enum MethodError {
          without it: complete runs stay, but the report leaves out those that this command does not name"
     )]
     UnreadablePlan { error: ReportError },
+    #[error(
+        "{error}, or give --redo-changed, by which the runs of this command are removed and done anew, and the report \
+         leaves out all others"
+    )]
+    OtherBuild { error: ReportError },
     #[error("{} holds something but no spec.json, so it is not of a run; move it away", .path.display())]
     Foreign { path: PathBuf },
     #[error("{}: {source}; see that it can be read and written", .path.display())]

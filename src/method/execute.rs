@@ -67,6 +67,7 @@ impl From<TrainError> for Failure {
             TrainError::LossNotFinite { .. }
                 | TrainError::LossScale { .. }
                 | TrainError::StateNotFinite { .. }
+                | TrainError::AnswersNotFinite { .. }
         );
         Failure { message: error.to_string(), lasting }
     }
@@ -251,8 +252,8 @@ fn panic_message(panic: &(dyn Any + Send)) -> String {
 fn describe(result: &RunResult) -> String {
     let mut parts = vec![];
     if let Some(scores) = &result.segmentation {
+        // Not that of the test, which nobody should choose settings by; the report has it.
         parts.push(format!("validation Dice {:.4}", scores.val_dice));
-        parts.push(format!("test Dice {:.4}", scores.test.dice.mean));
     }
     for (task, score) in &result.tasks {
         parts.push(format!("{task} {} {:.4} (trivial {:.4})", score.metric, score.value, score.trivial));
@@ -426,6 +427,9 @@ mod tests {
             key: "train.learning_rate",
             also: "",
         };
+        assert!(Failure::from(error).lasting);
+        let error =
+            TrainError::AnswersNotFinite { step: 3, kept: "nothing".into(), key: "train.learning_rate" };
         assert!(Failure::from(error).lasting);
         let error = TrainError::Method(MethodError::NoTasks);
         assert!(!Failure::from(error).lasting);

@@ -6,6 +6,7 @@ use super::distil::{UNLABELLED, answered_at_once, asked_once, put_unlabelled};
 use super::plan::ImageCounts;
 use super::run::{RunSpec, Work};
 use crate::config::Config;
+use crate::config::schema::Teachers;
 use crate::nn::Layers;
 use crate::program::{Caps, compile, compile_for};
 use crate::tape::Tape;
@@ -63,23 +64,22 @@ impl Forecaster {
         images: Option<&ImageCounts>,
         caps: &Caps,
     ) -> Result<Forecast, TrainError> {
-        let mut config = spec.config.clone();
+        let labelled = images.map(|images| images.train);
+        // How many steps an epoch has is not known without images; then nor is how many there are of them.
+        let epoch = epoch(&spec.config, labelled);
+        let config = spec.training_config(epoch.unwrap_or(1));
         let (branches, coupled) = match &spec.work {
             Work::Target { .. } => (vec![TARGET.to_owned()], false),
             Work::Joint { tasks, .. } => ([&[TARGET.to_owned()], &tasks[..]].concat(), true),
             Work::Pretrain { tasks } => (tasks.clone(), false),
-            Work::Distil { .. } => {
-                config.model.base_channels =
-                    config.distillation.base_channels.unwrap_or(config.model.base_channels);
-                (vec![TARGET.to_owned(), UNLABELLED.to_owned()], false)
-            }
+            Work::Distil { .. } => (vec![TARGET.to_owned(), UNLABELLED.to_owned()], false),
             Work::Ensemble { .. } => {
                 let answers = self.answers(spec, &config, Some(0), images, caps)?;
                 let bytes = self.teachers(spec, caps)?;
                 return Ok(Forecast { steps: Some(0), flops: 0, bytes, answers });
             }
         };
-        let steps = steps(&config, &spec.work, images.map(|images| images.train));
+        let steps = epoch.map(|epoch| epoch * config.train.epochs);
         let answers = self.answers(spec, &config, steps, images, caps)?;
         let key = (branches, coupled, config.model.base_channels);
         let (flops, bytes) = match self.steps.get(&key) {
@@ -132,11 +132,14 @@ impl Forecaster {
             Work::Pretrain { tasks } => own = epochs * tasks.len() * of_task,
             Work::Distil { teachers } => {
                 own = epochs * images.val + images.test;
-                of_teachers = teachers.len()
-                    * match asked_once(config) {
-                        true => images.unlabelled,
-                        false => steps * (config.train.batch_size + config.task_batch()),
-                    };
+                let asked = match config.distillation.teachers {
+                    Teachers::OnePerStep => 1,
+                    Teachers::Uniform | Teachers::Weighted => teachers.len(),
+                };
+                of_teachers = match asked_once(config) {
+                    true => teachers.len() * images.unlabelled,
+                    false => asked * steps * (config.train.batch_size + config.task_batch()),
+                };
             }
             Work::Ensemble { teachers } => of_teachers = teachers.len() * (images.val + images.test),
         }
@@ -183,16 +186,10 @@ fn step(config: &Config, branches: &[String], coupled: bool) -> Result<Tape, Tra
     Ok(step_of_branches(config, &builds, mix, &|_| false)?.tape)
 }
 
-/// Steps of a training; `labelled` images are there.
-fn steps(config: &Config, work: &Work, labelled: Option<usize>) -> Option<usize> {
-    let train = &config.train;
-    let a_pass = || Some(labelled.or(train.labelled)?.div_ceil(train.batch_size).max(1));
-    let epoch = train.steps_per_epoch.or_else(a_pass)?;
-    let epochs = match (work, config.pretrain.steps) {
-        (Work::Pretrain { .. }, Some(steps)) => steps.div_ceil(epoch),
-        _ => train.epochs,
-    };
-    Some(epochs * epoch)
+/// Steps of an epoch; `labelled` images are there.
+fn epoch(config: &Config, labelled: Option<usize>) -> Option<usize> {
+    let known = config.train.steps_per_epoch.or(labelled).or(config.train.labelled).is_some();
+    known.then(|| steps_per_epoch(config, labelled.or(config.train.labelled).unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -290,6 +287,8 @@ mod tests {
         assert_eq!(images_of(Work::Distil { teachers: teachers() }, once), 3 * 5 + 7 + 3 * 30);
         let every_step = |c: &mut Config| c.distillation.teacher_outputs = TeacherOutputs::EveryStep;
         assert_eq!(images_of(Work::Distil { teachers: teachers() }, every_step), 3 * 5 + 7 + 3 * 9 * (4 + 4));
+        let one_a_step = |c: &mut Config| c.distillation.teachers = Teachers::OnePerStep;
+        assert_eq!(images_of(Work::Distil { teachers: teachers() }, one_a_step), 3 * 5 + 7 + 9 * (4 + 4));
         let unknown = RunSpec { work: target, ..small() };
         assert_eq!(forecaster.forecast(&unknown, None, &Caps::default()).unwrap().answers, 0);
     }
@@ -297,15 +296,19 @@ mod tests {
     #[test]
     fn steps_come_from_the_config_or_from_the_images() {
         let mut spec = small();
-        let target = Work::Target { start: TargetStart::Scratch };
-        assert_eq!(steps(&spec.config, &target, None), None);
-        assert_eq!(steps(&spec.config, &target, Some(9)), Some(9));
+        let steps = |spec: &RunSpec, train: Option<usize>| {
+            let images = train.map(|train| ImageCounts { train, ..IMAGES });
+            Forecaster::default().forecast(spec, images.as_ref(), &Caps::default()).unwrap().steps
+        };
+        assert_eq!(steps(&spec, None), None);
+        assert_eq!(steps(&spec, Some(9)), Some(9));
         spec.config.train.labelled = Some(20);
-        assert_eq!(steps(&spec.config, &target, None), Some(15));
+        assert_eq!(steps(&spec, None), Some(15));
         spec.config.train.steps_per_epoch = Some(50);
-        assert_eq!(steps(&spec.config, &target, Some(9)), Some(150));
+        assert_eq!(steps(&spec, Some(9)), Some(150));
         spec.config.pretrain.steps = Some(7);
         // Whole epochs.
-        assert_eq!(steps(&spec.config, &Work::Pretrain { tasks: vec![] }, Some(9)), Some(50));
+        spec.work = Work::Pretrain { tasks: vec!["edges".into()] };
+        assert_eq!(steps(&spec, Some(9)), Some(50));
     }
 }

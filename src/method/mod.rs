@@ -7,6 +7,7 @@ pub mod coupling;
 pub mod distil;
 pub mod error;
 pub mod execute;
+pub mod faculty;
 pub mod forecast;
 pub mod graph;
 pub mod inputs;

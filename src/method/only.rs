@@ -47,8 +47,8 @@ pub fn check_only(graph: &Graph, config: &Config, which: Which, only: &[String])
     let folders: Vec<String> = runs.iter().map(RunSpec::folder).collect();
     let names = runs.iter().map(|run| run.id.as_str()).chain(folders.iter().map(String::as_str));
     let plan = match which {
-        Which::TwoStage => "wgseg plan",
-        Which::Compare => "wgseg plan --compare",
+        Which::TwoStage => "wgseg plan CONFIG",
+        Which::Compare => "wgseg plan CONFIG --compare",
     };
     Err(MethodError::UnknownRun { nearest: near(&id, names), id, plan })
 }
@@ -103,9 +103,10 @@ mod tests {
     #[test]
     fn only_a_near_name_is_suggested() {
         let text = refused(Which::TwoStage, "two_stge");
-        assert!(text.contains("did you mean `two_stage`? `wgseg plan` lists all"), "{text}");
+        assert!(text.contains("did you mean `two_stage`? `wgseg plan CONFIG` lists all"), "{text}");
         assert!(
-            refused(Which::Compare, "joint_pcgrd").contains("`joint_pcgrad`? `wgseg plan --compare` lists")
+            refused(Which::Compare, "joint_pcgrd")
+                .contains("`joint_pcgrad`? `wgseg plan CONFIG --compare` lists")
         );
         for far in ["", "zzz", "everything"] {
             assert!(!refused(Which::TwoStage, far).contains("did you mean"), "{far}");

@@ -7,8 +7,9 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use super::coupling::{self, Coupling, Setting, fixed};
-use super::distil::{Faculty, Lesson, answered_at_once, lesson, shares};
+use super::distil::{Lesson, answered_at_once, lesson};
 use super::error::{MethodError, nearest};
+use super::faculty::{Faculty, shares};
 use super::material::Material;
 use super::run::{
     Candidates, CouplingChoice, RESULT, RunResult, RunSpec, Segmentation, TargetStart, TaskScore, Teacher,
@@ -29,7 +30,7 @@ use crate::train::resume::STATE;
 use crate::train::setup::{Mixing, Setup, Start, Teach};
 use crate::train::single::steps_per_epoch;
 use crate::train::task_branch::{Probe, TaskBranch};
-use crate::train::trainer::Trainer;
+use crate::train::trainer::{Trainer, run_info};
 use crate::train::validation::{Network, evaluate, validate};
 use crate::train::watch::Watch;
 
@@ -80,6 +81,7 @@ pub fn perform(
     let result = match doing(place, spec, watch)? {
         Doing::Score(mut faculty, teachers) => {
             report::make_folder(&folder)?;
+            run_info(place.gpu).write(&folder)?;
             let material = place.material;
             let best = validate(&mut faculty, &material.val, &spec.config.loss)?.best;
             let test = evaluate(&mut faculty, &material.test, best.threshold)?.evaluation;
@@ -138,8 +140,7 @@ fn train(
     let batch = config.task_batch();
     let probes = |gpu: &Arc<Gpu>, states: &mut States| {
         let held_out = &place.material.held_out;
-        let probes = tasks.iter().map(|task| Probe::new(gpu, &config, *task, held_out, batch, states));
-        Ok(probes.collect::<Result<Vec<_>, TrainError>>()?.into_iter().flatten().collect())
+        tasks.iter().map(|task| Probe::new(gpu, &config, *task, held_out, batch, states)).collect()
     };
     let setup = Setup {
         config: &config,
@@ -201,8 +202,8 @@ fn train(
 
 /// What `spec` asks for: of a training the branches and how they are put together.
 fn doing(place: &Place, spec: &RunSpec, watch: &mut dyn Watch) -> Result<Doing, TrainError> {
-    let config = spec.config.clone();
     let material = place.material;
+    let config = spec.training_config(steps_per_epoch(&spec.config, material.train.len()));
     let target = || -> Result<Arc<dyn Branch>, TrainError> {
         Ok(Arc::new(Target::new(&spec.config, &material.train)?))
     };
@@ -222,7 +223,6 @@ fn doing(place: &Place, spec: &RunSpec, watch: &mut dyn Watch) -> Result<Doing, 
     };
     let parts = match &spec.work {
         Work::Target { start } => {
-            let mut config = config;
             let mut rate_key = "train.learning_rate";
             let start = match start {
                 TargetStart::Scratch => Start::Scratch,
@@ -230,8 +230,7 @@ fn doing(place: &Place, spec: &RunSpec, watch: &mut dyn Watch) -> Result<Doing, 
                     Start::From { checkpoint: place.weights_of(spec, id)?, frozen_steps: 0 }
                 }
                 TargetStart::Pretrained(id) => {
-                    if let Some(rate) = config.pretrain.finetune_learning_rate {
-                        config.train.learning_rate = rate;
+                    if config.pretrain.finetune_learning_rate.is_some() {
                         rate_key = "pretrain.finetune_learning_rate";
                     }
                     let frozen_steps = config.pretrain.freeze_steps;
@@ -250,15 +249,9 @@ fn doing(place: &Place, spec: &RunSpec, watch: &mut dyn Watch) -> Result<Doing, 
             Parts { tasks, ..parts(config, branches, Mixing::Coupled(coupling)) }
         }
         Work::Pretrain { tasks } => {
-            let mut config = config;
             let tasks = find_tasks(tasks)?;
             let branches = tasks.iter().map(|task| of_task(*task)).collect::<Result<Vec<_>, _>>()?;
             let weights = Mixing::Sum(vec![1.0; branches.len()]);
-            config.train.learning_rate = config.pretrain.learning_rate;
-            if let Some(steps) = config.pretrain.steps {
-                config.train.epochs = steps.div_ceil(steps_per_epoch(&config, material.train.len()));
-            }
-            config.train.early_stop = 0;
             let rate_key = "pretrain.learning_rate";
             Parts { segments: false, tasks, rate_key, ..parts(config, branches, weights) }
         }
@@ -271,9 +264,6 @@ fn doing(place: &Place, spec: &RunSpec, watch: &mut dyn Watch) -> Result<Doing, 
                 }
                 _ => Start::Scratch,
             };
-            let mut config = config;
-            config.model.base_channels =
-                config.distillation.base_channels.unwrap_or(config.model.base_channels);
             let Lesson { branches, weights, teach, note } =
                 lesson(&config, faculty, &material.train, &material.unlabelled)?;
             watch.note(&note);
@@ -354,14 +344,15 @@ impl Place<'_> {
         for Candidates { name, runs } in candidates {
             let mut found = vec![];
             for run in runs {
-                let Some(segmentation) = self.result_of(spec, run)?.segmentation else { continue };
+                let none = || MethodError::NoResult {
+                    path: self.folder_of(spec, run).join(RESULT),
+                    message: "it tells of no segmentation".to_owned(),
+                };
+                let segmentation = self.result_of(spec, run)?.segmentation.ok_or_else(none)?;
                 let (name, run, val_dice) = (name.clone(), run.clone(), segmentation.val_dice);
                 found.push(Teacher { name, run, val_dice, weight: 0.0 });
             }
             teachers.extend(best_of(found, |teacher| teacher.val_dice));
-        }
-        if teachers.is_empty() {
-            return Err(MethodError::NoTeachers { id: spec.id.clone() }.into());
         }
         let val_dices: Vec<f64> = teachers.iter().map(|teacher| teacher.val_dice).collect();
         let weights = shares(&spec.config.distillation, &val_dices);

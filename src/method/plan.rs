@@ -165,12 +165,22 @@ impl Plan {
         others.map(|run| run.spec.clone()).collect()
     }
 
+    /// Takes over the commands of `before`, by which runs were made that this command does not do.
+    pub fn remember(&mut self, before: &Plan) {
+        for command in before.earlier.iter().chain([&before.arguments]) {
+            if *command != self.arguments && !self.earlier.contains(command) {
+                self.earlier.push(command.clone());
+            }
+        }
+    }
+
     /// Takes over from `before` the runs `kept`, which this plan lacks, and the methods, modes and seeds
     /// that they belong to, so that a smaller command takes nothing out of the report of a larger one.
     pub fn keep(&mut self, before: &Plan, kept: Vec<PlannedRun>) {
         if kept.is_empty() {
             return;
         }
+        self.remember(before);
         if before.command == Which::Compare {
             self.command = Which::Compare;
         }
@@ -188,11 +198,6 @@ impl Plan {
         self.seeds.extend(kept.iter().map(|run| run.spec.seed));
         self.seeds.sort_unstable();
         self.seeds.dedup();
-        for command in before.earlier.iter().chain([&before.arguments]) {
-            if *command != self.arguments && !self.earlier.contains(command) {
-                self.earlier.push(command.clone());
-            }
-        }
         self.runs.extend(kept);
     }
 
@@ -212,7 +217,17 @@ impl Plan {
         let path = root.join(PLAN);
         let unreadable = |source| ReportError::Read { path: path.clone(), source };
         let text = std::fs::read(&path).map_err(unreadable)?;
-        serde_json::from_slice(&text).map_err(|error| unreadable(error.into()))
+        serde_json::from_slice(&text).map_err(|error| {
+            let what = serde_json::from_slice::<serde_json::Value>(&text).unwrap_or_default();
+            match what["version"].as_str() {
+                Some(version) => ReportError::OtherBuild {
+                    path: path.clone(),
+                    version: version.to_owned(),
+                    message: error.to_string(),
+                },
+                None => unreadable(error.into()),
+            }
+        })
     }
 }
 
@@ -254,6 +269,9 @@ mod tests {
         let mut alone = narrow(&before, "two_stage");
         alone.keep(&before, vec![]);
         assert_eq!(alone, narrow(&before, "two_stage"));
+        // But for its command, where runs of this one are complete by it.
+        alone.remember(&before);
+        assert_eq!(alone.earlier, [before.arguments]);
     }
 
     #[test]

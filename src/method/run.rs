@@ -154,6 +154,31 @@ impl Teacher {
 }
 
 impl RunSpec {
+    /// The config of its training, with what `[pretrain]` and `[distillation]` say in the place of the target's own.
+    /// Pre-training is in whole epochs of `steps_per_epoch`.
+    pub fn training_config(&self, steps_per_epoch: usize) -> Config {
+        let mut config = self.config.clone();
+        match &self.work {
+            Work::Target { start: TargetStart::Pretrained(_) } => {
+                config.train.learning_rate =
+                    config.pretrain.finetune_learning_rate.unwrap_or(config.train.learning_rate);
+            }
+            Work::Pretrain { .. } => {
+                config.train.learning_rate = config.pretrain.learning_rate;
+                config.train.early_stop = 0;
+                if let Some(steps) = config.pretrain.steps {
+                    config.train.epochs = steps.div_ceil(steps_per_epoch);
+                }
+            }
+            Work::Distil { .. } => {
+                config.model.base_channels =
+                    config.distillation.base_channels.unwrap_or(config.model.base_channels);
+            }
+            Work::Target { .. } | Work::Joint { .. } | Work::Ensemble { .. } => {}
+        }
+        config
+    }
+
     /// Folder of the run under the folder of the whole: `seed_0/stage1/rotation/joint`.
     pub fn folder(&self) -> String {
         format!("seed_{}/{}", self.seed, self.id.replace(':', "/"))

@@ -2,7 +2,7 @@
 
 use rand_distr::{Distribution, StandardNormal};
 
-use crate::rng::{Purpose, rng};
+use crate::rng::{Purpose, hash, rng};
 
 /// What a state starts with.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,18 +32,12 @@ impl Init {
 }
 
 fn normal(variance: f64, len: usize, seed: u64, name: &str) -> Vec<f32> {
-    let mut rng = rng(seed, Purpose::Init, name_key(name));
+    let mut rng = rng(seed, Purpose::Init, hash(name.bytes()));
     let draw = |_| {
         let z: f64 = StandardNormal.sample(&mut rng);
         (variance.sqrt() * z) as f32
     };
     (0..len).map(draw).collect()
-}
-
-/// FNV-1a, which is the same on every platform.
-fn name_key(name: &str) -> u64 {
-    name.bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]

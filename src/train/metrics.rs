@@ -25,7 +25,10 @@ pub enum MetricsError {
     Length { probabilities: usize, truth: usize },
     #[error("the image has no pixels")]
     NoPixels,
-    #[error("the probability of pixel {index} is {value}, expected 0 to 1; the network has diverged")]
+    #[error(
+        "the probability of pixel {index} is {value}, expected 0 to 1; the network has diverged, so train it by a \
+         smaller learning rate"
+    )]
     Probability { index: usize, value: f32 },
     #[error("the truth of pixel {index} is {value}, expected 0 or 1")]
     Truth { index: usize, value: f32 },

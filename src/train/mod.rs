@@ -64,6 +64,11 @@ pub enum TrainError {
     )]
     StateNotFinite { name: String, step: usize, key: &'static str },
     #[error(
+        "after step {step} what the network answers to validation images is not finite; training stopped, {kept}; use a \
+         smaller {key}, or set train.clip_norm (1.0, say)"
+    )]
+    AnswersNotFinite { step: usize, kept: String, key: &'static str },
+    #[error(
         "{path} holds a run already; go on with it by the same command and --resume, choose another folder, or \
          delete it"
     )]

@@ -9,6 +9,7 @@ use crate::config::schema::AugmentConfig;
 use crate::data::augment::{Key, augment};
 use crate::data::{DataError, Sampler, Unlabelled};
 use crate::gpu::{Gpu, Session, States};
+use crate::method::error::MethodError;
 use crate::nn::{Layers, Mode, unet};
 use crate::program::compile;
 use crate::report::TaskRow;
@@ -119,7 +120,9 @@ pub struct Probe {
 
 impl Probe {
     /// Takes [`measured`] images, evenly out of all, which may be of several sources one after the other.
-    /// None when there is not one batch.
+    ///
+    /// # Errors
+    /// The network cannot be built, or there is not one batch.
     pub fn new(
         gpu: &Arc<Gpu>,
         config: &Config,
@@ -127,11 +130,12 @@ impl Probe {
         held_out: &Unlabelled,
         batch: usize,
         states: &mut States,
-    ) -> Result<Option<Probe>, TrainError> {
+    ) -> Result<Probe, TrainError> {
         let dims = Dims { batch, size: held_out.size(), channels: held_out.channels() };
         let count = measured(held_out.len(), batch);
         if count == 0 {
-            return Ok(None);
+            let (found, copies) = (held_out.len(), 0);
+            return Err(MethodError::FewHeldOut { found, batch, copies }.into());
         }
         let place = |i: usize| i * held_out.len() / count;
         let batches = (0..count / batch)
@@ -145,7 +149,7 @@ impl Probe {
         let head = put_on_tape(task, dims, &mut layers, &mut tape)?;
         tape.output(PREDICTION, head.prediction);
         let session = Session::new(gpu, compile(&tape, gpu.caps())?, states)?;
-        Ok(Some(Probe { task, dims, session, batches }))
+        Ok(Probe { task, dims, session, batches })
     }
 
     /// The mean score over the batches, as a row of the metrics.

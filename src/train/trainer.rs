@@ -11,6 +11,7 @@ use super::branch::Feed;
 use super::checkpoint::{self, BEST, Checkpoint, CheckpointInfo, LAST, Tensors};
 use super::coupled::{OBSERVED, Observed, WEIGHTS, read_observed};
 use super::loss_scale::{LEAST, LOSS_SCALE};
+use super::metrics::MetricsError;
 use super::predictor::{Predictor, load_weights};
 use super::resume::{Progressed, STATE, open_saved};
 use super::schedule::learning_rate;
@@ -45,6 +46,13 @@ pub struct TrainSummary {
     pub threshold: Threshold,
     /// Numbers that are trained.
     pub parameters: usize,
+}
+
+/// What is written of the adapter that a run is made on.
+pub fn run_info(gpu: &Gpu) -> RunInfo {
+    let adapter = gpu.description();
+    let info = RunInfo::new(&adapter.name, &adapter.backend, &adapter.driver);
+    RunInfo { tuning: gpu.caps().choices.id(), ..info }
 }
 
 /// A training under way.
@@ -110,9 +118,7 @@ impl<'a> Trainer<'a> {
         others.extend(moments);
         others.extend(scaling.iter().map(|(name, _)| (name.clone(), Shape::scalar())));
 
-        let adapter = gpu.description();
-        let info = RunInfo::new(&adapter.name, &adapter.backend, &adapter.driver);
-        let info = RunInfo { tuning: gpu.caps().choices.id(), ..info };
+        let info = run_info(gpu);
         let (folder, progressed) = match saved {
             None => {
                 initialise(gpu, &states, &inits, config.train.seed, given.as_ref().map(|(c, _)| c))?;
@@ -348,11 +354,20 @@ impl<'a> Trainer<'a> {
     /// Validates, measures the tasks, logs the epoch, saves checkpoints and decides on an early stop.
     fn finish_epoch(&mut self) -> Result<(), TrainError> {
         let config = self.setup.config;
+        // Before anything is predicted with them, which would not say what is wrong.
+        let weights = self.read_states(&self.weights)?;
+        let (step, kept, key) = (self.progressed.step, self.kept(), self.setup.rate_key);
+        let diverged = |error| match error {
+            TrainError::Metrics(MetricsError::Probability { .. }) => {
+                TrainError::AnswersNotFinite { step, kept, key }
+            }
+            other => other,
+        };
         let validation = match (&mut self.predictor, &self.setup.val) {
             (Some(predictor), Some(val)) => {
                 let batch = config.train.batch_size.min(val.len());
                 let mut network = Network { predictor, states: &mut self.states, batch };
-                Some(validate(&mut network, val, &config.loss)?)
+                Some(validate(&mut network, val, &config.loss).map_err(diverged)?)
             }
             _ => None,
         };
@@ -389,7 +404,6 @@ impl<'a> Trainer<'a> {
                 step,
                 val_dice: best.dice,
             };
-            let weights = self.read_states(&self.weights)?;
             if is_best {
                 checkpoint::save(&self.folder.file(BEST), &weights, &info)?;
             }
