@@ -104,9 +104,12 @@ fn every_form_of_the_convolutions_is_checked() {
     // Of each kernel and tile, in how many sizes of portions or numbers of parts at least.
     let tiles = ["tiled 512x8", "tiled 256x16", "tiled 256x32", "tiled 128x32", "tiled 128x64"];
     let any = ["tiled any 256x16", "tiled any 128x32", "tiled any 64x64"];
-    let of_conv = [&tiles[..], &any, &["cpu", "cpu plain", "cpu any", "naive"]].concat();
-    let of_weight = [&tiles[..], &any].concat();
-    let is_subgroups = |form: &str| form == "cpu" || form.starts_with("winograd");
+    let of_conv =
+        [&tiles[..], &any, &["cpu by 1", "cpu by 2", "cpu plain", "cpu any", "naive", "im2col"]].concat();
+    let of_weight = [&tiles[..], &any, &["im2col"]].concat();
+    let is_subgroups = |form: &str| {
+        form == "cpu" || ["cpu by", "winograd", "im2col"].iter().any(|name| form.starts_with(name))
+    };
     let expected = [
         ("conv2d", of_conv.clone(), vec!["winograd"]),
         ("conv2d_grad_input", of_conv, vec!["winograd"]),

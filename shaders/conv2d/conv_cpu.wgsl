@@ -4,7 +4,7 @@
 // On such a driver a load is taken lane by lane, with a branch for each lane and component, and
 // costs as much as ten to thirty vectors of multiply-adds; an exchange between lanes is one
 // instruction. So a workgroup is one subgroup, its lanes are 8 columns of pixels, and together
-// they compute two blocks of 8x8 pixels by 16 output channels. For two input channels at a time
+// they compute BLOCKS, 1 or 2, blocks of 8x8 pixels by 16 output channels. For two input channels at a time
 // every lane loads its own column of the input and its own share of the weights, two floats as
 // one u64, and the rest comes from the other lanes. Each sum then runs over all taps and both
 // channels in one chain.
@@ -14,7 +14,7 @@
 // image meets a patch of p by p pixels of the larger one, each with its own 1x1 weights.
 //
 // input, output: NHWC. weights: [kernel_h, kernel_w, in, out]. bias: [out].
-// Grid: x then y: half of the blocks, batch * ceil(height / 8) * ceil(width / 8), of the output, or
+// Grid: x then y: the blocks, BLOCKS at a time, batch * ceil(height / 8) * ceil(width / 8), of the output, or
 // of the smaller image if PATCH > 1; z: ceil(out_channels / 16), times PATCH * PATCH if TRANSPOSED.
 
 struct Params {
@@ -34,6 +34,7 @@ override KERNEL_W: u32 = 3;
 override PATCH: u32 = 1;
 override TRANSPOSED: bool = false;
 override HAS_BIAS: bool = false;
+override BLOCKS: u32 = 1;
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> input: array<u64>;     // pairs of channels
@@ -171,15 +172,19 @@ fn accumulate_block(block: u32, q: u32) {
     accumulate(block, q, 7u);
 }
 
+// Both use the same weights.
+fn accumulate_blocks(q: u32) {
+    accumulate_block(0u, q);
+    if BLOCKS == 2u {
+        accumulate_block(1u, q);
+    }
+}
+
 fn accumulate_all() {
-    accumulate_block(0u, 0u);
-    accumulate_block(1u, 0u);
-    accumulate_block(0u, 1u);
-    accumulate_block(1u, 1u);
-    accumulate_block(0u, 2u);
-    accumulate_block(1u, 2u);
-    accumulate_block(0u, 3u);
-    accumulate_block(1u, 3u);
+    accumulate_blocks(0u);
+    accumulate_blocks(1u);
+    accumulate_blocks(2u);
+    accumulate_blocks(3u);
 }
 
 // Size of the image that the blocks cover.
@@ -250,7 +255,7 @@ fn main(
     lane = thread;
     let co_tiles = (params.out_channels / 4u + QUADS - 1u) / QUADS;
     let co_quad = group.z % co_tiles * QUADS;
-    let first = (group.y * groups.x + group.x) * 2u;
+    let first = (group.y * groups.x + group.x) * BLOCKS;
     let block0 = block_at(first);
     let block1 = block_at(first + 1u);
 
@@ -260,11 +265,15 @@ fn main(
     for (var in_tap = 0u; in_tap < in_taps; in_tap++) {
         for (var pair = 0u; pair < params.in_channels / 2u; pair += depth()) {
             load_block(0u, block0, in_tap, pair);
-            load_block(1u, block1, in_tap, pair);
+            if BLOCKS == 2u {
+                load_block(1u, block1, in_tap, pair);
+            }
             load_weights(out_tap + in_tap, pair, co_quad);
             accumulate_all();
         }
     }
     store_block(0u, block0, out_tap, co_quad);
-    store_block(1u, block1, out_tap, co_quad);
+    if BLOCKS == 2u {
+        store_block(1u, block1, out_tap, co_quad);
+    }
 }

@@ -43,11 +43,16 @@ fn main(
     if i >= params.quads {
         return;
     }
-    for (var y = 0u; y < 6u; y++) {
-        for (var x = 0u; x < 6u; x++) {
-            m[y * 6u + x] = floats(products[(y * 6u + x) * params.quads + i]);
+    // Row by row into the last, as in winograd_input.wgsl.
+    let rows = select(6u, 0u, params.quads == 0u);
+    for (var y = 0u; y < rows; y++) {
+        for (var k = 0u; k < 30u; k++) {
+            m[k] = m[k + 6u];
         }
-        transform(y * 6u, 1u);
+        for (var x = 0u; x < 6u; x++) {
+            m[30u + x] = floats(products[(y * 6u + x) * params.quads + i]);
+        }
+        transform(30u, 1u);
     }
     for (var x = 0u; x < 3u; x++) {
         transform(x, 6u);

@@ -59,11 +59,16 @@ fn main(
     let image = tile / (params.tiles_y * params.tiles_x);
     let top = tile / params.tiles_x % params.tiles_y * 4u;
     let left = tile % params.tiles_x * 4u;
-    for (var y = 0u; y < 6u; y++) {
-        for (var x = 0u; x < 6u; x++) {
-            m[y * 6u + x] = floats(products[(y * 6u + x) * params.count * params.quads + i]);
+    // Row by row into the last, as in winograd_input.wgsl.
+    let rows = select(6u, 0u, params.count == 0u);
+    for (var y = 0u; y < rows; y++) {
+        for (var k = 0u; k < 30u; k++) {
+            m[k] = m[k + 6u];
         }
-        transform(y * 6u, 1u);
+        for (var x = 0u; x < 6u; x++) {
+            m[30u + x] = floats(products[(y * 6u + x) * params.count * params.quads + i]);
+        }
+        transform(30u, 1u);
     }
     for (var x = 0u; x < 4u; x++) {
         transform(x, 6u);

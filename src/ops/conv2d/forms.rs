@@ -8,7 +8,7 @@ use std::fmt;
 
 use super::geometry::Geometry;
 use super::kernels::{Direction, params, patch};
-use super::winograd;
+use super::{im2col, winograd};
 use crate::program::{Caps, Family, Kernel, Matrices};
 
 /// Workgroups that the weight's gradient is split over, so that every core has work: a fixed number, so that its
@@ -29,17 +29,19 @@ pub enum ConvForm {
     TiledAny(Columns),
     /// For an input in f16.
     Matrix(MatrixTile),
-    /// With subgroups.
-    Cpu,
+    /// With subgroups: so many blocks of 8×8 pixels a workgroup.
+    Cpu(usize),
     CpuPlain,
     /// For channels that are no multiples of 4.
     CpuAny,
     Winograd(Portion),
+    /// Without a bias.
+    Im2col,
 }
 
 impl ConvForm {
-    /// All that compute this here, the rule's first. `half`: the input is f16.
-    pub fn all(caps: &Caps, g: &Geometry, direction: Direction, half: bool) -> Vec<ConvForm> {
+    /// All that compute this here, the rule's first. `half`: the input is f16; `bias`: one is added.
+    pub fn all(caps: &Caps, g: &Geometry, direction: Direction, half: bool, bias: bool) -> Vec<ConvForm> {
         let [batch, _, _, _, height, width, channels, ..] = params(g, direction);
         let quads = in_quads(g);
         let tiled = is_tiled(g);
@@ -63,13 +65,18 @@ impl ConvForm {
                 let winograd = portions.into_iter().map(ConvForm::Winograd);
                 let pays = winograd::pays(g, [height, width]);
                 forms.extend(winograd.clone().filter(|_| pays));
+                let im2col = !bias && im2col::is_possible(caps, g, [height, width]);
+                let first = !pays && im2col::pays(g);
+                forms.extend((im2col && first).then_some(ConvForm::Im2col));
                 if quads && caps.subgroups && (patch(g).is_some() || !strided && is_small(g)) {
-                    forms.push(ConvForm::Cpu);
+                    // Two share the loads of weights, and take twice as long to compile.
+                    forms.extend([1, 2].map(ConvForm::Cpu));
                 }
                 if gathers {
                     forms.push(if quads { ConvForm::CpuPlain } else { ConvForm::CpuAny });
                 }
                 forms.extend(winograd.filter(|_| !pays));
+                forms.extend((im2col && !first).then_some(ConvForm::Im2col));
             }
             Family::Naive | Family::Tiled => {}
         }
@@ -88,10 +95,11 @@ impl fmt::Display for ConvForm {
             ConvForm::Tiled(tile) => write!(f, "tiled {tile}"),
             ConvForm::TiledAny(columns) => write!(f, "tiled any {columns}"),
             ConvForm::Matrix(tile) => write!(f, "matrix {tile}"),
-            ConvForm::Cpu => f.write_str("cpu"),
+            ConvForm::Cpu(blocks) => write!(f, "cpu by {blocks}"),
             ConvForm::CpuPlain => f.write_str("cpu plain"),
             ConvForm::CpuAny => f.write_str("cpu any"),
             ConvForm::Winograd(portion) => write!(f, "winograd {portion}"),
+            ConvForm::Im2col => f.write_str("im2col"),
         }
     }
 }
@@ -103,6 +111,7 @@ pub enum GradWeightForm {
     /// The pixels in so many parts, whose sums are added at last.
     Split(SplitKernel, usize),
     Winograd(Portion),
+    Im2col,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,6 +135,7 @@ impl GradWeightForm {
         let out = g.out_channels;
         let mut kernels = vec![];
         let mut winograd = vec![];
+        let im2col = im2col::is_possible(caps, g, g.out_size).then_some(GradWeightForm::Im2col);
         match caps.family {
             Family::Tiled if quads => {
                 if half && is_tiled(g) {
@@ -154,9 +164,10 @@ impl GradWeightForm {
         }
         let split = kernels.into_iter().flat_map(|kernel| kernel.all_splits(caps, g));
         let winograd = winograd.into_iter().map(GradWeightForm::Winograd);
-        let mut forms: Vec<GradWeightForm> = match winograd::pays_grad_weight(g) {
-            true => winograd.chain(split).collect(),
-            false => split.chain(winograd).collect(),
+        let mut forms: Vec<GradWeightForm> = match (im2col::pays(g), winograd::pays_grad_weight(g)) {
+            (true, _) => im2col.into_iter().chain(winograd).chain(split).collect(),
+            (false, true) => winograd.chain(split).chain(im2col).collect(),
+            (false, false) => split.chain(winograd).chain(im2col).collect(),
         };
         if forms.is_empty() {
             forms.push(GradWeightForm::Naive);
@@ -223,6 +234,7 @@ impl fmt::Display for GradWeightForm {
         let (kernel, splits) = match self {
             GradWeightForm::Naive => return f.write_str("naive"),
             GradWeightForm::Winograd(portion) => return write!(f, "winograd {portion}"),
+            GradWeightForm::Im2col => return f.write_str("im2col"),
             GradWeightForm::Split(kernel, splits) => (kernel, splits),
         };
         match kernel {
@@ -433,7 +445,7 @@ mod tests {
     fn rule(family: Family, subgroups: bool, of: [usize; 7], expected: [&str; 3]) {
         let (caps, g) = (caps(family, subgroups), geometry(of));
         let [forward, grad_input] = [Direction::Forward, Direction::GradInput]
-            .map(|direction| ConvForm::all(&caps, &g, direction, false)[0].to_string());
+            .map(|direction| ConvForm::all(&caps, &g, direction, false, false)[0].to_string());
         assert_eq!(
             [forward, grad_input, GradWeightForm::all(&caps, &g, false)[0].to_string()],
             expected,
@@ -458,18 +470,21 @@ mod tests {
     fn on_a_cpu_the_rule_goes_by_channels_strides_and_subgroups() {
         let cpu = |subgroups, of, expected| rule(Family::Cpu, subgroups, of, expected);
         // A workgroup makes 4 input by 16 output channels, so 4 make all: 64 / 4 parts.
-        cpu(true, [8, 128, 16, 16, 3, 1, 1], ["cpu", "cpu", "cpu in 16"]);
+        cpu(true, [8, 128, 16, 16, 3, 1, 1], ["cpu by 1", "cpu by 1", "cpu in 16"]);
         // Of 64 channels on each side 1 << 18 numbers hold 113 tiles, in whole 32s 96; 1 << 20 hold 455; of 32², 512
         // are all.
         cpu(true, [8, 32, 64, 64, 3, 1, 1], ["winograd by 96", "winograd by 96", "winograd by 448"]);
         cpu(true, [8, 32, 32, 32, 3, 1, 1], ["winograd by 224", "winograd by 224", "winograd by 512"]);
-        cpu(true, [8, 32, 16, 32, 3, 1, 1], ["cpu", "cpu", "winograd by 512"]);
-        // 16 tiles; the weight's gradient takes them all.
-        cpu(true, [1, 16, 64, 64, 3, 1, 1], ["cpu", "cpu", "winograd by 16"]);
+        cpu(true, [8, 32, 16, 32, 3, 1, 1], ["cpu by 1", "cpu by 1", "winograd by 512"]);
+        // At most 256 pixels, if there are channels enough.
+        cpu(true, [1, 16, 64, 64, 3, 1, 1], ["im2col"; 3]);
+        cpu(true, [8, 4, 512, 512, 3, 1, 1], ["im2col"; 3]);
+        cpu(true, [17, 4, 64, 64, 3, 1, 1], ["winograd by 17"; 3]);
+        cpu(true, [8, 4, 16, 64, 3, 1, 1], ["cpu by 1", "cpu by 1", "winograd by 8"]);
         cpu(false, [8, 32, 64, 64, 3, 1, 1], ["cpu plain", "cpu plain", "cpu plain in 1"]);
-        cpu(true, [2, 10, 8, 16, 2, 2, 0], ["cpu", "cpu", "cpu plain in 10"]);
+        cpu(true, [2, 10, 8, 16, 2, 2, 0], ["cpu by 1", "cpu by 1", "cpu plain in 10"]);
         cpu(false, [2, 10, 8, 16, 2, 2, 0], ["cpu plain", "naive", "cpu plain in 10"]);
-        cpu(true, [2, 9, 16, 20, 1, 1, 0], ["cpu", "cpu", "cpu plain in 18"]);
+        cpu(true, [2, 9, 16, 20, 1, 1, 0], ["cpu by 1", "cpu by 1", "cpu plain in 18"]);
         cpu(true, [2, 9, 8, 8, 3, 2, 1], ["cpu plain", "naive", "cpu plain in 10"]);
         cpu(true, [2, 9, 3, 5, 3, 1, 1], ["cpu any", "cpu any", "cpu any in 18"]);
         cpu(true, [2, 9, 3, 5, 5, 1, 2], ["cpu any", "cpu any", "naive"]);
@@ -496,7 +511,7 @@ mod tests {
         let first = |caps: &Caps, of, half| {
             let g = geometry(of);
             [
-                ConvForm::all(caps, &g, Direction::Forward, half)[0].to_string(),
+                ConvForm::all(caps, &g, Direction::Forward, half, false)[0].to_string(),
                 GradWeightForm::all(caps, &g, half)[0].to_string(),
             ]
         };
@@ -528,7 +543,10 @@ mod tests {
                     assert_eq!(names.len(), forms.len(), "{forms:?}");
                 };
                 for direction in [Direction::Forward, Direction::GradInput] {
-                    all(ConvForm::all(&caps, &g, direction, false).iter().map(ConvForm::to_string).collect());
+                    all(ConvForm::all(&caps, &g, direction, false, false)
+                        .iter()
+                        .map(ConvForm::to_string)
+                        .collect());
                 }
                 all(GradWeightForm::all(&caps, &g, false).iter().map(GradWeightForm::to_string).collect());
             }

@@ -5,7 +5,7 @@
 
 use super::forms::{ConvForm, GradWeightForm, SplitKernel, Tile};
 use super::geometry::Geometry;
-use super::winograd;
+use super::{im2col, winograd};
 use crate::ops::sum_rows::lower_sum_rows;
 use crate::program::{BySide, Kernel, Lower, LowerError, Operand, Shader, Word, spread};
 use crate::{shader, shader_by_side};
@@ -91,7 +91,8 @@ fn lower_conv(
         Direction::GradInput => "conv2d_grad_input",
     };
     let half = lower.is_half(input);
-    let form = lower.choose(&point(name, half), g, &ConvForm::all(lower.caps(), g, direction, half));
+    let forms = ConvForm::all(lower.caps(), g, direction, half, bias.is_some());
+    let form = lower.choose(&point(name, half), g, &forms);
     let params = params(g, direction);
     let [batch, _, _, _, height, width, channels, ..] = params;
     let pixels = batch * height * width;
@@ -114,11 +115,11 @@ fn lower_conv(
             CONV_MATRIX.of(tile.matrices.side),
             grid(pixels.div_ceil(tile.rows()), channels.div_ceil(tile.channels())),
         ),
-        ConvForm::Cpu => {
+        ConvForm::Cpu(at_once) => {
             let [height, width] = if patch(g).is_some() { g.out_size } else { [height, width] };
             let blocks = batch * height.div_ceil(8) * width.div_ceil(8);
             let patch_pixels = if transposed { patch(g).map_or(1, |side| side * side) } else { 1 };
-            (&CONV_CPU, grid(blocks.div_ceil(2), channels.div_ceil(16) * patch_pixels))
+            (&CONV_CPU, grid(blocks.div_ceil(at_once), channels.div_ceil(16) * patch_pixels))
         }
         ConvForm::CpuPlain => {
             let strips = batch * height * width.div_ceil(8);
@@ -131,10 +132,11 @@ fn lower_conv(
         ConvForm::Winograd(portion) => {
             return winograd::lower_conv(lower, g, direction, portion, [input, weight, output], bias);
         }
+        ConvForm::Im2col => return im2col::lower_conv(lower, g, direction, [input, weight, output]),
     };
     let mut kernel = match patch(g) {
         // Each pixel of a patch has 1×1 weights of its own.
-        Some(patch) if form == ConvForm::Cpu => {
+        Some(patch) if matches!(form, ConvForm::Cpu(_)) => {
             Kernel::new(shader).with("KERNEL_H", 1.0).with("KERNEL_W", 1.0).with("PATCH", patch as f64)
         }
         _ => with_kernel_size(shader, g),
@@ -142,10 +144,11 @@ fn lower_conv(
     kernel = kernel
         .with("TRANSPOSED", f64::from(u8::from(transposed)))
         .with("HAS_BIAS", f64::from(u8::from(bias.is_some())));
-    if form != ConvForm::Cpu {
+    if !matches!(form, ConvForm::Cpu(_)) {
         kernel = kernel.with("STRIDE", g.stride as f64);
     }
     kernel = match form {
+        ConvForm::Cpu(at_once) => kernel.with("BLOCKS", at_once as f64),
         ConvForm::Tiled(tile) => with_tile(kernel, tile),
         ConvForm::TiledAny(columns) => kernel.with("COLS", columns.0 as f64),
         ConvForm::Matrix(tile) => tile.kernel(kernel),
@@ -181,6 +184,9 @@ pub fn lower_grad_weight(
         GradWeightForm::Split(split, splits) => (split, splits),
         GradWeightForm::Winograd(portion) => {
             return winograd::lower_grad_weight(lower, g, portion, input, grad_output, grad_weight);
+        }
+        GradWeightForm::Im2col => {
+            return im2col::lower_grad_weight(lower, g, [input, grad_output, grad_weight]);
         }
         GradWeightForm::Naive => {
             let kernel = with_kernel_size(&GRAD_WEIGHT_NAIVE, g).with("STRIDE", g.stride as f64);

@@ -2,7 +2,9 @@
 
 mod forms;
 mod geometry;
+mod im2col;
 mod kernels;
+mod matmul;
 pub mod reference;
 mod winograd;
 

@@ -19,12 +19,12 @@
 use super::forms::Portion;
 use super::geometry::Geometry;
 use super::kernels::{Direction, params};
+use super::matmul::{self, Product, lower_matmul};
 use crate::program::{Caps, Family, Kernel, Lower, LowerError, Operand, Shader, Word};
 use crate::shader;
 
 static INPUT: Shader = shader!("conv2d/winograd_input");
 static WEIGHT: Shader = shader!("conv2d/winograd_weight");
-static MATMUL: Shader = shader!("conv2d/winograd_matmul");
 static OUTPUT: Shader = shader!("conv2d/winograd_output");
 static GRAD_OUTPUT: Shader = shader!("conv2d/winograd_grad_output");
 static GRAD_WEIGHT: Shader = shader!("conv2d/winograd_grad_weight");
@@ -37,8 +37,6 @@ const POINTS: usize = 36;
 pub const SCRATCH: [usize; 5] = [1 << 18, 1 << 16, 1 << 17, 1 << 19, 1 << 20];
 /// The same for the gradient of the weight: each portion reads and writes all sums.
 pub const SCRATCH_GRAD_WEIGHT: [usize; 5] = [1 << 20, 1 << 16, 1 << 17, 1 << 18, 1 << 19];
-/// Rows and columns of the matrix product that a workgroup makes.
-const MATMUL_SIDE: usize = 32;
 /// Most portions of a convolution, so that its dispatches do not grow with the images.
 const MOST_PORTIONS: usize = 64;
 /// Fewer channels on either side, and the transforms cost more than they save.
@@ -96,7 +94,7 @@ impl Tiles {
     /// As many tiles as `scratch` numbers hold.
     fn at_once(batch: usize, size: [usize; 2], channels: usize, scratch: usize) -> usize {
         let all = Tiles::new(batch, size, 0).all();
-        let at_once = (scratch / (POINTS * channels) / MATMUL_SIDE).max(1) * MATMUL_SIDE;
+        let at_once = (scratch / (POINTS * channels) / matmul::SIDE).max(1) * matmul::SIDE;
         at_once.max(all.div_ceil(MOST_PORTIONS)).min(all)
     }
 
@@ -139,7 +137,9 @@ pub fn lower_conv(
     for (first, count) in tiles.portions() {
         let image = Image { batch, size: [in_height, in_width], channels: in_channels };
         lower_input(lower, &tiles, image, pad, (first, count), input, read)?;
-        lower_matmul(lower, false, [count, channels, in_channels], false, [read, transformed, made])?;
+        let product =
+            Product { count: POINTS, sizes: [count, channels, in_channels], transposed: false, add: false };
+        lower_matmul(lower, product, [read, transformed, made])?;
         let image = Image { batch, size: [height, width], channels };
         let kernel = Kernel::new(&OUTPUT).with("HAS_BIAS", f64::from(u8::from(bias.is_some())));
         let params = [image.params(&tiles), vec![first, count]].concat();
@@ -171,7 +171,8 @@ pub fn lower_grad_weight(
         let kernel = Kernel::new(&GRAD_OUTPUT);
         lower.dispatch_items(kernel, &words(&params), &[grad_output, of_grad], count * g.out_channels / 4)?;
         let sizes = [g.in_channels, g.out_channels, count];
-        lower_matmul(lower, true, sizes, first > 0, [of_input, of_grad, products])?;
+        let product = Product { count: POINTS, sizes, transposed: true, add: first > 0 };
+        lower_matmul(lower, product, [of_input, of_grad, products])?;
     }
     let quads = g.in_channels * g.out_channels / 4;
     lower.dispatch_items(Kernel::new(&GRAD_WEIGHT), &[quads.into()], &[products, grad_weight], quads)
@@ -204,23 +205,6 @@ fn lower_input(
     let params = [image.params(tiles), vec![pad_top, pad_left, first, count]].concat();
     let items = count * image.channels / 4;
     lower.dispatch_items(Kernel::new(&INPUT), &words(&params), &[input, transformed], items)
-}
-
-/// 36 products `c [rows, columns] = a [rows, depth] · b [depth, columns]`, where `a` is stored
-/// `[depth, rows]` if `transposed`, and added to what is there if `add`.
-fn lower_matmul(
-    lower: &mut Lower,
-    transposed: bool,
-    [rows, columns, depth]: [usize; 3],
-    add: bool,
-    operands: [Operand; 3],
-) -> Result<(), LowerError> {
-    let kernel = Kernel::new(&MATMUL).with("TRANSPOSED", f64::from(u8::from(transposed)));
-    let [x, y] = [rows, columns].map(|side| side.div_ceil(MATMUL_SIDE) as u32);
-    let params = words(&[rows, columns, depth, usize::from(add)]);
-    lower.dispatch(kernel, &params, &operands, [x, y, POINTS as u32])?;
-    lower.does((rows * columns * depth) as u64);
-    Ok(())
 }
 
 fn words(params: &[usize]) -> Vec<Word> {

@@ -1,15 +1,15 @@
-// 36 matrix products, step 3 of conv2d by Winograd: c = a b, or a' b if TRANSPOSED, for software drivers with
-// subgroups of 8 lanes and 64-bit integers (lavapipe).
+// Matrix products, to which conv2d by Winograd and by im2col come down: c = a b, or a' b if TRANSPOSED, for software
+// drivers with subgroups of 8 lanes and 64-bit integers (lavapipe).
 //
 // As in conv_cpu.wgsl nothing is loaded twice by a subgroup, and two floats are one u64. A workgroup is one
 // subgroup and makes 32 rows by 32 columns, of which a lane has one quad. For 4 terms at a time it loads its own quads
 // of b and its share of a; the other shares come from its neighbours. More terms or rows at a time leave the
 // processor's cache of decoded instructions.
 //
-// a: [36][rows][depth] or, TRANSPOSED, [36][depth][rows]. b: [36][depth][columns]. c: [36][rows][columns], added
+// a: [count][rows][depth] or, TRANSPOSED, [count][depth][rows]. b: [count][depth][columns]. c: [count][rows][columns], added
 // to what is there if `add`. All in quads; rows, columns and, if a is not transposed, depth are multiples of 4,
 // but rows of an a that is not transposed may be any number.
-// Grid: x: ceil(rows / 32); y: ceil(columns / 32); z: 36.
+// Grid: x: ceil(rows / 32); y: ceil(columns / 32); z: count.
 
 struct Params {
     rows: u32,
