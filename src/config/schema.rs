@@ -264,7 +264,7 @@ impl Default for AugmentConfig {
 pub struct MethodConfig {
     /// The auxiliary tasks; see `wgseg plan --tasks`.
     pub tasks: Vec<String>,
-    /// Methods that `compare` trains beside the two-stage method. Empty: all of them.
+    /// Methods that `compare` trains beside the two-stage method. Empty: all of them; `target_only_longer` always is.
     pub rivals: Vec<String>,
     /// Trainings of every method, with seeds `train.seed`, `train.seed + 1`, …
     pub seeds: usize,

@@ -1,6 +1,6 @@
 //! Which runs the method and its rivals are made of, and what each needs.
 
-use super::check::check_names;
+use super::check::check_method;
 use super::coupling;
 use super::error::MethodError;
 use super::plan::{Method, Mode, Role, Which};
@@ -111,7 +111,7 @@ impl Graph {
         let tasks: Vec<_> = tasks::all().iter().map(|task| task.name()).collect();
         let couplings: Vec<_> = coupling::all().iter().map(|entry| (entry.name, entry.about)).collect();
         let names: Vec<_> = couplings.iter().map(|(name, _)| *name).collect();
-        check_names(config, &tasks, &names)?;
+        check_method(config, &tasks, &names)?;
         Ok(build(config, which, &couplings))
     }
 
@@ -164,14 +164,15 @@ impl Builder<'_> {
         self.run("teacher_ensemble", Work::Ensemble { teachers: teachers.clone() });
         self.run("two_stage", Work::Distil { teachers });
         self.draw(STUDENT);
-        match which {
-            // Without it nobody could tell what more training alone does.
-            Which::TwoStage => self.rivals(couplings, |name| name == TARGET_LONGER),
-            Which::Compare => {
-                let chosen = &self.config.method.rivals;
-                self.rivals(couplings, |name| chosen.is_empty() || chosen.iter().any(|rival| rival == name));
-            }
-        }
+        let chosen = match which {
+            Which::TwoStage => Some(vec![]),
+            Which::Compare => Some(self.config.method.rivals.clone()).filter(|chosen| !chosen.is_empty()),
+        };
+        // Without the longer one nobody could tell what more training alone does.
+        self.rivals(couplings, |name| {
+            name == TARGET_LONGER
+                || chosen.as_ref().is_none_or(|chosen| chosen.iter().any(|rival| rival == name))
+        });
         self
     }
 
@@ -483,10 +484,11 @@ mod tests {
         let mut few = config(1);
         few.method.rivals = vec!["joint_pcgrad".into(), "single_joint".into()];
         let graph = build(&few, Which::Compare, &COUPLINGS);
-        assert_eq!(graph.runs.len(), 9 + 1);
+        assert_eq!(graph.runs.len(), 9 + 2 + 1);
         let names: Vec<_> = graph.methods[3..].iter().map(|method| method.name.as_str()).collect();
-        assert_eq!(names, ["joint_pcgrad", "single_joint_rotation", "single_joint_jigsaw"]);
-        assert_eq!(graph.methods[4].runs, ["stage1:rotation:joint"]);
+        let singles = ["single_joint_rotation", "single_joint_jigsaw"];
+        assert_eq!(names, ["joint_pcgrad", TARGET_LONGER, singles[0], singles[1]]);
+        assert_eq!(graph.methods[5].runs, ["stage1:rotation:joint"]);
     }
 
     #[test]

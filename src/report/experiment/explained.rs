@@ -51,9 +51,10 @@ const EXPLAINED: Explained = Explained {
     test: "Paired two-sided Wilcoxon signed-rank test over units, each image's Dice its mean over the seeds that both \
            methods have; differences are means over units too. Units without a difference are left out, ties share \
            their mean rank; exact up to 50 units that differ, above that the normal approximation, tie- and \
-           continuity-corrected.",
+           continuity-corrected. They count units, not trainings: of how much a training varies by \
+           chance only the differences by seed tell.",
     correction: "Holm. One family: the student against each rival and target_only. Another: each other method \
-                 against target_only. The student's p against the ceiling stands uncorrected: its teachers are no \
+                 against target_only. The student's p against the ceiling, teacher_ensemble, stands uncorrected: its teachers are no \
                  rival, and that test belongs to no family.",
     best_rival: "Picked by its mean test Dice over the student's seeds, which favours it; the correction covers that, as the student's tests \
                  against all rivals are one family.",

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::RESULTS;
 use super::compare::Comparison;
 use super::format::{difference, interval, p, score};
 use super::results::{MethodRow, Results};
@@ -21,10 +22,11 @@ pub fn sentences(results: &Results) -> Vec<String> {
     let baseline = results.of_role(Role::Baseline).filter(|method| method.dice_mean.is_some());
     if !results.complete {
         sentences.push(format!(
-            "Preliminary: {} of {} runs are complete; what is missing is listed below.",
+            "Preliminary: {} of {} runs are complete; {RESULTS} lists what is missing.",
             results.runs_complete, results.runs
         ));
     }
+    sentences.extend(student.and_then(|student| in_short(results, student)));
     match (student, baseline) {
         (Some(student), Some(_)) => {
             if let Some(comparison) = &student.against_target_only {
@@ -70,6 +72,26 @@ pub fn sentences(results: &Results) -> Vec<String> {
     }
     sentences.extend(student.and_then(|student| few_seeds(results, student)));
     sentences
+}
+
+/// The verdicts of all comparisons that are told, so that none is read alone.
+fn in_short(results: &Results, student: &MethodRow) -> Option<String> {
+    let baseline = results.of_role(Role::Baseline);
+    let longer = results.methods.iter().find(|method| method.name == TARGET_LONGER);
+    let mut verdicts: Vec<(&String, &str)> = vec![];
+    for method in [baseline, longer, results.rival()].into_iter().flatten() {
+        let comparison = match method.role {
+            Role::Baseline => student.against_target_only.as_ref(),
+            _ => method.student_against_it.as_ref(),
+        };
+        if let Some(comparison) = comparison
+            && verdicts.iter().all(|(name, _)| **name != method.name)
+        {
+            verdicts.push((&method.name, verdict(comparison)));
+        }
+    }
+    let texts: Vec<String> = verdicts.iter().map(|(name, verdict)| format!("{verdict} {name}")).collect();
+    (texts.len() > 1).then(|| format!("In short, by mean test Dice the student {}.", texts.join("; ")))
 }
 
 /// Says so where a rival has fewer training steps behind it than the student.
@@ -124,13 +146,12 @@ fn too_little(comparison: &Comparison, student: &MethodRow, tests: usize) -> Opt
     }
 }
 
-/// The means are those over units and over the seeds that both have, as everything of a comparison is.
-fn against(other: &str, comparison: &Comparison) -> String {
-    let corrected = comparison.p_adjusted.unwrap_or(comparison.p);
-    let significant = corrected < LEVEL;
+/// How the student stands to another method.
+fn verdict(comparison: &Comparison) -> &'static str {
+    let significant = comparison.p_adjusted.unwrap_or(comparison.p) < LEVEL;
     let opposed = comparison.difference * comparison.rank_difference < 0.0;
     let agree = comparison.difference_by_seed.iter().all(|one| one * comparison.difference > 0.0);
-    let verdict = match (significant, comparison.difference) {
+    match (significant, comparison.difference) {
         (_, 0.0) => "is as good as",
         (true, _) if opposed => "differs, but not in one direction, from",
         (true, 0.0..) if !agree => "is better on the whole, but not in every seed, than",
@@ -139,10 +160,16 @@ fn against(other: &str, comparison: &Comparison) -> String {
         (true, _) => "is worse than",
         (false, 0.0..) => "is not significantly better than",
         (false, _) => "is not better than",
-    };
+    }
+}
+
+/// The means are those over units and over the seeds that both have, as everything of a comparison is.
+fn against(other: &str, comparison: &Comparison) -> String {
+    let corrected = comparison.p_adjusted.unwrap_or(comparison.p);
     format!(
-        "The student {verdict} {other}: mean test Dice {} against {}, a difference of {} (95 % interval {} over {}), \
+        "The student {} {other}: mean test Dice {} against {}, a difference of {} (95 % interval {} over {}), \
          Wilcoxon p {}, corrected {}; by seed {}.",
+        verdict(comparison),
         score(Some(comparison.means[0])),
         score(Some(comparison.means[1])),
         difference(comparison.difference),
@@ -245,9 +272,8 @@ fn not_learnt(results: &Results) -> Option<String> {
         .collect();
     (!ends.is_empty()).then(|| {
         format!(
-            "{} learnt nothing of the task, being no better on held-out images than an answer that takes no skill: {}. \
-             Train for more steps or by another learning rate, or leave the task out.",
-            if ends.len() == 1 { "One training".to_owned() } else { format!("{} trainings", ends.len()) },
+            "Hardly better on held-out images than an answer that takes no skill, or worse: {}. Train for more steps or by \
+             another learning rate, or leave the task out; where few images are held out, hold out more (method.held_out).",
             ends.join("; ")
         )
     })
@@ -271,6 +297,9 @@ fn kept(student: &MethodRow, baseline: &MethodRow, ceiling: &MethodRow) -> Optio
     let seeds: Vec<u64> = student.seeds.iter().map(|row| row.seed).collect();
     let seeds: Vec<u64> =
         seeds.into_iter().filter(|seed| has(baseline, *seed) && has(ceiling, *seed)).collect();
+    let test = ceiling.against_target_only.as_ref().map_or(String::new(), |comparison| {
+        format!(", corrected p {}", relation(comparison.p_adjusted.unwrap_or(comparison.p)))
+    });
     let [student, baseline, ceiling] = [student, baseline, ceiling].map(|method| method.dice_over(&seeds));
     let (student, baseline, ceiling) = (student?, baseline?, ceiling?);
     let of_seeds = count(seeds.len(), "seed");
@@ -279,13 +308,19 @@ fn kept(student: &MethodRow, baseline: &MethodRow, ceiling: &MethodRow) -> Optio
     // A share of a gain that the fourth digit could undo means nothing.
     Some(if gain >= 0.001 {
         format!(
-            "The teachers together gain {size} over the baseline; the student, at the cost of one model in use, gains \
+            "The teachers together gain {size} over the baseline{test}; the student, at the cost of one model in use, gains \
              {}, {} ({of_seeds} that all three have).",
             difference(student - baseline),
             match 100.0 * (student - baseline) / gain {
                 share if share > 100.0 => "more than they".to_owned(),
                 share => format!("{share:.0} % of that").replace('-', "−"),
             }
+        )
+    } else if gain <= -0.001 {
+        format!(
+            "The teachers together differ from the baseline by {size}{test}; the student differs from it by {} ({of_seeds} \
+             that all three have).",
+            difference(student - baseline)
         )
     } else {
         format!(
@@ -403,14 +438,13 @@ mod tests {
     #[test]
     fn a_task_that_was_not_learnt_is_told() {
         let mut results = results();
-        assert!(!said(&results, "learnt nothing"));
+        assert!(!said(&results, "takes no skill"));
         assert_eq!(results.tasks.len(), 2);
         results.tasks[1].learnt = false;
         assert!(
             said(
                 &results,
-                "One training learnt nothing of the task, being no better on held-out images than an answer that takes no \
-                 skill: rotation joint with the target 0.600 against 0.250."
+                "an answer that takes no skill, or worse: rotation joint with the target 0.600 against 0.250."
             ),
             "{:?}",
             sentences(&results)

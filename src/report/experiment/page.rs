@@ -1,6 +1,7 @@
 //! `report.html`: one file that opens without a network.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -65,7 +66,7 @@ pub fn page(experiment: &Experiment, results: &Results, cases: &Cases) -> String
                     p.soft { (results.setting) }
                     div.outcome id="outcome" { @for sentence in &sentences { p { (sentence) } } }
                     (missing(results))
-                    (student(experiment, results))
+                    (student(results))
                     p.soft { "These tables as files: " (files()) }
                     nav { ul { @for (anchor, title) in SECTIONS { li { a href={ "#" (anchor) } { (title) } } } } }
                 }
@@ -108,10 +109,9 @@ fn missing(results: &Results) -> Markup {
 }
 
 /// How the student is used.
-fn student(experiment: &Experiment, results: &Results) -> Markup {
-    let root = std::path::absolute(&experiment.root).unwrap_or_else(|_| experiment.root.clone());
+fn student(results: &Results) -> Markup {
     html! { @if let Some(model) = &results.student_model {
-        p { "Use the student: " code { (model.command(&root)) } }
+        p { "Use the student, in the folder of this page: " code { (model.command(Path::new(""))) } }
         p.soft { "It is that of seed " (model.seed) ", of the best validation Dice, " (score(Some(model.val_dice))) ": "
             a href=(model.file) { (model.file) } }
     } }
@@ -270,7 +270,7 @@ fn tasks(experiment: &Experiment, results: &Results) -> Markup {
 fn task_title(task: &TaskCurves) -> String {
     let end = |end: &TaskEnd| {
         let seeds = count(end.seeds, "seed");
-        let nothing = if end.learnt { "" } else { ", so nothing was learnt" };
+        let nothing = if end.learnt { "" } else { ", so hardly anything was learnt" };
         format!("{} {:.3}, no skill {:.3} ({seeds}){nothing}", end.way, end.value, end.trivial)
     };
     let ends: Vec<String> = task.ends.iter().map(end).collect();
@@ -291,7 +291,7 @@ fn scatter(results: &Results) -> Markup {
     let count_where =
         |better: fn(f64, f64) -> bool| comparison.pairs.iter().filter(|(_, a, b)| better(*a, *b)).count();
     html! {
-        p { "Of " (count(dots.len(), "test image")) ", the student does better on " (count_where(|a, b| a > b))
+        p { "Of " (count(dots.len(), "test image")) ", the student does better than target_only on " (count_where(|a, b| a > b))
             ", worse on " (count_where(|a, b| a < b)) " and alike on " (count_where(|a, b| a == b)) ". Above the dashed line it does better." }
         div.narrow { (charts::scatter(&format!("Dice of each test image, mean over {}", count(comparison.seeds, "seed")),
             "target-only", "student", &dots)) }

@@ -10,7 +10,7 @@ pub fn sentence(plan: &Plan) -> String {
     let (images, config) = (&plan.images, &plan.config);
     format!(
         "{} and {}, by which epochs, thresholds and elite models are chosen; {}, the labelled training images among \
-         them, and {} held out from the tasks, which {} of them measure; {}; {}; {} pixels a side; U-Net with {} channels and depth {}.",
+         them, and {} held out from the tasks, {} of which the tasks are measured on; {}; {}; {} pixels a side; U-Net with {} channels and depth {}.",
         count(images.train, "labelled training image"),
         count(images.val, "labelled validation image"),
         count(images.unlabelled, "unlabelled image"),
@@ -34,7 +34,7 @@ mod tests {
         let text = sentence(&plan());
         let start = "20 labelled training images and 141 labelled validation images, by which epochs, thresholds and \
                      elite models are chosen; 1034 unlabelled images, the labelled training images among them, and \
-                     113 held out from the tasks, which 112 of them measure; 10 test images; 3 seeds; ";
+                     113 held out from the tasks, 112 of which the tasks are measured on; 10 test images; 3 seeds; ";
         assert!(text.starts_with(start), "{text}");
     }
 }
