@@ -66,8 +66,23 @@ fn only_takes_runs_of_the_command() {
     let only = |name: &str| refused(&["--unlabelled", "more", "--only", name]);
     says(&only("joint_pcgrad"), &["`joint_pcgrad` is a run of `wgseg compare`"]);
     says(&only("single_joint"), &["made of the runs stage1:rotation:joint, stage1:inpainting:joint"]);
-    says(&only("two_stag"), &["did you mean `two_stage`", "`wgseg plan` lists all"]);
+    says(&only("two_stag"), &["did you mean `two_stage`", "`wgseg plan CONFIG` lists all"]);
     assert!(!only("").contains("did you mean"));
+}
+
+/// The folder is named in plan.json, which is JSON.
+#[cfg(unix)]
+#[test]
+fn a_name_that_is_not_utf_8_is_an_error_and_no_panic() {
+    use std::os::unix::ffi::OsStrExt;
+    let root = tempfile::tempdir().unwrap();
+    let odd = root.path().join(std::ffi::OsStr::from_bytes(b"un\xff"));
+    std::fs::create_dir(&odd).unwrap();
+    let mut command = wgseg();
+    command.args(["two-stage", "two_stage_phantom", "--data", "none", "--out"]).arg(root.path().join("run"));
+    let output = command.arg("--unlabelled").arg(&odd).assert().failure().code(1).get_output().clone();
+    says(&String::from_utf8_lossy(&output.stderr), &["un", "is not UTF-8", "rename"]);
+    assert!(!root.path().join("run").exists());
 }
 
 /// Before anything is trained there is nothing to save, but the exit code is that of an interrupt.

@@ -247,9 +247,13 @@ fn an_experiment_that_is_killed_ends_with_the_same_bytes() {
             assert_eq!(child.wait().expect("an end").code(), Some(130));
             let told = std::fs::read_to_string(&log).expect("a log");
             assert!(told.contains("seed_0/target_only: interrupted"), "{told}");
+            assert!(told.contains("what there is so far") && cut.join("report.html").is_file(), "{told}");
+            let results = json(&cut.join("results.json"));
+            assert_eq!(results["complete"], false, "{results}");
         } else {
             child.kill().expect("kill");
             child.wait().expect("an end");
+            assert!(!cut.join("results.json").exists(), "none that tells of what was before");
         }
     }
     assert!(complete(&cut) < runs);

@@ -11,7 +11,7 @@ use super::{DeviceArg, Outcome};
 use crate::config::Config;
 use crate::gpu::{Extra, Gpu, GpuError, GpuOptions};
 use crate::method::assess::{self, Job, Outside, State};
-use crate::method::check::{check_folders, unused_lambdas};
+use crate::method::check::{check_folders, check_names, unused_lambdas};
 use crate::method::error::MethodError;
 use crate::method::execute::{Options, Summary, execute};
 use crate::method::forecast::Forecaster;
@@ -25,6 +25,7 @@ use crate::method::run::RunSpec;
 use crate::method::view::View;
 use crate::program::Precision;
 use crate::report::console::tell;
+use crate::report::experiment::{remove_report, write_on};
 use crate::report::run_folder::{lock, make_folder};
 use crate::report::words::{count, listed};
 use crate::report::{ReportError, check_free};
@@ -49,8 +50,8 @@ pub struct Args {
     #[arg(long, value_name = "RUN")]
     out: PathBuf,
     /// Trainings of every method, with train.seed, train.seed + 1, …: method.seeds
-    #[arg(long, value_name = "N")]
-    seeds: Option<usize>,
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    seeds: Option<u16>,
     /// Do this run alone, of all seeds as in --only stage1:rotation:joint, of one as in --only
     /// seed_1/stage1/rotation/joint; a beginning such as stage1:rotation stands for all runs below it;
     /// may be repeated; see `wgseg plan`
@@ -80,6 +81,7 @@ pub fn run(args: Args, which: Which) -> Outcome {
     let graph = Graph::of(&config, which)?;
     check_only(&graph, &config, which, &args.only)?;
     check_folders(&args.unlabelled)?;
+    check_names(args.unlabelled.iter().chain([&args.data]))?;
     let root = &args.out;
     check_out(root)?;
     let begun = root.join(PLAN).exists().then_some(root.as_path());
@@ -104,7 +106,8 @@ pub fn run(args: Args, which: Which) -> Outcome {
     let asked = graph.runs.len();
     let mut jobs = assess::assess(root, &runs, asked, &material.fingerprint, &code, &args.only, &finals)?;
     if !args.redo_changed {
-        assess::refuse_other(root, &jobs, outside.as_ref())?;
+        let images = before.as_ref().map(|before| before.images.compared_with(&material.counts()));
+        assess::refuse_other(root, &jobs, outside.as_ref(), images.unwrap_or_default())?;
     }
     if let Some(Outside { key, was, now, folders }) = &outside {
         tell(&format!(
@@ -127,7 +130,8 @@ pub fn run(args: Args, which: Which) -> Outcome {
     let mut plan = Plan {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         command: which,
-        arguments: std::env::args().skip(1).collect(),
+        // A path that is no UTF-8 is told as well as it can be.
+        arguments: std::env::args_os().skip(1).map(|one| one.to_string_lossy().into_owned()).collect(),
         earlier: vec![],
         seeds: Graph::seeds(&config),
         config,
@@ -175,6 +179,10 @@ pub fn run(args: Args, which: Which) -> Outcome {
     }
     for line in assess::remove_stale(root, &mut jobs)? {
         tell(&line);
+    }
+    if jobs.iter().any(|job| job.wanted && !job.is_complete()) {
+        // Else, should this be killed, it would tell of what is not there any more as if it were all.
+        remove_report(root)?;
     }
     let stop = interrupt.training();
     let summary = do_all(&jobs, &costs, &args, &material, gpu, &stop);
@@ -279,6 +287,8 @@ fn conclude(summary: &Summary, jobs: &[Job], root: &Path, adapter: Option<String
     let done = summary.skipped + summary.complete;
     if summary.interrupted {
         tell(&format!("interrupted; {done} of {} runs are complete; the same command goes on", jobs.len()));
+        let written = write_on(root, &GpuOptions { adapter, ..Default::default() })?;
+        tell(&format!("what there is so far: {}", written.page.display()));
         return Ok(ExitCode::from(INTERRUPTED));
     }
     for (label, needs) in &summary.not_started {

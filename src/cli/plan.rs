@@ -44,8 +44,8 @@ pub struct Args {
     #[arg(long, value_name = "DIR", requires = "data")]
     unlabelled: Vec<PathBuf>,
     /// Trainings of every method: method.seeds
-    #[arg(long, value_name = "N")]
-    seeds: Option<usize>,
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    seeds: Option<u16>,
     /// Set a key of the config, as in --set train.epochs=5; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,

@@ -110,7 +110,9 @@ pub enum Problem {
     NoImagesFolder,
     #[error("there is no `masks` folder in it, expected `images/` and `masks/`")]
     NoMasksFolder,
-    #[error("there is no image in it, expected files that end in .png, .jpg, .jpeg, .tif or .tiff")]
+    #[error(
+        "there is no image in it, expected files that end in .png, .jpg, .jpeg, .tif or .tiff; subfolders are not searched"
+    )]
     NoImages,
     #[error("the file name is not valid UTF-8, so it cannot be matched with a mask or a split")]
     FileName,

@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::error::MethodError;
-use super::inputs::{Change, Inputs, SPEC};
+use super::inputs::{Change, Inputs, SPEC, short};
 use super::material::Fingerprint;
 use super::only::is_named;
 use super::run::{RESULT, RunResult, RunSpec, best_of};
@@ -155,8 +155,10 @@ fn state(folder: &Path, inputs: &Inputs, hash: &str) -> Result<State, MethodErro
     };
     let Ok(was) = serde_json::from_slice::<Inputs>(&spec) else {
         // Another version may have had other keys: what it made is not ours to remove.
-        let is_json = serde_json::from_slice::<serde_json::Value>(&spec).is_ok();
-        return Ok(State::Stale(if is_json { Change::Code } else { Change::Unreadable }));
+        return Ok(State::Stale(match serde_json::from_slice::<serde_json::Value>(&spec) {
+            Ok(was) => Change::Code { was: was["code"].as_str().unwrap_or("unknown").to_owned() },
+            Err(_) => Change::Unreadable,
+        }));
     };
     if let Some(change) = inputs.change_since(&was) {
         return Ok(State::Stale(change));
@@ -215,11 +217,16 @@ impl Outside {
 }
 
 /// Refuses to remove what another config, other images or another version of the program made, or to take
-/// it out of the report: days of training may be in it.
+/// it out of the report: days of training may be in it. `images` says how those of the folder differ in number.
 ///
 /// # Errors
 /// A run is stale for one of these, wanted or not: one table must not mix them; or there is one outside.
-pub fn refuse_other(root: &Path, jobs: &[Job], outside: Option<&Outside>) -> Result<(), MethodError> {
+pub fn refuse_other(
+    root: &Path,
+    jobs: &[Job],
+    outside: Option<&Outside>,
+    images: String,
+) -> Result<(), MethodError> {
     let left_out = outside.map_or(&[][..], |outside| &outside.folders);
     let effect = || effect(root, jobs, left_out);
     for job in jobs {
@@ -230,8 +237,11 @@ pub fn refuse_other(root: &Path, jobs: &[Job], outside: Option<&Outside>) -> Res
                 let (key, was, now) = (key.clone(), was.clone(), now.clone());
                 return Err(MethodError::OtherConfig { root, key, was, now, effect: effect() });
             }
-            Change::Data => return Err(MethodError::OtherData { root, effect: effect() }),
-            Change::Code => return Err(MethodError::OtherCode { root, effect: effect() }),
+            Change::Data => return Err(MethodError::OtherData { root, images, effect: effect() }),
+            Change::Code { was } => {
+                let (was, now) = (short(was), short(&job.inputs.code));
+                return Err(MethodError::OtherCode { root, was, now, effect: effect() });
+            }
             Change::Tuning => return Err(MethodError::OtherTuning { root, effect: effect() }),
             Change::Needs(_) | Change::Unreadable | Change::Lost(_) | Change::Damaged { .. } => {}
         }
@@ -344,7 +354,7 @@ pub fn why(change: &Change) -> String {
     match change {
         Change::Config { key, was, now } => format!("`{key}` was {was} and is {now}"),
         Change::Data => "the images are others".into(),
-        Change::Code => "this is another version of wgseg".into(),
+        Change::Code { was } => format!("it was made by another version of wgseg, {}", short(was)),
         Change::Tuning => "the table that kernels' forms are from is another".into(),
         Change::Needs(id) => format!("`{id}`, which it needs, is another"),
         Change::Unreadable => "what its folder holds cannot be read".into(),
@@ -475,7 +485,7 @@ pub(super) mod tests {
         let mut jobs = assess(root, &runs, runs.len(), &images("images"), "1", &[], &[]).unwrap();
         let stale = ["`train.learning_rate` was 0.001 and is 0.5", "`teacher`, which it needs, is another"];
         assert_eq!(kinds(&jobs), [stale[0], stale[1], "complete"]);
-        let error = refuse_other(root, &jobs, None).unwrap_err();
+        let error = refuse_other(root, &jobs, None, String::new()).unwrap_err();
         assert!(matches!(&error, MethodError::OtherConfig { key, .. } if key == "train.learning_rate"));
         let effect = "--redo-changed, by which 2 complete runs are removed and done anew (seed_0/teacher, seed_0/student)";
         assert!(error.to_string().ends_with(effect), "{error}");
@@ -484,11 +494,11 @@ pub(super) mod tests {
         let change = || ("method.tasks".to_owned(), "a".to_owned(), "b".to_owned());
         assert_eq!(Outside::of(root, &[RunSpec { seed: 1, ..spec("x", &[]) }], change()), None);
         let others = Outside::of(root, &[spec("other", &[])], change()).unwrap();
-        let error = refuse_other(root, &jobs, Some(&others)).unwrap_err();
+        let error = refuse_other(root, &jobs, Some(&others), String::new()).unwrap_err();
         let effect = "by which 1 complete run is removed and done anew (seed_0/teacher); 1 begun run is \
                       removed; 1 complete run stays there, but the report leaves it out (seed_0/other)";
         assert!(error.to_string().ends_with(effect), "{error}");
-        let error = refuse_other(root, &[], Some(&others)).unwrap_err().to_string();
+        let error = refuse_other(root, &[], Some(&others), String::new()).unwrap_err().to_string();
         assert!(error.contains("`method.tasks` is a there and b now"), "{error}");
         assert!(error.contains("by which no complete run is removed; 1 complete run stays"), "{error}");
 
@@ -514,7 +524,7 @@ pub(super) mod tests {
         fs::remove_file(&weights).unwrap();
         let jobs = all(root.path());
         assert_eq!(kinds(&jobs)[0], "its weights is gone");
-        refuse_other(root.path(), &jobs, None).unwrap();
+        refuse_other(root.path(), &jobs, None, String::new()).unwrap();
         // Nothing needs them any more once the student is complete.
         complete(root.path(), &jobs[1]);
         assert_eq!(kinds(&all(root.path()))[..2], ["complete", "complete"]);
@@ -531,7 +541,7 @@ pub(super) mod tests {
         let jobs = all(root.path());
         let cut = "its weights is damaged: it has 3 bytes, expected 7";
         assert_eq!(kinds(&jobs)[..2], [cut, "complete"]);
-        refuse_other(root.path(), &jobs, None).unwrap();
+        refuse_other(root.path(), &jobs, None, String::new()).unwrap();
     }
 
     #[test]
@@ -541,17 +551,23 @@ pub(super) mod tests {
             complete(root.path(), &job);
         }
         let jobs = assess(root.path(), &specs(), 3, &images("others"), "1", &[], &[]).unwrap();
-        assert!(matches!(refuse_other(root.path(), &jobs, None), Err(MethodError::OtherData { .. })));
+        assert!(matches!(
+            refuse_other(root.path(), &jobs, None, String::new()),
+            Err(MethodError::OtherData { .. })
+        ));
         let jobs = assess(root.path(), &specs(), 3, &images("images"), "2", &[], &[]).unwrap();
-        assert!(kinds(&jobs).iter().all(|kind| kind == "this is another version of wgseg"));
-        assert!(matches!(refuse_other(root.path(), &jobs, None), Err(MethodError::OtherCode { .. })));
+        assert!(kinds(&jobs).iter().all(|kind| kind == "it was made by another version of wgseg, 1"));
+        assert!(matches!(
+            refuse_other(root.path(), &jobs, None, String::new()),
+            Err(MethodError::OtherCode { .. })
+        ));
         // A version whose specs had a key that there is not any more.
         let spec = root.path().join("seed_0/teacher").join(SPEC);
         let text =
             fs::read_to_string(&spec).unwrap().replacen('{', "{\"forgotten\": 1, \"spec_of\": {}, ", 1);
         fs::write(&spec, text.replacen("\"batch_size\"", "\"size_of_batch\"", 1)).unwrap();
         assert!(matches!(
-            refuse_other(root.path(), &all(root.path()), None),
+            refuse_other(root.path(), &all(root.path()), None, String::new()),
             Err(MethodError::OtherCode { .. })
         ));
     }

@@ -9,11 +9,12 @@ use crate::config::{BadValue, Config};
 use crate::tasks;
 use crate::train::single::steps_per_epoch;
 
-/// Checks the names in `[method]` against those there are, and what tasks ask of a batch.
+/// Checks `[method]`: its names against those there are, what tasks ask of a batch, and that all trainings can have
+/// seeds.
 ///
 /// # Errors
-/// An unknown name, a name given twice, no task, a batch too small.
-pub fn check_names(config: &Config, known: &[&str], couplings: &[&str]) -> Result<(), MethodError> {
+/// An unknown name, a name given twice, no task, a batch too small, `train.seed` too large.
+pub fn check_method(config: &Config, known: &[&str], couplings: &[&str]) -> Result<(), MethodError> {
     let method = &config.method;
     if method.tasks.is_empty() {
         return Err(MethodError::NoTasks);
@@ -84,6 +85,16 @@ pub fn check_folders(unlabelled: &[impl AsRef<Path>]) -> Result<(), MethodError>
     Ok(())
 }
 
+/// Checks that the names of folders can be written down, for `plan.json`.
+///
+/// # Errors
+/// One that is not UTF-8.
+pub fn check_names<'a>(folders: impl IntoIterator<Item = &'a PathBuf>) -> Result<(), MethodError> {
+    let mut folders = folders.into_iter();
+    let bad = folders.find(|path| path.to_str().is_none());
+    bad.map_or(Ok(()), |path| Err(MethodError::NotUtf8 { path: path.clone() }))
+}
+
 /// The folder that images are read from: a data folder keeps them one below.
 pub fn images_in(folder: &Path) -> PathBuf {
     let images = folder.join("images");
@@ -142,9 +153,9 @@ mod tests {
     fn refused(change: impl Fn(&mut Config)) -> MethodError {
         let mut config = Config::default();
         config.method.tasks = vec!["rotation".into(), "jigsaw".into()];
-        check_names(&config, &TASKS, &["equal", "pcgrad"]).unwrap();
+        check_method(&config, &TASKS, &["equal", "pcgrad"]).unwrap();
         change(&mut config);
-        check_names(&config, &TASKS, &["equal", "pcgrad"]).unwrap_err()
+        check_method(&config, &TASKS, &["equal", "pcgrad"]).unwrap_err()
     }
 
     #[test]

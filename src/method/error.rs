@@ -36,6 +36,8 @@ pub enum MethodError {
     NoUnlabelled,
     #[error("the folder of unlabelled images {} is not there or is no folder; give another: --unlabelled DIR", .path.display())]
     UnlabelledFolder { path: PathBuf },
+    #[error("the name of the folder {} is not UTF-8, so plan.json cannot hold it; rename the folder", .path.display())]
+    NotUtf8 { path: PathBuf },
     #[error("the folder of unlabelled images {} is given twice; give each once", .path.display())]
     UnlabelledTwice { path: PathBuf },
     #[error("{} holds the masks of the labelled images, which no task may learn from; give images: --unlabelled DIR", .path.display())]
@@ -80,17 +82,17 @@ pub enum MethodError {
     )]
     OtherConfig { root: PathBuf, key: String, was: String, now: String, effect: String },
     #[error(
-        "{} was made from other images than these; choose another folder, give the same --data and --unlabelled, or give \
+        "{} was made from other images than these{images}; choose another folder, give the same --data and --unlabelled, or give \
          --redo-changed, by which {effect}",
         .root.display()
     )]
-    OtherData { root: PathBuf, effect: String },
+    OtherData { root: PathBuf, images: String, effect: String },
     #[error(
-        "{} was made by another version of wgseg, whose results may differ; go on with that version, choose another \
+        "{} was made by another version of wgseg ({was}, this is {now}), whose results may differ; go on with that version, choose another \
          folder, or give --redo-changed, by which {effect}",
         .root.display()
     )]
-    OtherCode { root: PathBuf, effect: String },
+    OtherCode { root: PathBuf, was: String, now: String, effect: String },
     #[error(
         "{} was made with kernels tuned by another table, or by none, and results may differ in their last bits; its own \
          table is `{}` in it, which counts unless --no-tuning or WGSEG_TUNING=off is given: do without these and put \

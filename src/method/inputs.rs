@@ -36,7 +36,10 @@ pub enum Change {
         now: String,
     },
     Data,
-    Code,
+    /// By other sources, as [`code`] told of them.
+    Code {
+        was: String,
+    },
     /// Its kernels' forms are from another table, or from none where there was one.
     Tuning,
     /// A run that it needs was changed.
@@ -58,6 +61,15 @@ pub enum Change {
 pub fn code(tuning: Option<&str>) -> String {
     let table = tuning.map_or(String::new(), |id| format!("{TABLE}{id}"));
     format!("{}+{}{table}", env!("CARGO_PKG_VERSION"), env!("WGSEG_SOURCES"))
+}
+
+/// What [`code`] gives, as short as users can tell versions apart by.
+pub fn short(code: &str) -> String {
+    let (version, rest) = code.split_once('+').unwrap_or((code, ""));
+    match rest.chars().take(8).collect::<String>() {
+        sources if sources.is_empty() => version.to_owned(),
+        sources => format!("{version}+{sources}"),
+    }
 }
 
 /// What stands before the name of the table in what [`code`] gives.
@@ -92,7 +104,7 @@ impl Inputs {
         if self.code != was.code {
             let sources = |code: &str| code.split(TABLE).next().map(str::to_owned);
             let same = sources(&self.code) == sources(&was.code);
-            return Some(if same { Change::Tuning } else { Change::Code });
+            return Some(if same { Change::Tuning } else { Change::Code { was: was.code.clone() } });
         }
         if self.spec != was.spec
             && let Some((key, was, now)) = config()
@@ -214,7 +226,7 @@ pub(super) mod tests {
         let (key, was, now) = ("train.batch_size".into(), "8".into(), "3".into());
         changed(|i| i.spec.config.train.batch_size = 3, Change::Config { key, was, now });
         changed(|i| i.data.push('2'), Change::Data);
-        changed(|i| i.code.push('2'), Change::Code);
+        changed(|i| i.code.push('2'), Change::Code { was: "1".into() });
         changed(|i| i.code.push_str("+tuning.2"), Change::Tuning);
         changed(
             |i| i.needs.insert("teacher".into(), "8".into()).map_or((), drop),
@@ -229,7 +241,7 @@ pub(super) mod tests {
         assert_eq!(of(None).change_since(&of(Some("b"))), Some(Change::Tuning));
         assert_eq!(of(Some("a")).change_since(&of(Some("a"))), None);
         let older = Inputs { code: format!("0+{TABLE}a"), ..inputs() };
-        assert_eq!(of(Some("a")).change_since(&older), Some(Change::Code));
+        assert_eq!(of(Some("a")).change_since(&older), Some(Change::Code { was: older.code.clone() }));
     }
 
     #[test]

@@ -94,6 +94,27 @@ pub struct ImageCounts {
     pub held_out: usize,
 }
 
+impl ImageCounts {
+    /// How these numbers differ from those of `now`, in brackets.
+    pub fn compared_with(&self, now: &ImageCounts) -> String {
+        let all = |counts: &ImageCounts| {
+            [
+                ("training", counts.train),
+                ("validation", counts.val),
+                ("test", counts.test),
+                ("unlabelled", counts.unlabelled + counts.held_out),
+            ]
+        };
+        let pairs = all(self).into_iter().zip(all(now)).filter(|(was, now)| was != now);
+        let changed: Vec<String> =
+            pairs.map(|((what, was), (_, now))| format!("{was} {what} images there, {now} now")).collect();
+        match changed.is_empty() {
+            true => " (as many of each kind as there)".to_owned(),
+            false => format!(" ({})", changed.join("; ")),
+        }
+    }
+}
+
 /// A row of the table of results.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Method {
@@ -272,6 +293,17 @@ mod tests {
         // But for its command, where runs of this one are complete by it.
         alone.remember(&before);
         assert_eq!(alone.earlier, [before.arguments]);
+    }
+
+    #[test]
+    fn other_images_are_told_by_their_numbers() {
+        let was = ImageCounts { train: 20, val: 5, test: 6, unlabelled: 50, held_out: 10 };
+        assert_eq!(was.compared_with(&was), " (as many of each kind as there)");
+        let now = ImageCounts { test: 7, held_out: 9, ..was };
+        assert_eq!(
+            was.compared_with(&now),
+            " (6 test images there, 7 now; 60 unlabelled images there, 59 now)"
+        );
     }
 
     #[test]

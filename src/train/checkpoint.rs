@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::threshold::Threshold;
 use crate::config::schema::ModelConfig;
+use crate::method::plan::PLAN;
 use crate::nn::layout;
 use crate::report::{ReportError, atomic};
 use crate::tape::Shape;
@@ -38,8 +39,8 @@ pub struct CheckpointInfo {
 pub enum CheckpointError {
     #[error("{path}: cannot be read: {source}")]
     Read { path: PathBuf, source: std::io::Error },
-    #[error("{path} is a folder; name a checkpoint in it, such as {path}/best.safetensors")]
-    Folder { path: PathBuf },
+    #[error("{path} is a folder; name a checkpoint in it, such as {path}/{file}")]
+    Folder { path: PathBuf, file: &'static str },
     #[error(transparent)]
     Write(#[from] ReportError),
     #[error(
@@ -51,7 +52,8 @@ pub enum CheckpointError {
     )]
     NoInfo { path: PathBuf },
     #[error(
-        "{path}: its description of the model is not understood: {message}; it was written by another version of wgseg"
+        "{path}: its description of the model is not understood: {message}; it is of another version of wgseg, or what a \
+         training is resumed from and no model, as training_state.safetensors is: give best.safetensors"
     )]
     BadInfo { path: PathBuf, message: String },
     #[error(
@@ -105,7 +107,11 @@ pub struct Checkpoint {
 impl Checkpoint {
     pub fn open(path: &Path) -> Result<Checkpoint, CheckpointError> {
         if path.is_dir() {
-            return Err(CheckpointError::Folder { path: path.to_owned() });
+            let file = match path.join(PLAN).is_file() {
+                true => "seed_0/two_stage/best.safetensors",
+                false => BEST,
+            };
+            return Err(CheckpointError::Folder { path: path.to_owned(), file });
         }
         let bytes =
             std::fs::read(path).map_err(|source| CheckpointError::Read { path: path.to_owned(), source })?;
