@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::interrupt::{INTERRUPTED, Interrupt};
-use super::{DeviceArg, Outcome};
+use super::{DeviceArg, Outcome, print_json};
 use crate::config::Config;
 use crate::gpu::{Extra, Gpu, GpuError, GpuOptions};
 use crate::method::assess::{self, Job, Outside, State};
@@ -168,6 +168,10 @@ pub fn run(args: Args, which: Which) -> Outcome {
     }
     // Before the plan, by which the folder counts as begun.
     place::keep_copy(root, gpu.tuning().map(Arc::as_ref))?;
+    if jobs.iter().any(|job| job.wanted && !job.is_complete()) {
+        // Else, should this be killed, it would tell of what is not there any more as if it were all.
+        remove_report(root)?;
+    }
     plan.write(root)?;
     let gone: Vec<String> = jobs.iter().filter(|job| job.weights_gone).map(Job::label).collect();
     if !gone.is_empty() {
@@ -179,10 +183,6 @@ pub fn run(args: Args, which: Which) -> Outcome {
     }
     for line in assess::remove_stale(root, &mut jobs)? {
         tell(&line);
-    }
-    if jobs.iter().any(|job| job.wanted && !job.is_complete()) {
-        // Else, should this be killed, it would tell of what is not there any more as if it were all.
-        remove_report(root)?;
     }
     let stop = interrupt.training();
     let summary = do_all(&jobs, &costs, &args, &material, gpu, &stop);
@@ -287,8 +287,15 @@ fn conclude(summary: &Summary, jobs: &[Job], root: &Path, adapter: Option<String
     let done = summary.skipped + summary.complete;
     if summary.interrupted {
         tell(&format!("interrupted; {done} of {} runs are complete; the same command goes on", jobs.len()));
-        let written = write_on(root, &GpuOptions { adapter, ..Default::default() })?;
-        tell(&format!("what there is so far: {}", written.page.display()));
+        match write_on(root, &GpuOptions { adapter, ..Default::default() }) {
+            Ok(written) => {
+                tell(&format!("what there is so far: {}", written.page.display()));
+                if json {
+                    print_json(&written.results)?;
+                }
+            }
+            Err(error) => tell(&format!("there is no report of what there is so far: {error}")),
+        }
         return Ok(ExitCode::from(INTERRUPTED));
     }
     for (label, needs) in &summary.not_started {

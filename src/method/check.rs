@@ -91,7 +91,9 @@ pub fn check_folders(unlabelled: &[impl AsRef<Path>]) -> Result<(), MethodError>
 /// One that is not UTF-8.
 pub fn check_names<'a>(folders: impl IntoIterator<Item = &'a PathBuf>) -> Result<(), MethodError> {
     let mut folders = folders.into_iter();
-    let bad = folders.find(|path| path.to_str().is_none());
+    // As they are written down.
+    let is_text = |path: &Path| std::path::absolute(path).is_ok_and(|whole| whole.to_str().is_some());
+    let bad = folders.find(|path| !is_text(path));
     bad.map_or(Ok(()), |path| Err(MethodError::NotUtf8 { path: path.clone() }))
 }
 

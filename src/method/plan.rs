@@ -95,7 +95,7 @@ pub struct ImageCounts {
 }
 
 impl ImageCounts {
-    /// How these numbers differ from those of `now`, in brackets.
+    /// How these numbers differ from those of `now`, in brackets; nothing where they do not.
     pub fn compared_with(&self, now: &ImageCounts) -> String {
         let all = |counts: &ImageCounts| {
             [
@@ -109,7 +109,7 @@ impl ImageCounts {
         let changed: Vec<String> =
             pairs.map(|((what, was), (_, now))| format!("{was} {what} images there, {now} now")).collect();
         match changed.is_empty() {
-            true => " (as many of each kind as there)".to_owned(),
+            true => String::new(),
             false => format!(" ({})", changed.join("; ")),
         }
     }
@@ -298,7 +298,7 @@ mod tests {
     #[test]
     fn other_images_are_told_by_their_numbers() {
         let was = ImageCounts { train: 20, val: 5, test: 6, unlabelled: 50, held_out: 10 };
-        assert_eq!(was.compared_with(&was), " (as many of each kind as there)");
+        assert_eq!(was.compared_with(&was), "");
         let now = ImageCounts { test: 7, held_out: 9, ..was };
         assert_eq!(
             was.compared_with(&now),

@@ -63,7 +63,7 @@ impl ConvForm {
             Family::Cpu => {
                 let portions = Portion::all(caps, g, [height, width], &winograd::SCRATCH);
                 let winograd = portions.into_iter().map(ConvForm::Winograd);
-                let pays = winograd::pays(g, [height, width]);
+                let pays = winograd::pays(g, [height, width]) && winograd.clone().next().is_some();
                 forms.extend(winograd.clone().filter(|_| pays));
                 let im2col = !bias && im2col::is_possible(caps, g, [height, width]);
                 let first = !pays && im2col::pays(g);
