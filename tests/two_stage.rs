@@ -4,7 +4,6 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use common::wgseg;
@@ -223,11 +222,12 @@ fn an_experiment_that_is_killed_ends_with_the_same_bytes() {
     ];
     // The first time it may end its step.
     for (number, reached) in moments.into_iter().enumerate() {
-        let log = folder.path().join("cut.log");
+        let (log, printed) = (folder.path().join("cut.log"), folder.path().join("printed.json"));
         let mut child = common::process()
             .args(arguments(&folder, "compare", &cut, &more))
+            .arg("--json")
             .stderr(std::fs::File::create(&log).expect("a log"))
-            .stdout(Stdio::null())
+            .stdout(std::fs::File::create(&printed).expect("a file"))
             .spawn()
             .expect("a process");
         let start = Instant::now();
@@ -250,6 +250,7 @@ fn an_experiment_that_is_killed_ends_with_the_same_bytes() {
             assert!(told.contains("what there is so far") && cut.join("report.html").is_file(), "{told}");
             let results = json(&cut.join("results.json"));
             assert_eq!(results["complete"], false, "{results}");
+            assert_eq!(json(&printed), results);
         } else {
             child.kill().expect("kill");
             child.wait().expect("an end");

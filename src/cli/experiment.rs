@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::interrupt::{INTERRUPTED, Interrupt};
 use super::{DeviceArg, Outcome, print_json};
 use crate::config::Config;
+use crate::config::validate::MAX_SEEDS;
 use crate::gpu::{Extra, Gpu, GpuError, GpuOptions};
 use crate::method::assess::{self, Job, Outside, State};
 use crate::method::check::{check_folders, check_names, unused_lambdas};
@@ -50,7 +51,7 @@ pub struct Args {
     #[arg(long, value_name = "RUN")]
     out: PathBuf,
     /// Trainings of every method, with train.seed, train.seed + 1, …: method.seeds
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..=MAX_SEEDS as i64))]
     seeds: Option<u16>,
     /// Do this run alone, of all seeds as in --only stage1:rotation:joint, of one as in --only
     /// seed_1/stage1/rotation/joint; a beginning such as stage1:rotation stands for all runs below it;

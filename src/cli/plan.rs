@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::{DeviceArg, Outcome, print_json, say};
 use crate::bench::unet::UnetStep;
 use crate::config::Config;
+use crate::config::validate::MAX_SEEDS;
 use crate::gpu::{Extra, Gpu, GpuError};
 use crate::method::check::{check_folders, unused_lambdas};
 use crate::method::forecast::Forecaster;
@@ -44,7 +45,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR", requires = "data")]
     unlabelled: Vec<PathBuf>,
     /// Trainings of every method: method.seeds
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..=MAX_SEEDS as i64))]
     seeds: Option<u16>,
     /// Set a key of the config, as in --set train.epochs=5; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]

@@ -108,7 +108,7 @@ impl Checkpoint {
     pub fn open(path: &Path) -> Result<Checkpoint, CheckpointError> {
         if path.is_dir() {
             let file = match path.join(PLAN).is_file() {
-                true => "seed_0/two_stage/best.safetensors",
+                true => "seed_N/two_stage/best.safetensors",
                 false => BEST,
             };
             return Err(CheckpointError::Folder { path: path.to_owned(), file });

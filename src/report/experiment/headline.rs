@@ -374,8 +374,12 @@ mod tests {
         assert!(said(&results, "60 training steps behind it, the baseline 20"), "{:?}", sentences(&results));
         let rival =
             results.methods.iter_mut().find(|m| m.student_against_it.is_some() && m.role == Role::Rival);
-        rival.unwrap().name = TARGET_LONGER.into();
+        let rival = rival.unwrap();
+        (rival.name, rival.steps_in_line) = (TARGET_LONGER.into(), Some(50.0));
         assert!(!said(&results, "training steps behind it"), "{:?}", sentences(&results));
+        // As many trainings in line may be fewer steps.
+        let fewer = "It has 50 training steps in line, the student 60.";
+        assert!(said(&results, fewer), "{:?}", sentences(&results));
         assert!(
             said(&results, "the target alone with several trainings in line"),
             "{:?}",
@@ -433,6 +437,19 @@ mod tests {
             "{:?}",
             sentences(&results)
         );
+    }
+
+    #[test]
+    fn teachers_that_are_worse_than_the_baseline_gain_nothing() {
+        let mut results = results();
+        let ceiling = results.methods.iter_mut().find(|method| method.role == Role::Ceiling).unwrap();
+        ceiling.seeds.iter_mut().for_each(|row| row.test.dice -= 0.1);
+        assert!(
+            said(&results, "The teachers together differ from the baseline by −0.0"),
+            "{:?}",
+            sentences(&results)
+        );
+        assert!(!said(&results, "together gain"), "{:?}", sentences(&results));
     }
 
     #[test]

@@ -59,23 +59,6 @@ pub fn write(root: &Path) -> Result<PathBuf, ReportError> {
     Ok(write_on(root, &GpuOptions::default())?.page)
 }
 
-/// Removes what [`write`] leaves, where it is there.
-///
-/// # Errors
-/// A file cannot be removed.
-pub fn remove_report(root: &Path) -> Result<(), ReportError> {
-    for name in [PAGE, RESULTS, TABLE_CSV, TABLE_MARKDOWN] {
-        let path = root.join(name);
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(ReportError::write(&path, error));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
 /// The same; the overlays are predicted on that adapter.
 ///
 /// # Errors
@@ -92,6 +75,23 @@ pub fn write_on(root: &Path, adapter: &GpuOptions) -> Result<Written, ReportErro
     atomic::write(&page, page::page(&experiment, &results, &cases).as_bytes())?;
     let student = results.student_model.as_ref().map(|model| model.command(root));
     Ok(Written { page, sentences: headline::sentences(&results), student, results, note: cases.note })
+}
+
+/// Removes what [`write`] leaves, where it is there.
+///
+/// # Errors
+/// A file cannot be removed.
+pub fn remove_report(root: &Path) -> Result<(), ReportError> {
+    for name in [PAGE, RESULTS, TABLE_CSV, TABLE_MARKDOWN] {
+        let path = root.join(name);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(ReportError::write(&path, error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
