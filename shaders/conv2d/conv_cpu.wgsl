@@ -9,9 +9,10 @@
 // one u64, and the rest comes from the other lanes. Each sum then runs over all taps and both
 // channels in one chain.
 //
-// TRANSPOSED as in conv_naive.wgsl. PATCH = p with KERNEL_H = KERNEL_W = 1
+// The gradient of the input is taken with mirrored weights. PATCH = p with KERNEL_H = KERNEL_W = 1
 // serves the p by p kernel of stride p, no padding (conv_transpose2d): every pixel of the smaller
-// image meets a patch of p by p pixels of the larger one, each with its own 1x1 weights.
+// image meets a patch of p by p pixels of the larger one, each with its own 1x1 weights. TRANSPOSED goes
+// from the smaller image to the larger, with weights as the other way takes them.
 //
 // input, output: NHWC. weights: [kernel_h, kernel_w, in, out]. bias: [out].
 // Grid: x then y: the blocks, BLOCKS at a time, batch * ceil(height / 8) * ceil(width / 8), of the output, or
@@ -121,8 +122,7 @@ fn load_tap(tap: u32, pair: u32, co_quad: u32) -> vec4f {
 
 fn load_weights(first_tap: u32, pair: u32, co_quad: u32) {
     for (var t = 0u; t < KERNEL_H * KERNEL_W; t++) {
-        let tap = select(first_tap + t, KERNEL_H * KERNEL_W - 1u - t, TRANSPOSED && PATCH == 1u);
-        w[t] = load_tap(tap, pair, co_quad);
+        w[t] = load_tap(first_tap + t, pair, co_quad);
     }
     if depth() == 2u {
         w[1] = load_tap(first_tap, pair + 1u, co_quad);
@@ -189,7 +189,7 @@ fn accumulate_all() {
 
 // Size of the image that the blocks cover.
 fn covered() -> vec2u {
-    if TRANSPOSED && PATCH > 1u {
+    if TRANSPOSED {
         return vec2u(params.in_width, params.in_height);
     }
     return vec2u(params.out_width, params.out_height);
@@ -212,9 +212,7 @@ fn load_block(block: u32, at: Block, tap: u32, pair: u32) {
         }
         return;
     }
-    let top = at.y0 - select(params.pad_top, KERNEL_H - 1u - params.pad_top, TRANSPOSED);
-    let left = at.x0 - select(params.pad_left, KERNEL_W - 1u - params.pad_left, TRANSPOSED);
-    load_columns(block, at.image, top, left, pair);
+    load_columns(block, at.image, at.y0 - params.pad_top, at.x0 - params.pad_left, pair);
 }
 
 fn store_block(block: u32, at: Block, tap: u32, co_quad: u32) {

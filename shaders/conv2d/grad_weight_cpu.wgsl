@@ -124,15 +124,19 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
         }
     }
 
-    // Two loops: the driver unrolls at most 32 rounds of one.
-    for (var tap = 0u; tap < KERNEL_H * KERNEL_W; tap++) {
+    // The sums to store are always the first, the others move up: a loop that is not unrolled, for
+    // stores take the driver long to compile.
+    let first_tap = group.z * KERNEL_H * KERNEL_W;
+    for (var tap = first_tap; tap < first_tap + KERNEL_H * KERNEL_W; tap++) {
         for (var c = 0u; c < 4u; c++) {
-            let sum = sums[tap * 4u + c] + subgroupShuffleXor(sums[tap * 4u + c], 4u);
+            let sum = sums[c] + subgroupShuffleXor(sums[c], 4u);
             let ci = ci_quad * 4u + c;
-            let split_tap = group.z * KERNEL_H * KERNEL_W + tap;
             if half == 0u && co_quad < params.out_channels / 4u {
-                partials[(split_tap * params.in_channels + ci) * (params.out_channels / 4u) + co_quad] = sum;
+                partials[(tap * params.in_channels + ci) * (params.out_channels / 4u) + co_quad] = sum;
             }
+        }
+        for (var i = 0u; i < (KERNEL_H * KERNEL_W - 1u) * 4u; i++) {
+            sums[i] = sums[i + 4u];
         }
     }
 }

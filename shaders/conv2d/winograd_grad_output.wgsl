@@ -64,13 +64,18 @@ fn main(
     let image = tile / (params.tiles_y * params.tiles_x);
     let top = tile / params.tiles_x % params.tiles_y * 4u;
     let left = tile % params.tiles_x * 4u;
-    for (var y = 0u; y < 4u; y++) {
+    // Row by row into the last of four, as in winograd_input.wgsl.
+    let rows = select(4u, 0u, params.count == 0u);
+    for (var y = 0u; y < rows; y++) {
+        for (var k = 0u; k < 18u; k++) {
+            g[k] = g[k + 6u];
+        }
         for (var x = 0u; x < 4u; x++) {
             let ok = top + y < params.height && left + x < params.width;
             let at = ((image * params.height + top + y) * params.width + left + x) * params.quads + quad;
-            g[y * 6u + x] = select(vec4f(), floats(grad_output[select(0u, at, ok)]), vec4<bool>(ok));
+            g[18u + x] = select(vec4f(), floats(grad_output[select(0u, at, ok)]), vec4<bool>(ok));
         }
-        transform(y * 6u, 1u);
+        transform(18u, 1u);
     }
     for (var x = 0u; x < 6u; x++) {
         transform(x, 6u);

@@ -1,20 +1,14 @@
 // conv2d by Winograd's F(4x4, 3x3), step 2: the 3x3 weights g of each pair of channels as G g G', 6x6.
 //
-// TRANSPOSED: as in conv_naive.wgsl, the weights of the gradient of the input, mirrored and with the roles of the
-// channels exchanged.
-//
-// weights: [3, 3, in, out]. transformed: [36][in][out] or, TRANSPOSED, [36][out][in], in quads.
-// Grid: one invocation for a quad of the result, groups folded into x and y.
+// weights: [3, 3, in, out]. transformed: [36][in][out]. Both in quads.
+// Grid: one invocation for a quad of pairs of channels, groups folded into x and y.
 
 struct Params {
-    in_channels: u32,
-    out_channels: u32,
+    quads: u32,
 }
 
-override TRANSPOSED: bool = false;
-
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> weights: array<f32>;
+@group(0) @binding(1) var<storage, read> weights: array<vec2<u64>>;
 @group(0) @binding(2) var<storage, read_write> transformed: array<vec4f>;
 
 const P = 0.70710678118654752;
@@ -22,15 +16,8 @@ const Q = 1.41421356237309505;
 
 var<private> g: array<vec4f, 36>;                // [row][column], of which 3x3, 3x6 and then all are in use
 
-fn load(tap: u32, from_channel: u32, quad: u32) -> vec4f {
-    if TRANSPOSED {
-        // From output channel `from_channel` to input channels 4 quad to 4 quad + 3.
-        let at = ((8u - tap) * params.in_channels + quad * 4u) * params.out_channels + from_channel;
-        let next = params.out_channels;
-        return vec4f(weights[at], weights[at + next], weights[at + 2u * next], weights[at + 3u * next]);
-    }
-    let at = (tap * params.in_channels + from_channel) * params.out_channels + quad * 4u;
-    return vec4f(weights[at], weights[at + 1u], weights[at + 2u], weights[at + 3u]);
+fn floats(quad: vec2<u64>) -> vec4f {
+    return bitcast<vec4f>(vec4u(u32(quad.x), u32(quad.x >> 32u), u32(quad.y), u32(quad.y >> 32u)));
 }
 
 // Three values of g, `step` apart, times G: six.
@@ -56,21 +43,28 @@ fn main(
     @builtin(local_invocation_index) local: u32,
 ) {
     let i = (group.y * groups.x + group.x) * 64u + local;
-    let count = params.in_channels * params.out_channels / 4u;
-    if i >= count {
+    if i >= params.quads {
         return;
     }
-    let quads = select(params.out_channels, params.in_channels, TRANSPOSED) / 4u;
-    for (var y = 0u; y < 3u; y++) {
-        for (var x = 0u; x < 3u; x++) {
-            g[y * 6u + x] = load(y * 3u + x, i / quads, i % quads);
+    // Loads and stores are long to compile: row by row into the last of three, column by column out of the first, in
+    // loops that the driver cannot unroll, as it does not know how long they are.
+    let rows = select(3u, 0u, params.quads == 0u);
+    for (var y = 0u; y < rows; y++) {
+        for (var k = 0u; k < 12u; k++) {
+            g[k] = g[k + 6u];
         }
-        transform(y * 6u, 1u);
+        for (var x = 0u; x < 3u; x++) {
+            g[12u + x] = floats(weights[(y * 3u + x) * params.quads + i]);
+        }
+        transform(12u, 1u);
     }
-    for (var x = 0u; x < 6u; x++) {
-        transform(x, 6u);
+    for (var x = 0u; x < 2u * rows; x++) {
+        transform(0u, 6u);
         for (var y = 0u; y < 6u; y++) {
-            transformed[(y * 6u + x) * count + i] = g[y * 6u + x];
+            transformed[(y * 6u + x) * params.quads + i] = g[y * 6u];
+        }
+        for (var k = 0u; k < 17u; k++) {
+            g[k] = g[k + 1u];
         }
     }
 }

@@ -5,11 +5,11 @@
 use super::geometry::Geometry;
 use super::kernels::{Direction, params};
 use super::matmul::{Product, lower_matmul};
+use super::mirrored;
 use crate::program::{Caps, Family, Kernel, Lower, LowerError, Operand, Shader, Word};
 use crate::shader;
 
 static IM2COL: Shader = shader!("conv2d/im2col");
-static MIRRORED_WEIGHT: Shader = shader!("conv2d/mirrored_weight");
 
 /// Pixels of a result, above which other forms are better: what a workgroup of the product takes, eight times.
 const MOST_PIXELS: usize = 256;
@@ -47,16 +47,7 @@ pub fn lower_conv(
     let [batch, _, _, in_channels, height, width, channels, ..] = params(g, direction);
     let taps = g.kernel[0] * g.kernel[1];
     let columns = lower_im2col(lower, g, direction, input)?;
-    let weight = match direction {
-        Direction::Forward => weight,
-        Direction::GradInput => {
-            let mirrored = lower.scratch(g.weight().len());
-            let sizes = [taps, g.in_channels, g.out_channels].map(Word::from);
-            let items = g.weight().len() / 4;
-            lower.dispatch_items(Kernel::new(&MIRRORED_WEIGHT), &sizes, &[weight, mirrored], items)?;
-            mirrored
-        }
-    };
+    let weight = mirrored::lower_weight(lower, g, direction, weight)?;
     let sizes = [batch * height * width, channels, taps * in_channels];
     lower_matmul(lower, Product { sizes, ..Product::default() }, [columns, weight, output])
 }
@@ -81,11 +72,7 @@ fn lower_im2col(
     input: Operand,
 ) -> Result<Operand, LowerError> {
     let [batch, in_height, in_width, in_channels, height, width, ..] = params(g, direction);
-    // The mirrored kernel overlaps by what the padding leaves.
-    let [pad_top, pad_left] = g.kernel.map(|side| match direction {
-        Direction::Forward => g.padding,
-        Direction::GradInput => side - 1 - g.padding,
-    });
+    let [pad_top, pad_left] = mirrored::padding(g, direction);
     let quads = in_channels / 4;
     let count = batch * height * width * g.kernel[0] * g.kernel[1] * quads;
     let columns = lower.scratch(4 * count);

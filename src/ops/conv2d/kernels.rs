@@ -5,7 +5,7 @@
 
 use super::forms::{ConvForm, GradWeightForm, SplitKernel, Tile};
 use super::geometry::Geometry;
-use super::{im2col, winograd};
+use super::{im2col, mirrored, winograd};
 use crate::ops::sum_rows::lower_sum_rows;
 use crate::program::{BySide, Kernel, Lower, LowerError, Operand, Shader, Word, spread};
 use crate::{shader, shader_by_side};
@@ -93,10 +93,10 @@ fn lower_conv(
     let half = lower.is_half(input);
     let forms = ConvForm::all(lower.caps(), g, direction, half, bias.is_some());
     let form = lower.choose(&point(name, half), g, &forms);
-    let params = params(g, direction);
+    let mut params = params(g, direction);
     let [batch, _, _, _, height, width, channels, ..] = params;
     let pixels = batch * height * width;
-    let transposed = direction == Direction::GradInput;
+    let mut transposed = direction == Direction::GradInput;
 
     let limit = lower.caps().max_workgroups;
     let grid = |groups: usize, z: usize| {
@@ -141,6 +141,12 @@ fn lower_conv(
         }
         _ => with_kernel_size(shader, g),
     };
+    let mut weight = weight;
+    if matches!(form, ConvForm::Cpu(_)) && patch(g).is_none() {
+        weight = mirrored::lower_weight(lower, g, direction, weight)?;
+        [params[7], params[8]] = mirrored::padding(g, direction);
+        transposed = false;
+    }
     kernel = kernel
         .with("TRANSPOSED", f64::from(u8::from(transposed)))
         .with("HAS_BIAS", f64::from(u8::from(bias.is_some())));

@@ -5,6 +5,7 @@ mod geometry;
 mod im2col;
 mod kernels;
 mod matmul;
+mod mirrored;
 pub mod reference;
 mod winograd;
 

@@ -20,6 +20,7 @@ use super::forms::Portion;
 use super::geometry::Geometry;
 use super::kernels::{Direction, params};
 use super::matmul::{self, Product, lower_matmul};
+use super::mirrored;
 use crate::program::{Caps, Family, Kernel, Lower, LowerError, Operand, Shader, Word};
 use crate::shader;
 
@@ -118,18 +119,12 @@ pub fn lower_conv(
     [input, weight, output]: [Operand; 3],
     bias: Option<Operand>,
 ) -> Result<(), LowerError> {
-    let [batch, in_height, in_width, in_channels, height, width, channels, pad_top, pad_left] =
-        params(g, direction);
-    // The mirrored kernel overlaps by what the padding leaves.
-    let pad = match direction {
-        Direction::Forward => [pad_top, pad_left],
-        Direction::GradInput => [2 - pad_top, 2 - pad_left],
-    };
+    let [batch, in_height, in_width, in_channels, height, width, channels, ..] = params(g, direction);
+    let pad = mirrored::padding(g, direction);
+    let weight = mirrored::lower_weight(lower, g, direction, weight)?;
     let transformed = lower.scratch(POINTS * g.in_channels * g.out_channels);
-    let kernel =
-        Kernel::new(&WEIGHT).with("TRANSPOSED", f64::from(u8::from(direction == Direction::GradInput)));
-    let sizes = [g.in_channels, g.out_channels].map(Word::from);
-    lower.dispatch_items(kernel, &sizes, &[weight, transformed], g.in_channels * g.out_channels / 4)?;
+    let quads = g.in_channels * g.out_channels / 4;
+    lower.dispatch_items(Kernel::new(&WEIGHT), &[quads.into()], &[weight, transformed], quads)?;
 
     let tiles = Tiles::new(batch, [height, width], at_once);
     let read = lower.scratch(POINTS * tiles.at_once * in_channels);
