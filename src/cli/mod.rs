@@ -4,6 +4,7 @@ mod adapters;
 mod bench;
 mod compare;
 mod config;
+mod conformance;
 mod data;
 mod demo;
 mod evaluate;
@@ -70,6 +71,8 @@ enum Command {
     Report(report::Args),
     /// Check each kernel against the CPU reference.
     Verify(verify::Args),
+    /// Tell whether a device and its driver train rightly: a report to read and to compare.
+    Conformance(conformance::Args),
     /// Measure kernels and the U-Net beside what the adapter can do.
     Bench(bench::Args),
     /// Measure which form of each kernel is the fastest on this adapter, and keep it for other commands.
@@ -109,7 +112,8 @@ impl AdapterArg {
         precision: Precision,
         table: impl FnOnce(&AdapterDescription) -> Result<Option<Arc<Table>>, E>,
     ) -> Result<Arc<Gpu>, E> {
-        Gpu::open_tuned(&GpuOptions { adapter: self.adapter.clone(), extra, precision }, |adapter| {
+        let options = GpuOptions { adapter: self.adapter.clone(), extra, precision, default_limits: false };
+        Gpu::open_tuned(&options, |adapter| {
             console::tell(&format!("adapter: {} ({}, {})", adapter.name, adapter.backend, adapter.driver));
             table(adapter)
         })
@@ -161,6 +165,7 @@ pub fn main() -> ExitCode {
         Command::Report(args) => report::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Conformance(args) => conformance::run(args),
         Command::Tune(args) => tune::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Config(args) => config::run(args),

@@ -90,8 +90,8 @@ pub struct Check {
     pub max_error: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bound: Option<f64>,
-    /// The largest difference in units in the last place of the result that it is in, as f32. Sums that cancel
-    /// have a large one on every device.
+    /// The largest difference in units in the last place of the result that it is in, of the type it is stored in.
+    /// Sums that cancel have a large one on every device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_ulp: Option<f64>,
     /// Results that were NaN or infinite and should not be.

@@ -16,6 +16,8 @@ pub struct GpuOptions {
     pub extra: Extra,
     /// What its programs are to be kept in.
     pub precision: Precision,
+    /// Nothing beyond WebGPU's default limits and no feature is requested, whatever the adapter offers.
+    pub default_limits: bool,
 }
 
 /// What a device is opened with besides what training needs, where its adapter offers it: for
@@ -88,14 +90,22 @@ impl Gpu {
         tuning: Option<Arc<Table>>,
     ) -> Result<Gpu, GpuError> {
         let offered = adapter.limits();
-        let limits = wgpu::Limits {
+        let mut limits = wgpu::Limits {
             max_buffer_size: offered.max_buffer_size,
             max_storage_buffer_binding_size: offered.max_storage_buffer_binding_size,
             ..wgpu::Limits::default()
         };
         let mut caps = adapter::caps(&adapter);
+        if options.default_limits {
+            limits = wgpu::Limits::default();
+            caps.subgroups = false;
+            caps.max_binding_bytes = limits.max_storage_buffer_binding_size;
+        }
         caps.choices = tuning.as_ref().map(|table| table.choices()).unwrap_or_default();
         let mut features = options.extra.features() & adapter.features();
+        if options.default_limits {
+            features = wgpu::Features::empty();
+        }
         let precision = options.precision;
         if precision != Precision::F32 {
             if !adapter.features().contains(wgpu::Features::SHADER_F16) {

@@ -2,6 +2,8 @@
 
 mod adapter;
 mod device;
+mod exhaust;
+mod offer;
 mod pipelines;
 mod session;
 mod timeline;
@@ -10,6 +12,7 @@ mod timing;
 
 pub use adapter::{AdapterDescription, choose, list};
 pub use device::{Extra, Gpu, GpuOptions};
+pub use offer::Offer;
 pub use session::{Session, States};
 pub use timeline::{HostEvent, HostLog, Submitted};
 pub use timestamps::{Span, Timestamps};

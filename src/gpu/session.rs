@@ -106,6 +106,7 @@ pub struct Session {
     scalars: Vec<(usize, u64, u64)>,
     free_staging: Vec<wgpu::Buffer>,
     in_flight: VecDeque<Readback>,
+    flops_per_submission: u64,
 }
 
 impl Session {
@@ -208,6 +209,7 @@ impl Session {
             scalars,
             free_staging,
             in_flight: VecDeque::new(),
+            flops_per_submission: FLOPS_PER_SUBMISSION,
         })
     }
 
@@ -272,13 +274,19 @@ impl Session {
         self.gpu.check(self.program.peak_bytes())
     }
 
+    /// Divides the work into submissions of so many operations at most from now on; 0 makes one of each dispatch that has
+    /// any. Results are the same.
+    pub fn submit_at_most(&mut self, flops: u64) {
+        self.flops_per_submission = flops;
+    }
+
     /// The dispatches `start..stop` in portions of one submission each.
     pub(super) fn portions(&self, mut start: usize, stop: usize) -> Vec<Range<usize>> {
         let mut portions = vec![];
         while start < stop {
             let mut flops = 0;
             let mut end = start;
-            while end < stop && (end == start || flops + self.steps[end].flops <= FLOPS_PER_SUBMISSION) {
+            while end < stop && (end == start || flops + self.steps[end].flops <= self.flops_per_submission) {
                 flops += self.steps[end].flops;
                 end += 1;
             }

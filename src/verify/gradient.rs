@@ -71,11 +71,15 @@ pub fn check_gradient(entry: &Entry, case: &Case) -> Result<Option<Row>, VerifyE
         op: entry.name.to_owned(),
         case: case.name.clone(),
         check: "gradient",
+        family: None,
         shaders: String::new(),
         form: String::new(),
         pass: not_finite == 0 && max_error <= bound,
         max_error: (not_finite == 0).then_some(max_error),
         bound,
         not_finite,
+        max_ulp: None,
+        repeats: 0,
+        other_bits: 0,
     }))
 }

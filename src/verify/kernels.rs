@@ -5,6 +5,7 @@
 //! forms for f16 is run in them as well where the device takes f16, on inputs rounded to f16.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 use super::{CaseTape, Row, VerifyError, case_tape};
@@ -35,6 +36,17 @@ pub fn check_altered_kernels(
     case: &Case,
     alter: &dyn Fn(&mut Program) -> bool,
 ) -> Result<Vec<Row>, VerifyError> {
+    check_repeated_kernels(gpu, case, 0, alter)
+}
+
+/// As [`check_altered_kernels`], with each program run so many times more on the same numbers: a row counts the runs
+/// that gave other bits.
+pub fn check_repeated_kernels(
+    gpu: &Arc<Gpu>,
+    case: &Case,
+    repeats: usize,
+    alter: &dyn Fn(&mut Program) -> bool,
+) -> Result<Vec<Row>, VerifyError> {
     let mut rows = vec![];
     each_op(case, &mut |alone| {
         let mut all = vec![Kept::full(alone)];
@@ -43,7 +55,8 @@ pub fn check_altered_kernels(
         }
         for kept in &all {
             let programs = distinct_programs(gpu, case, &alone.tape()?, kept)?;
-            let (by_matrices, others): (Vec<_>, Vec<_>) = programs.into_iter().partition(multiplies_matrices);
+            let (by_matrices, others): (Vec<_>, Vec<_>) =
+                programs.into_iter().partition(|(_, program)| multiplies_matrices(program));
             for (kept, programs) in [(kept, others), (&kept.with_staged_weights(), by_matrices)] {
                 if programs.is_empty() {
                     continue;
@@ -54,10 +67,14 @@ pub fn check_altered_kernels(
                     false => alone.expected.to_vec(),
                 };
                 let alone = OpAlone { inputs: inputs.iter().collect(), expected: &expected, ..*alone };
-                for mut program in programs {
-                    if alter(&mut program) {
-                        rows.push(alone.check(gpu, program)?.1);
+                for (family, mut program) in programs {
+                    if !alter(&mut program) {
+                        continue;
                     }
+                    let row = alone.check(gpu, program.clone())?.1;
+                    let other_bits = alone.other_bits(gpu, &program, repeats)?;
+                    let form = [row.form.as_str(), &kept.to_string()].join(" ").trim().to_owned();
+                    rows.push(Row { family: Some(family), form, repeats, other_bits, ..row });
                 }
             }
         }
@@ -184,6 +201,18 @@ impl Kept {
     }
 }
 
+/// Empty where all is f32.
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match (self.inputs.contains(&Element::F16), self.output) {
+            (false, Element::F32) => Ok(()),
+            (false, Element::F16) => f.write_str("f32 to f16"),
+            (true, Element::F32) => f.write_str("f16 to f32"),
+            (true, Element::F16) => f.write_str("f16 to f16"),
+        }
+    }
+}
+
 /// An op with its inputs and what the reference makes of them, to be run alone on a device.
 pub(crate) struct OpAlone<'a> {
     pub op: &'a Arc<dyn Op>,
@@ -232,18 +261,47 @@ impl OpAlone<'_> {
             bounds.get(&quantity).copied().unwrap_or(0.0) + storing(result, expected)
         };
         let (worst, not_finite) = compare(&found, self.expected, &bound);
+        let max_ulp = worst.map(|_| largest_ulp(&found, self.expected, result));
         let row = Row {
             op: self.op.name().to_owned(),
             case: self.case.to_owned(),
             check: "kernel",
+            family: None,
             shaders,
             form,
+            max_ulp,
+            repeats: 0,
+            other_bits: 0,
             pass: not_finite == 0 && worst.is_some_and(|(error, bound)| error <= bound),
             max_error: worst.map(|(error, _)| error),
             bound: worst.map_or(0.0, |(_, bound)| bound),
             not_finite,
         };
         Ok((session, row))
+    }
+
+    /// Runs `program` once and `repeats` times more on the same numbers, and counts the runs that give other bits.
+    fn other_bits(&self, gpu: &Arc<Gpu>, program: &Program, repeats: usize) -> Result<usize, VerifyError> {
+        if repeats == 0 {
+            return Ok(0);
+        }
+        let (mut session, first) = self.run(gpu, program.clone())?;
+        let mut others = 0;
+        for _ in 0..repeats {
+            // What rewrites its inputs needs them anew; else buffers keep what the run before left in them.
+            let again = match self.op.in_place() {
+                [] => {
+                    session.run()?;
+                    vec![session.read("result")?]
+                }
+                _ => self.run(gpu, program.clone())?.1,
+            };
+            let bits = |results: &[Vec<f32>]| -> Vec<u32> {
+                results.iter().flatten().map(|x| x.to_bits()).collect()
+            };
+            others += usize::from(bits(&again) != bits(&first));
+        }
+        Ok(others)
     }
 
     /// Runs `program` and gives what it makes: the result, or what it rewrites.
@@ -304,9 +362,14 @@ fn storing(element: Element, expected: f64) -> f64 {
 
 /// The tape compiled for each family of kernels that takes what is `kept` so, and in f32 in each form of a convolution,
 /// less those that come out alike.
-fn distinct_programs(gpu: &Gpu, case: &Case, tape: &Tape, kept: &Kept) -> Result<Vec<Program>, VerifyError> {
+fn distinct_programs(
+    gpu: &Gpu,
+    case: &Case,
+    tape: &Tape,
+    kept: &Kept,
+) -> Result<Vec<(Family, Program)>, VerifyError> {
     let elements = kept.of_tape(tape);
-    let mut programs: Vec<Program> = vec![];
+    let mut programs: Vec<(Family, Program)> = vec![];
     let has_half = elements.contains(&Element::F16);
     let matrices = gpu.caps().matrices.filter(|_| has_half);
     // As on a device whose subgroups may be half as large as the largest.
@@ -344,8 +407,8 @@ fn distinct_programs(gpu: &Gpu, case: &Case, tape: &Tape, kept: &Kept) -> Result
             let kernels = |p: &Program| -> Vec<String> {
                 p.dispatches.iter().map(|d| format!("{:?} {:?}", d.kernel, d.grid)).collect()
             };
-            if !programs.iter().any(|p| kernels(p) == kernels(&program)) {
-                programs.push(program);
+            if !programs.iter().any(|(_, p)| kernels(p) == kernels(&program)) {
+                programs.push((family, program));
             }
         }
     }
@@ -354,6 +417,21 @@ fn distinct_programs(gpu: &Gpu, case: &Case, tape: &Tape, kept: &Kept) -> Result
 
 fn multiplies_matrices(program: &Program) -> bool {
     program.dispatches.iter().any(|d| d.kernel.shader.multiplies_matrices())
+}
+
+/// The largest difference of finite results, in units in the last place of a number of their type as large as the one
+/// expected.
+fn largest_ulp(found: &[Vec<f32>], expected: &[Vec<f64>], element: Element) -> f64 {
+    let (epsilon, least) = match element {
+        Element::F32 => (f64::from(f32::EPSILON), f64::from(f32::MIN_POSITIVE)),
+        Element::F16 => (f16::EPSILON.to_f64(), f16::MIN_POSITIVE.to_f64()),
+    };
+    let pairs = found.iter().flatten().zip(expected.iter().flatten());
+    let ulps = pairs.map(|(f, e)| {
+        let power = e.abs().max(least).log2().floor().exp2();
+        (f64::from(*f) - e).abs() / (power * epsilon)
+    });
+    ulps.fold(0.0, f64::max)
 }
 
 /// The difference that is largest beside its bound, with that bound, and the number of results that

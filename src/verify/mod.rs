@@ -3,6 +3,7 @@
 mod gradient;
 mod kernels;
 pub mod step;
+pub mod training;
 
 use std::sync::Arc;
 
@@ -10,12 +11,12 @@ use serde::Serialize;
 
 pub use gradient::check_gradient;
 pub(crate) use kernels::{OpAlone, each_op, ops_of};
-pub use kernels::{check_altered_kernels, check_kernels};
+pub use kernels::{check_altered_kernels, check_kernels, check_repeated_kernels};
 
 use crate::gpu::{Gpu, GpuError};
 use crate::ops::registry::{ENTRIES, Entry};
 use crate::ops::{Case, fill_numbers};
-use crate::program::CompileError;
+use crate::program::{CompileError, Family};
 use crate::reference::ReferenceError;
 use crate::tape::{Tape, TapeError, Value};
 
@@ -27,10 +28,13 @@ pub struct Row {
     pub case: String,
     /// `kernel`: the device against the reference. `gradient`: backward against differences.
     pub check: &'static str,
+    /// Of the kernels, for `kernel`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub family: Option<Family>,
     /// The kernels that were run, for `kernel`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub shaders: String,
-    /// In which form, of an op that has several.
+    /// In which form, of an op that has several, and what is not f32.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub form: String,
     pub pass: bool,
@@ -40,6 +44,18 @@ pub struct Row {
     pub bound: f64,
     /// Results that were NaN or infinite where the reference is finite.
     pub not_finite: usize,
+    /// The largest difference in units in the last place of the result that it is in, of the type it is stored in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_ulp: Option<f64>,
+    /// Runs after the first on the same numbers, and how many of them gave other bits.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub repeats: usize,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub other_bits: usize,
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 #[derive(Clone, Debug, Serialize)]

@@ -135,14 +135,25 @@ impl StepCase {
     pub fn run(&self, gpu: &Arc<Gpu>, program: Program) -> Result<(Session, States), VerifyError> {
         let mut states = States::new();
         let mut session = Session::new(gpu, program, &mut states)?;
+        self.write(gpu, &mut session, &states)?;
+        session.run()?;
+        Ok((session, states))
+    }
+
+    /// Gives a session of the step's tape these numbers.
+    pub fn write(&self, gpu: &Gpu, session: &mut Session, states: &States) -> Result<(), VerifyError> {
         for (name, _) in self.step.tape.states() {
             states.write(gpu, name, &self.feeds[name].to_f32())?;
         }
         for (name, _) in self.step.tape.inputs() {
             session.write(name, &self.feeds[name].to_f32())?;
         }
-        session.run()?;
-        Ok((session, states))
+        Ok(())
+    }
+
+    /// As [`reference::run`] with what a norm is given disturbed as roundings would; `feeds` are numbers of this step.
+    pub fn run_disturbed(&self, feeds: &HashMap<String, Tensor>, seed: u64) -> Result<Run, VerifyError> {
+        Norms::of(&self.step.tape).disturbed(&self.step.tape, feeds, seed)
     }
 }
 

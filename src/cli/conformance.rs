@@ -1,0 +1,156 @@
+//! `wgseg conformance`
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use super::{Outcome, print_json, say};
+use crate::conformance::diff::{self, word};
+use crate::conformance::{self, Check, ConformanceError, Event, Options, Report, page};
+use crate::gpu;
+use crate::report::console::tell;
+use crate::report::run_folder::{check_free, make_folder, write_json};
+use crate::report::{ReportError, atomic};
+
+#[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true, arg_required_else_help = true, after_help = AFTER)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Folder for report.json and report.html
+    #[arg(long, value_name = "REPORT", required_unless_present = "from")]
+    out: Option<PathBuf>,
+    /// Adapter to check: its number, a part of its name, or `all`; see `wgseg adapters`
+    #[arg(long, value_name = "NAME|all")]
+    adapter: Option<String>,
+    /// Fewer repeats, no speed, no long dispatch: a minute or two
+    #[arg(long)]
+    quick: bool,
+    /// Request nothing beyond WebGPU's default limits, and no feature
+    #[arg(long)]
+    default_limits: bool,
+    /// Give up some checks that take longer without an answer, and go on
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..))]
+    patience: u64,
+    /// The adapter's own process: run the checks from this number on
+    #[arg(long, hide = true, value_name = "N")]
+    from: Option<usize>,
+}
+
+const AFTER: &str = "\
+Runs each kernel, forward and backward, against a double-precision reference; repeats it for the same bits; uses the
+device's limits to the full; trains a small U-Net beside the reference; and measures each kernel's share of the device's
+peak. A driver that dies takes a few checks down, and the rest goes on.
+
+Exit codes: 0 nothing failed, or no difference; 1 a check failed, a difference was found, or an error; 2 wrong usage.
+
+Examples:
+  wgseg conformance --out report
+  wgseg conformance --out report --adapter all --quick
+  wgseg conformance diff report-old report-new";
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Tell what differs between two devices or drivers, worst first
+    Diff {
+        /// A report: its folder or report.json; of several adapters one by its number, as in report:1
+        a: PathBuf,
+        /// The other
+        b: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub fn run(args: Args) -> Outcome {
+    if let Some(Command::Diff { a, b, json }) = &args.command {
+        return compare(a, b, *json);
+    }
+    let options = Options { quick: args.quick, default_limits: args.default_limits };
+    if let Some(from) = args.from {
+        conformance::work(args.adapter.as_deref().unwrap_or("0"), options, from)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let out = args.out.unwrap_or_default();
+    check_free(&out)?;
+    let adapters = adapters(args.adapter.as_deref())?;
+    let patience = Duration::from_secs(args.patience);
+    let report = conformance::run(&adapters, options, patience, &mut progress())?;
+    write(&out, &report)?;
+    let bad = report.adapters.iter().flat_map(|a| &a.checks).any(|check| check.outcome.is_bad());
+    say!("{}", out.join("report.html").display());
+    Ok(if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Numbers of the adapters to check.
+fn adapters(wanted: Option<&str>) -> Result<Vec<String>, ConformanceError> {
+    if wanted == Some("all") {
+        let all = gpu::list();
+        if all.is_empty() {
+            return Err(gpu::GpuError::NoAdapter.into());
+        }
+        return Ok(all.iter().map(|adapter| adapter.index.to_string()).collect());
+    }
+    Ok(vec![gpu::choose(wanted)?.1.index.to_string()])
+}
+
+fn write(out: &Path, report: &Report) -> Result<(), ReportError> {
+    make_folder(out)?;
+    write_json(&out.join("report.json"), report)?;
+    atomic::write(&out.join("report.html"), page(report).as_bytes())
+}
+
+/// Tells of each adapter, of what did not pass, and how far it is.
+fn progress() -> impl FnMut(Event) {
+    let (mut units, mut told) = (0, 0);
+    move |event| match event {
+        Event::Device(device, count) => {
+            (units, told) = (count, 0);
+            tell(&format!("adapter: {} ({}, {})", device.name, device.backend, device.driver));
+        }
+        Event::Check(check) if check.outcome != conformance::Outcome::Pass => say!("{}", line(check)),
+        Event::Check(_) => {}
+        Event::Done(done) => {
+            let tenth = 10 * done / units.max(1);
+            if tenth > told {
+                told = tenth;
+                tell(&format!("{done} of {units} groups of checks done"));
+            }
+        }
+    }
+}
+
+fn line(check: &Check) -> String {
+    let mut kind = [check.family.as_str(), check.form.as_str()].join(" ");
+    kind = kind.trim().to_owned();
+    let kind = if kind.is_empty() { kind } else { format!(" ({kind})") };
+    format!("{}: {}, {}{kind}: {}", word(check.outcome), check.subject, check.case, check.reason)
+}
+
+fn compare(a: &Path, b: &Path, json: bool) -> Outcome {
+    let (a, b) = (diff::load(a)?, diff::load(b)?);
+    let found = diff::differences(&a, &b);
+    if json {
+        print_json(&serde_json::json!({ "a": a.device, "b": b.device, "differences": found }))?;
+    } else {
+        for (name, report) in [("A", &a), ("B", &b)] {
+            let device = &report.device;
+            say!(
+                "{name}: {} ({}, {}): {}",
+                device.name,
+                device.backend,
+                device.driver,
+                page::summary(&report.checks)
+            );
+        }
+        for d in &found {
+            let mut kind = [d.family.as_str(), d.form.as_str()].join(" ");
+            kind = kind.trim().to_owned();
+            let kind = if kind.is_empty() { kind } else { format!(" ({kind})") };
+            say!("{}, {}{kind}\n  A: {}\n  B: {}", d.subject, d.case, d.a, d.b);
+        }
+        say!("{} differences", found.len());
+    }
+    Ok(if found.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

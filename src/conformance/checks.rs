@@ -1,0 +1,253 @@
+//! The checks in their order, in units that run one by one: a driver that dies of a unit takes that one down alone.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::limits::{self, Limit};
+use super::report::{Check, Group, Outcome};
+use super::{Alter, ConformanceError, Options};
+use crate::bench::ceilings::{self, Ceilings};
+use crate::bench::{ops, roofline_percent};
+use crate::gpu::Gpu;
+use crate::ops::registry::{ENTRIES, Entry};
+use crate::program::{Caps, Choices, Family, Program, compile};
+use crate::verify::training::{STEPS, Trained, TrainingCase};
+use crate::verify::{Row, check_gradient, check_repeated_kernels};
+
+/// Runs after the first that must give the same bits.
+const REPEATS: usize = 9;
+const QUICK_REPEATS: usize = 1;
+
+/// Some checks that are run together.
+#[derive(Clone)]
+pub enum Unit {
+    /// An op and its backward at one of its cases, in all families and forms.
+    Op {
+        entry: &'static Entry,
+        case: usize,
+        name: String,
+    },
+    Limit(Limit),
+    /// A training by one family of kernels.
+    Training(Family),
+    /// Times of an op and its backward at the shapes of a U-Net.
+    Speed(&'static Entry),
+}
+
+impl Unit {
+    /// Group, subject and case of a check that stands for the whole unit, where it did not come to its end.
+    pub fn label(&self) -> (Group, String, String) {
+        match self {
+            Unit::Op { entry, name, .. } => (Group::Kernel, entry.name.to_owned(), name.clone()),
+            Unit::Limit(limit) => (limit.group(), limit.name().to_owned(), "all".to_owned()),
+            Unit::Training(family) => (Group::Training, format!("U-Net, {family} kernels"), "all".to_owned()),
+            Unit::Speed(entry) => (Group::Speed, entry.name.to_owned(), "all".to_owned()),
+        }
+    }
+}
+
+/// All units, in the order in which they run: it is the same in each process.
+pub fn units(options: Options) -> Vec<Unit> {
+    let mut units = vec![];
+    for entry in ENTRIES {
+        let cases = (entry.cases)().into_iter().enumerate();
+        units.extend(cases.map(|(case, made)| Unit::Op { entry, case, name: made.name }));
+    }
+    units.extend(
+        Limit::ALL.into_iter().filter(|l| !(options.quick && *l == Limit::LongDispatch)).map(Unit::Limit),
+    );
+    units.extend([Family::Naive, Family::Tiled, Family::Cpu].map(Unit::Training));
+    if !options.quick {
+        let timed = |entry: &&Entry| !crate::bench::cases::cases(entry.name).is_empty();
+        units.extend(ENTRIES.iter().filter(timed).map(Unit::Speed));
+    }
+    units
+}
+
+/// A device and what has been measured of it.
+pub struct Bench {
+    pub gpu: Arc<Gpu>,
+    pub options: Options,
+    ceilings: Option<Ceilings>,
+}
+
+impl Bench {
+    pub fn new(gpu: Arc<Gpu>, options: Options) -> Bench {
+        Bench { gpu, options, ceilings: None }
+    }
+
+    /// Runs a unit, with each program that it compiles changed by `alter`. What goes wrong is a check that failed.
+    pub fn run(&mut self, unit: &Unit, alter: Alter) -> Vec<Check> {
+        let done = match unit {
+            Unit::Op { entry, case, .. } => self.op(entry, *case, alter),
+            Unit::Limit(limit) => limits::check(&self.gpu, *limit, alter).map(|check| vec![check]),
+            Unit::Training(family) => self.training(*family, alter),
+            Unit::Speed(entry) => self.speed(entry, alter),
+        };
+        done.unwrap_or_else(|error| {
+            let (group, subject, case) = unit.label();
+            vec![Check::new(group, &subject, &case, Outcome::Fail).because(error)]
+        })
+    }
+
+    fn op(&self, entry: &Entry, case: usize, alter: Alter) -> Result<Vec<Check>, ConformanceError> {
+        let case = (entry.cases)().swap_remove(case);
+        let repeats = if self.options.quick { QUICK_REPEATS } else { REPEATS };
+        let change = |program: &mut Program| {
+            alter(program);
+            true
+        };
+        let rows = check_repeated_kernels(&self.gpu, &case, repeats, &change)?;
+        let mut checks: Vec<Check> = rows.iter().map(of_row).collect();
+        checks.extend(check_gradient(entry, &case)?.iter().map(of_row));
+        checks.extend(rows.iter().map(repeated));
+        Ok(checks)
+    }
+
+    fn training(&self, family: Family, alter: Alter) -> Result<Vec<Check>, ConformanceError> {
+        let subject = format!("U-Net, {family} kernels");
+        let case = TrainingCase::new()?;
+        let caps = Caps { family, choices: Choices::default(), ..self.gpu.caps().clone() };
+        let program = || -> Result<Program, ConformanceError> {
+            let mut program = compile(&case.step.step.tape, &caps)?;
+            alter(&mut program);
+            Ok(program)
+        };
+        let first = case.train(&self.gpu, program()?, None)?;
+        let (step, error, bound) = case.worst(&first.losses);
+        let outcome = if error <= bound { Outcome::Pass } else { Outcome::Fail };
+        let name = format!("losses of {STEPS} steps");
+        let mut check = Check::new(Group::Training, &subject, &name, outcome);
+        let (from, to) = (first.losses.first(), first.losses.last());
+        check.reason = match error.is_finite() {
+            true => format!("nearest to its bound at step {step}"),
+            false => format!("the loss of step {step} is no number"),
+        };
+        if let (Some(from), Some(to)) = (from, to) {
+            check.reason += &format!("; from {from:.4} to {to:.4}");
+        }
+        (check.max_error, check.bound) = (error.is_finite().then_some(error), Some(bound));
+        let mut checks = vec![check];
+
+        let repeats = if self.options.quick { QUICK_REPEATS } else { REPEATS };
+        let mut others = 0;
+        for _ in 0..repeats {
+            others += usize::from(!case.train(&self.gpu, program()?, None)?.same_bits(&first));
+        }
+        checks.push(bits(&subject, &format!("{} trainings of {STEPS} steps", repeats + 1), others));
+        let differs = |t: &Trained| usize::from(!t.same_bits(&first));
+        let single = case.train(&self.gpu, program()?, Some(0))?;
+        let some = case.train(&self.gpu, program()?, Some(200_000))?;
+        checks.push(bits(&subject, "work submitted in other portions", differs(&single) + differs(&some)));
+        Ok(checks)
+    }
+
+    fn speed(&mut self, entry: &Entry, alter: Alter) -> Result<Vec<Check>, ConformanceError> {
+        let ceilings = match self.ceilings {
+            Some(ceilings) => ceilings,
+            None => *self.ceilings.insert(ceilings::measure(&self.gpu)?),
+        };
+        let change = |program: &mut Program| alter(program);
+        let rows = ops::measure_altered(&self.gpu, entry, &change, &mut |_| {})?;
+        let of = |row: ops::OpRow| {
+            let outcome = if row.pass { Outcome::Pass } else { Outcome::Fail };
+            let timing = row.timing.as_ref();
+            Check {
+                family: self.gpu.caps().family.to_string(),
+                shaders: names(&row.shaders),
+                max_error: row.max_error,
+                bound: Some(row.bound),
+                milliseconds: timing.map(|t| t.median_ms),
+                percent_of_peak: timing.map(|t| roofline_percent(&ceilings, row.flops, row.bytes, t)),
+                ..Check::new(Group::Speed, &row.op, &row.case, outcome)
+            }
+        };
+        Ok(rows.into_iter().map(of).collect())
+    }
+}
+
+fn names(shaders: &str) -> Vec<String> {
+    // A kernel made for four channels or for f16 has spaces in its name, its folder none.
+    let mut names: Vec<String> = vec![];
+    for word in shaders.split(' ').filter(|word| !word.is_empty()) {
+        match names.last_mut() {
+            Some(name) if !word.contains('/') => *name = format!("{name} {word}"),
+            _ => names.push(word.to_owned()),
+        }
+    }
+    names
+}
+
+fn of_row(row: &Row) -> Check {
+    let group = if row.check == "gradient" { Group::Gradient } else { Group::Kernel };
+    let outcome = if row.pass { Outcome::Pass } else { Outcome::Fail };
+    let reason = match (row.pass, row.not_finite, row.max_error) {
+        (true, ..) => String::new(),
+        (_, 1.., _) => format!("{} results are NaN or infinite", row.not_finite),
+        (.., Some(error)) => format!("off by {error:.2e}, where {:.2e} is allowed", row.bound),
+        (.., None) => "there are fewer results than there should be".to_owned(),
+    };
+    Check {
+        family: row.family.map_or(String::new(), |family| family.to_string()),
+        form: row.form.clone(),
+        shaders: names(&row.shaders),
+        max_error: row.max_error,
+        bound: Some(row.bound),
+        max_ulp: row.max_ulp,
+        not_finite: row.not_finite,
+        ..Check::new(group, &row.op, &row.case, outcome)
+    }
+    .because(reason)
+}
+
+/// What repeating a kernel showed.
+fn repeated(row: &Row) -> Check {
+    let check = bits(&row.op, &row.case, row.other_bits);
+    let family = row.family.map_or(String::new(), |family| family.to_string());
+    let runs = row.repeats + 1;
+    let reason = match row.other_bits {
+        0 => format!("the same bits in {runs} runs"),
+        others => format!("{others} of {} runs after the first gave other bits", row.repeats),
+    };
+    Check { family, form: row.form.clone(), shaders: names(&row.shaders), ..check }.because(reason)
+}
+
+fn bits(subject: &str, case: &str, others: usize) -> Check {
+    let outcome = if others == 0 { Outcome::Pass } else { Outcome::Fail };
+    let check = Check::new(Group::Determinism, subject, case, outcome);
+    if others == 0 { check } else { check.because(format!("{others} gave other bits")) }
+}
+
+/// Checks by their outcome.
+pub fn counts<'a>(checks: impl IntoIterator<Item = &'a Check>) -> HashMap<Outcome, usize> {
+    let mut counts = HashMap::new();
+    for check in checks {
+        *counts.entry(check.outcome).or_default() += 1;
+    }
+    counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_kernels_keep_their_spaces() {
+        assert_eq!(
+            names("norm/stats x4 norm/forward x4 f16 f32 conv2d/conv_cpu"),
+            ["norm/stats x4", "norm/forward x4 f16 f32", "conv2d/conv_cpu"]
+        );
+        assert!(names("").is_empty());
+    }
+
+    #[test]
+    fn the_quick_units_are_among_all() {
+        let of = |quick| units(Options { quick, ..Options::default() });
+        let (all, quick) = (of(false), of(true));
+        assert!(quick.len() < all.len());
+        let cases: usize = ENTRIES.iter().map(|entry| (entry.cases)().len()).sum();
+        for units in [&all, &quick] {
+            assert_eq!(units.iter().filter(|unit| matches!(unit, Unit::Op { .. })).count(), cases);
+        }
+    }
+}

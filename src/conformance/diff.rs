@@ -1,0 +1,233 @@
+//! What differs between two devices, or between two drivers of one.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::ConformanceError;
+use super::report::{self, AdapterReport, Check, Group, Outcome};
+
+/// A kernel is told as slower or faster from this ratio of times on.
+const TIME_RATIO: f64 = 1.5;
+/// An error is told as larger from this ratio on, and if it takes this share of its bound.
+const ERROR_RATIO: f64 = 2.0;
+const ERROR_SHARE: f64 = 0.25;
+
+/// Which check of two reports it is, and what each found.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Difference {
+    pub group: Group,
+    pub subject: String,
+    pub case: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub family: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub form: String,
+    pub kind: Kind,
+    /// What A and B have of it; the more there is between them, the worse.
+    pub a: String,
+    pub b: String,
+    #[serde(skip)]
+    weight: f64,
+}
+
+/// How two checks differ, the worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// One passes and the other does not.
+    Outcome,
+    /// One report does not have it.
+    Missing,
+    /// Both are right, and one is nearer to its bound.
+    Error,
+    Time,
+}
+
+/// A report's adapter: a folder or file, and after a colon the adapter's number where it has several.
+pub fn load(wanted: &Path) -> Result<AdapterReport, ConformanceError> {
+    let (path, number) = split(wanted);
+    let path = if path.is_dir() { path.join("report.json") } else { path };
+    let mut adapters = report::read(&path)?.adapters;
+    let index = match number {
+        Some(number) => number,
+        None if adapters.len() == 1 => 0,
+        None => usize::MAX,
+    };
+    if index >= adapters.len() {
+        let names = adapters.into_iter().map(|a| a.device.name).collect();
+        return Err(ConformanceError::WhichAdapter { path, names });
+    }
+    Ok(adapters.swap_remove(index))
+}
+
+fn split(wanted: &Path) -> (PathBuf, Option<usize>) {
+    if !wanted.exists()
+        && let Some((path, number)) = wanted.to_str().and_then(|text| text.rsplit_once(':'))
+        && let Ok(number) = number.parse()
+    {
+        return (path.into(), Some(number));
+    }
+    (wanted.to_owned(), None)
+}
+
+/// What tells a check from others of its report.
+type Key<'a> = (Group, &'a str, &'a str, &'a str, &'a str, usize);
+
+/// A report's checks; those of one name are numbered in their order.
+fn keyed(report: &AdapterReport) -> BTreeMap<Key<'_>, &Check> {
+    let mut keyed = BTreeMap::new();
+    for check in &report.checks {
+        let key =
+            |n| (check.group, check.subject.as_str(), check.case.as_str(), &*check.family, &*check.form, n);
+        let number = (0..).find(|n| !keyed.contains_key(&key(*n))).unwrap_or_default();
+        keyed.insert(key(number), check);
+    }
+    keyed
+}
+
+/// All differences, the worst first.
+pub fn differences(a: &AdapterReport, b: &AdapterReport) -> Vec<Difference> {
+    let (a, b) = (keyed(a), keyed(b));
+    let keys: std::collections::BTreeSet<_> = a.keys().chain(b.keys()).copied().collect();
+    let mut found: Vec<Difference> = keys
+        .into_iter()
+        .filter_map(|key| difference(key, a.get(&key).copied(), b.get(&key).copied()))
+        .collect();
+    found.sort_by(|x, y| x.kind.cmp(&y.kind).then(y.weight.total_cmp(&x.weight)));
+    found
+}
+
+fn difference(key: Key, a: Option<&Check>, b: Option<&Check>) -> Option<Difference> {
+    let (group, subject, case, family, form, _) = key;
+    let of = |kind, a: String, b: String, weight| {
+        let [subject, case, family, form] = [subject, case, family, form].map(str::to_owned);
+        Some(Difference { group, subject, case, family, form, kind, a, b, weight })
+    };
+    let (Some(a), Some(b)) = (a, b) else {
+        let told = |check: Option<&Check>| check.map_or("is not there".to_owned(), outcome);
+        let weight = if [a, b].iter().flatten().any(|check| check.outcome.is_bad()) { 1.0 } else { 0.0 };
+        return of(Kind::Missing, told(a), told(b), weight);
+    };
+    if a.outcome != b.outcome {
+        let weight = if a.outcome.is_bad() != b.outcome.is_bad() { 1.0 } else { 0.0 };
+        return of(Kind::Outcome, outcome(a), outcome(b), weight);
+    }
+    let share = |check: &Check| Some(check.max_error? / check.bound.filter(|bound| *bound > 0.0)?);
+    if let (Some(x), Some(y)) = (share(a), share(b))
+        && x.max(y) >= ERROR_SHARE
+        && x.max(y) >= ERROR_RATIO * x.min(y)
+    {
+        let told = |share: f64| format!("{:.0} % of the bound", 100.0 * share);
+        return of(Kind::Error, told(x), told(y), (x - y).abs());
+    }
+    if let (Some(x), Some(y)) = (a.milliseconds, b.milliseconds)
+        && x.max(y) >= TIME_RATIO * x.min(y)
+    {
+        let told = |ms: f64| format!("{ms:.3} ms");
+        return of(Kind::Time, told(x), told(y), (x / y).ln().abs());
+    }
+    None
+}
+
+fn outcome(check: &Check) -> String {
+    let word = word(check.outcome);
+    if check.reason.is_empty() { word.to_owned() } else { format!("{word}: {}", check.reason) }
+}
+
+/// An outcome in a word.
+pub fn word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Pass => "pass",
+        Outcome::Fail => "FAIL",
+        Outcome::Crashed => "CRASHED",
+        Outcome::Known => "known failure",
+        Outcome::Skipped => "skipped",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::report::Device;
+    use super::*;
+
+    fn report(checks: Vec<Check>) -> AdapterReport {
+        AdapterReport { device: Device::default(), seconds: 1.0, checks }
+    }
+
+    fn check(case: &str, error: f64, milliseconds: Option<f64>) -> Check {
+        let check = Check::new(Group::Kernel, "conv2d", case, Outcome::Pass);
+        Check { max_error: Some(error), bound: Some(1.0), milliseconds, ..check }
+    }
+
+    #[test]
+    fn a_report_does_not_differ_from_itself() {
+        let report = report(vec![check("a", 0.5, Some(1.0)), check("a", 0.4, None), check("b", 0.1, None)]);
+        assert_eq!(differences(&report, &report), []);
+    }
+
+    #[test]
+    fn the_worst_comes_first() {
+        let a = report(vec![
+            check("slow", 0.1, Some(1.0)),
+            check("near", 0.1, None),
+            check("nearer", 0.1, None),
+            check("gone", 0.1, None),
+            check("broken", 0.1, None),
+            check("alike", 0.1, Some(2.0)),
+        ]);
+        let mut broken = check("broken", 9.0, None);
+        broken.outcome = Outcome::Fail;
+        let b = report(vec![
+            broken,
+            check("slow", 0.1, Some(4.0)),
+            check("near", 0.6, None),
+            check("nearer", 0.9, None),
+            check("alike", 0.12, Some(2.2)),
+        ]);
+        let found = differences(&a, &b);
+        let cases: Vec<&str> = found.iter().map(|d| d.case.as_str()).collect();
+        assert_eq!(cases, ["broken", "gone", "nearer", "near", "slow"]);
+        assert_eq!(found[0].b, "FAIL");
+        assert_eq!((found[1].kind, found[1].b.as_str()), (Kind::Missing, "is not there"));
+        assert_eq!((found[4].a.as_str(), found[4].b.as_str()), ("1.000 ms", "4.000 ms"));
+    }
+
+    #[test]
+    fn one_of_several_adapters_is_taken_by_its_number() {
+        let folder = tempfile::tempdir().unwrap();
+        let device = |name: &str| AdapterReport {
+            device: Device { name: name.to_owned(), ..Device::default() },
+            ..report(vec![])
+        };
+        let path = folder.path().join("report.json");
+        let write = |adapters: &[AdapterReport], schema: u32| {
+            let report = report::Report {
+                schema,
+                wgseg: "0.1.0".to_owned(),
+                kernels: String::new(),
+                made: String::new(),
+                runner: report::Runner::Wgpu,
+                quick: false,
+                default_limits: false,
+                adapters: adapters.to_vec(),
+            };
+            std::fs::write(&path, serde_json::to_vec(&report).unwrap()).unwrap();
+        };
+        let numbered = |n: usize| PathBuf::from(format!("{}:{n}", folder.path().display()));
+        write(&[device("one"), device("two")], report::SCHEMA);
+        assert_eq!(load(&numbered(1)).unwrap().device.name, "two");
+        for wanted in [folder.path().to_owned(), numbered(2)] {
+            let error = load(&wanted).unwrap_err().to_string();
+            assert!(error.contains("0: one, 1: two"), "{error}");
+        }
+        write(&[device("one")], report::SCHEMA);
+        assert_eq!(load(&path).unwrap().device.name, "one");
+        write(&[device("one")], report::SCHEMA + 1);
+        let error = load(&path).unwrap_err().to_string();
+        assert!(error.contains("schema 2") && error.contains("schema 1"), "{error}");
+        std::fs::write(&path, "{}").unwrap();
+        assert!(load(&path).unwrap_err().to_string().contains("schema"));
+    }
+}
