@@ -1,0 +1,188 @@
+//! `wgseg conformance`: that it passes on this machine's adapter, and that faults such as drivers have are found, each
+//! simulated by a broken kernel.
+
+mod common;
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use wgseg::conformance::checks::Bench;
+use wgseg::conformance::limits::Limit;
+use wgseg::conformance::{Check, Group, Options, Outcome, Unit, report};
+use wgseg::gpu::{Gpu, GpuOptions};
+use wgseg::ops::registry::find;
+use wgseg::program::{Family, Program, Shader};
+
+const QUICK: Options = Options { quick: true, default_limits: false };
+
+fn bench() -> Bench {
+    Bench::new(common::gpu(), QUICK)
+}
+
+/// A unit of one case of an op.
+fn op(name: &str, case: usize) -> Unit {
+    let entry = find(name).expect("the op");
+    Unit::Op { entry, case, name: (entry.cases)()[case].name.clone() }
+}
+
+/// Puts another text in place of one in the source of each dispatch that has it, and tells whether any had.
+fn replaced(program: &mut Program, from: &str, to: &str) -> bool {
+    let mut found = false;
+    for dispatch in &mut program.dispatches {
+        let shader = dispatch.kernel.shader;
+        if shader.source.contains(from) {
+            found = true;
+            dispatch.kernel.shader = Box::leak(Box::new(Shader {
+                name: format!("{}, {from} is {to}", shader.name).leak(),
+                source: shader.source.replace(from, to).leak(),
+            }));
+        }
+    }
+    found
+}
+
+/// What the unit shows when a text of its kernels is another.
+fn with(unit: &Unit, from: &str, to: &str) -> Vec<Check> {
+    let found = Cell::new(false);
+    let checks = bench().run(unit, &|program| found.set(replaced(program, from, to) | found.get()));
+    assert!(found.get(), "no kernel of {:?} has {from:?}", unit.label());
+    checks
+}
+
+fn failed(checks: &[Check], group: Group) -> bool {
+    checks.iter().any(|check| check.group == group && check.outcome == Outcome::Fail)
+}
+
+fn assert_passes(unit: &Unit) {
+    let checks = bench().run(unit, &|_| {});
+    let bad: Vec<_> = checks.iter().filter(|check| check.outcome.is_bad()).collect();
+    assert!(!checks.is_empty() && bad.is_empty(), "{bad:#?}");
+}
+
+#[test]
+fn a_result_that_is_wrong_past_a_size_is_found() {
+    let limit = Unit::Limit(Limit::LargestBinding);
+    assert_passes(&limit);
+    let checks = with(&limit, "output[i] = f32(", "output[i] = select(1.0, 0.0, i > 20000000u) * f32(");
+    assert!(failed(&checks, Group::Limits), "{checks:#?}");
+    // As where a grid's second dimension is lost.
+    let groups = Unit::Limit(Limit::ManyWorkgroups);
+    assert_passes(&groups);
+    let checks = with(&groups, "group.z * groups.y + group.y", "group.z * groups.y");
+    assert!(failed(&checks, Group::Limits), "{checks:#?}");
+}
+
+#[test]
+fn a_dropped_barrier_is_found() {
+    let limit = Unit::Limit(Limit::WorkgroupMemory);
+    assert_passes(&limit);
+    assert!(failed(&with(&limit, "workgroupBarrier();", ""), Group::Limits));
+    // And in a kernel that training uses.
+    let conv = (find("conv2d").expect("the op").cases)();
+    let case = conv.iter().position(|case| case.elements() > 2_000).expect("a case of some size");
+    assert!(failed(&with(&op("conv2d", case), "workgroupBarrier();", ""), Group::Kernel));
+}
+
+#[test]
+fn nan_in_place_of_a_number_is_found() {
+    let scale = op("scale", 0);
+    assert_passes(&scale);
+    let nan = "bitcast<f32>(0x7fc00000u + params.vectors - params.vectors)";
+    let checks = with(&scale, "output[i] = params.factor", &format!("output[i] = {nan}"));
+    assert!(failed(&checks, Group::Kernel), "{checks:#?}");
+    let training = Unit::Training(Family::Tiled);
+    let checks =
+        with(&training, "let shift = bias[c];", "let shift = bias[c] + log(T(-1.0) * T(params.eps));");
+    assert!(failed(&checks, Group::Training), "{checks:#?}");
+}
+
+#[test]
+fn a_stale_buffer_is_found() {
+    // A dispatch that a driver leaves out leaves its result as it was.
+    let checks = bench().run(&op("scale", 0), &|program| program.dispatches.clear());
+    assert!(failed(&checks, Group::Kernel), "{checks:#?}");
+    let training = Unit::Training(Family::Tiled);
+    let checks = bench().run(&training, &|program| {
+        let update = program.dispatches.iter().position(|d| d.op == "adam").expect("an update");
+        program.dispatches.remove(update);
+    });
+    assert!(failed(&checks, Group::Training), "{checks:#?}");
+}
+
+#[test]
+fn a_training_is_right_and_other_bits_are_found() {
+    for family in [Family::Naive, Family::Tiled, Family::Cpu] {
+        assert_passes(&Unit::Training(family));
+    }
+    // A sum in another order each time, as float atomics would make it: here the order of one norm's pixels.
+    let runs = Cell::new(0);
+    let checks = bench().run(&Unit::Training(Family::Tiled), &|program| {
+        runs.set(runs.get() + 1);
+        if runs.get() > 1 {
+            assert!(replaced(program, "let scale = weight[c]", "let scale = 1.0000001 * weight[c]"));
+        }
+    });
+    assert!(failed(&checks, Group::Determinism), "{checks:#?}");
+    assert!(!failed(&checks, Group::Training), "{checks:#?}");
+}
+
+#[test]
+fn kernels_stay_inside_the_default_limits() {
+    let options = GpuOptions { default_limits: true, ..GpuOptions::default() };
+    let gpu: Arc<Gpu> = Gpu::open(&options).expect("an adapter");
+    assert!(!gpu.caps().subgroups && gpu.caps().max_binding_bytes == 128 << 20);
+    let mut bench = Bench::new(gpu, Options { default_limits: true, ..QUICK });
+    let units =
+        [op("conv2d", 0), op("norm", 0), Unit::Limit(Limit::WorkgroupMemory), Unit::Training(Family::Tiled)];
+    for unit in units {
+        let checks = bench.run(&unit, &|_| {});
+        let bad: Vec<_> = checks.iter().filter(|check| check.outcome.is_bad()).collect();
+        assert!(!checks.is_empty() && bad.is_empty(), "{bad:#?}");
+    }
+}
+
+#[test]
+fn the_command_refuses_what_it_cannot_do_and_writes_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = folder.path().join("report");
+    let conformance = |args: &[&str]| {
+        let mut command = common::wgseg();
+        let output = command.arg("conformance").args(args).arg("--out").arg(&out).output().expect("it runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, error) = conformance(&["--adapter", "no such adapter"]);
+    assert_eq!(code, Some(1));
+    assert!(error.contains("no such adapter") && error.contains("0: "), "{error}");
+    assert!(!out.exists());
+    std::fs::create_dir(&out).expect("a folder");
+    std::fs::write(out.join("precious"), "mine").expect("a file");
+    let (code, error) = conformance(&["--quick"]);
+    assert_eq!(code, Some(1), "{error}");
+    assert!(error.contains("report"), "{error}");
+    assert_eq!(std::fs::read_dir(&out).expect("the folder").count(), 1);
+}
+
+#[test]
+fn diff_refuses_what_is_no_report() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("report.json");
+    let diff = || {
+        let output =
+            common::wgseg().args(["conformance", "diff"]).args([&path, &path]).output().expect("it runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    for (text, expected) in [
+        (None, "report.json"),
+        (Some("no json"), "no report of `wgseg conformance`"),
+        (Some("{}"), "schema"),
+        (Some("{\"schema\": 99}"), "schema 99"),
+    ] {
+        if let Some(text) = text {
+            std::fs::write(&path, text).expect("a file");
+        }
+        let (code, error) = diff();
+        assert_eq!(code, Some(1));
+        assert!(error.contains(expected), "{error}");
+    }
+    assert_eq!(report::SCHEMA, 1);
+}
