@@ -228,4 +228,5 @@ main() {
     fi
 }
 
-main
+# Other scripts take the functions alone.
+if [ "${BASH_SOURCE[0]}" = "$0" ]; then main; fi

@@ -77,7 +77,7 @@ enum Command {
     Bench(bench::Args),
     /// Measure which form of each kernel is the fastest on this adapter, and keep it for other commands.
     Tune(tune::Args),
-    /// Compile the GPU kernels for an AMD chip, without one: registers, spills, waves, multiply-adds.
+    /// Compile the kernels for hardware that is not here: Vulkan, DirectX, Metal, OpenGL, AMD's chips.
     Inspect(inspect::Args),
     /// Print a built-in config, with every key and its meaning in `default`.
     Config(config::Args),

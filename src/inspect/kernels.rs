@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::process::Job;
-use super::{InspectError, spirv};
+use super::InspectError;
+use super::module::Module;
 use crate::config::Config;
 use crate::ops::registry::ENTRIES;
 use crate::program::{Caps, Kernel, Matrices, Program, compile, compile_for};
@@ -27,9 +27,9 @@ impl Used {
         format!("{} {}", self.kernel.shader.name, constants.join(" ")).trim_end().to_owned()
     }
 
-    pub(super) fn job(&self) -> Result<Job, InspectError> {
-        let interface = self.kernel.shader.interface().map_err(crate::program::LowerError::Shader)?;
-        Ok(Job { words: spirv::translate(&self.kernel)?, storage: interface.storage.len() })
+    /// As naga holds it.
+    pub fn module(&self) -> Result<Module, String> {
+        Module::of(&self.kernel)
     }
 }
 
@@ -57,6 +57,19 @@ pub fn of_ops() -> Result<Vec<Used>, InspectError> {
     Ok(distinct(&programs))
 }
 
+/// The pipelines of all ops in every form that `wgseg verify` knows: of each family, in f16, and by cooperative matrices
+/// of either side.
+pub fn of_every_form() -> Result<Vec<Used>, InspectError> {
+    let mut programs = vec![];
+    for case in ENTRIES.iter().flat_map(|entry| (entry.cases)()) {
+        for matrices in [Matrices::of(16, 32, 32), Matrices::of(8, 8, 8)] {
+            let caps = Caps { subgroups: true, matrices, ..gpu() };
+            programs.extend(crate::verify::programs(&case, &caps)?);
+        }
+    }
+    Ok(distinct(&programs))
+}
+
 /// A GPU whose memory does not matter here.
 fn gpu() -> Caps {
     Caps { max_binding_bytes: u64::from(u32::MAX), ..Caps::default() }
@@ -80,6 +93,8 @@ fn distinct(programs: &[Program]) -> Vec<Used> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::spirv;
+    use super::super::target::Vulkan;
     use super::*;
     use crate::program::Precision;
 
@@ -126,10 +141,14 @@ mod tests {
         }
     }
 
+    fn words(used: &Used) -> Vec<u32> {
+        spirv::translate(&used.module().unwrap(), Vulkan::V1_3).unwrap()
+    }
+
     #[test]
     fn every_kernel_becomes_spir_v_for_matrices_too() {
         for used in mixed() {
-            assert_eq!(used.job().unwrap().words[0], 0x0723_0203, "{}", used.label());
+            assert_eq!(words(&used)[0], 0x0723_0203, "{}", used.label());
         }
     }
 
@@ -164,9 +183,9 @@ mod tests {
             "the backward is there"
         );
         for used in kernels {
-            let job = used.job().unwrap();
-            assert_eq!(job.words[0], 0x0723_0203, "{}", used.label());
-            assert_eq!(job.words[1], 0x0001_0600, "{}: version 1.6", used.label());
+            let words = words(&used);
+            assert_eq!(words[0], 0x0723_0203, "{}", used.label());
+            assert_eq!(words[1], 0x0001_0600, "{}: version 1.6", used.label());
         }
     }
 }

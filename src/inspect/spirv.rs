@@ -1,42 +1,48 @@
 //! A kernel as the SPIR-V that wgpu gives to a Vulkan driver.
 
-use naga::back::{pipeline_constants::process_overrides, spv};
-use naga::front::wgsl;
-use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
-use naga::valid::{Capabilities, ValidationFlags, Validator};
+use naga::back::spv;
 
-use super::InspectError;
-use crate::program::Kernel;
+use super::module::{ENTRY, Module, STAGE, UNCHECKED};
+use super::target::Vulkan;
 
-/// Translates a kernel, its `override` constants filled in, with the options that wgpu's Vulkan backend
-/// takes for shaders without run-time checks, which are the ones that a session runs.
-pub fn translate(kernel: &Kernel) -> Result<Vec<u32>, InspectError> {
-    let failed = |message: String| InspectError::Translate { shader: kernel.shader.name.to_owned(), message };
-    let source = kernel.shader.source;
-    let module = wgsl::parse_str(source).map_err(|e| failed(e.emit_to_string(source)))?;
-    let info = Validator::new(ValidationFlags::all(), Capabilities::all())
-        .validate(&module)
-        .map_err(|e| failed(e.emit_to_string(source)))?;
-    let constants = kernel.overrides.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
-    let stage = naga::ShaderStage::Compute;
-    let (module, info) = process_overrides(&module, &info, Some((stage, "main")), &constants)
-        .map_err(|e| failed(e.to_string()))?;
-    let unchecked = BoundsCheckPolicy::Unchecked;
+/// What wgpu's Vulkan backend lets naga use on a device of which all is asked that kernels use. Dot products of bytes
+/// and the like are offered by some drivers; no kernel has any.
+const CAPABILITIES: [spv::Capability; 18] = [
+    spv::Capability::Shader,
+    spv::Capability::Matrix,
+    spv::Capability::Sampled1D,
+    spv::Capability::Image1D,
+    spv::Capability::ImageQuery,
+    spv::Capability::DerivativeControl,
+    spv::Capability::StorageImageExtendedFormats,
+    spv::Capability::GroupNonUniform,
+    spv::Capability::GroupNonUniformVote,
+    spv::Capability::GroupNonUniformArithmetic,
+    spv::Capability::GroupNonUniformBallot,
+    spv::Capability::GroupNonUniformShuffle,
+    spv::Capability::GroupNonUniformShuffleRelative,
+    spv::Capability::GroupNonUniformQuad,
+    spv::Capability::Int64,
+    spv::Capability::Float16,
+    spv::Capability::CooperativeMatrixKHR,
+    spv::Capability::VulkanMemoryModel,
+];
+
+/// Translates a kernel with the options of wgpu's Vulkan backend on a device of this version.
+pub fn translate(kernel: &Module, vulkan: Vulkan) -> Result<Vec<u32>, String> {
     let options = spv::Options {
-        // Of Vulkan 1.3.
-        lang_version: (1, 6),
-        flags: spv::WriterFlags::LABEL_VARYINGS | spv::WriterFlags::FORCE_POINT_SIZE,
-        bounds_check_policies: BoundsCheckPolicies {
-            index: unchecked,
-            buffer: unchecked,
-            image_load: unchecked,
-            binding_array: unchecked,
+        lang_version: match vulkan {
+            Vulkan::V1_1 => (1, 3),
+            Vulkan::V1_3 => (1, 6),
         },
+        flags: spv::WriterFlags::LABEL_VARYINGS | spv::WriterFlags::FORCE_POINT_SIZE,
+        capabilities: Some(CAPABILITIES.into_iter().collect()),
+        bounds_check_policies: UNCHECKED,
         zero_initialize_workgroup_memory: spv::ZeroInitializeWorkgroupMemoryMode::None,
         force_loop_bounding: false,
         emit_int_div_checks: false,
         ..Default::default()
     };
-    let entry = spv::PipelineOptions { shader_stage: stage, entry_point: "main".to_owned() };
-    spv::write_vec(&module, &info, &options, Some(&entry)).map_err(|e| failed(e.to_string()))
+    let entry = spv::PipelineOptions { shader_stage: STAGE, entry_point: ENTRY.to_owned() };
+    spv::write_vec(&kernel.module, &kernel.info, &options, Some(&entry)).map_err(|e| e.to_string())
 }

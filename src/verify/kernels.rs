@@ -15,7 +15,7 @@ use crate::gpu::{Extra, Gpu, Session, States};
 use crate::ops::{Case, Op};
 use crate::program::{Caps, Choices, Element, Family, Matrices, Program, compile_of};
 use crate::reference::Tensor;
-use crate::tape::{Shape, Source, Tape};
+use crate::tape::{Shape, Source, Tape, TapeError};
 
 /// Roundings that an element may suffer besides those of its sum: exp, log and division of
 /// WGSL are allowed a few units in the last place each.
@@ -49,12 +49,8 @@ pub fn check_repeated_kernels(
 ) -> Result<Vec<Row>, VerifyError> {
     let mut rows = vec![];
     each_op(case, &mut |alone| {
-        let mut all = vec![Kept::full(alone)];
-        if gpu.has(Extra::Half) {
-            all.extend(Kept::halves(alone, case.elements() <= MIXTURES_UP_TO));
-        }
-        for kept in &all {
-            let programs = distinct_programs(gpu, case, &alone.tape()?, kept)?;
+        for kept in &Kept::all(alone.op.as_ref(), alone.inputs.len(), case, gpu.has(Extra::Half)) {
+            let programs = distinct_programs(gpu.caps(), case, &alone.tape()?, kept)?;
             let (by_matrices, others): (Vec<_>, Vec<_>) =
                 programs.into_iter().partition(|(_, program)| multiplies_matrices(program));
             for (kept, programs) in [(kept, others), (&kept.with_staged_weights(), by_matrices)] {
@@ -81,6 +77,25 @@ pub fn check_repeated_kernels(
         Ok(())
     })?;
     Ok(rows)
+}
+
+/// The programs that [`check_kernels`] runs of a case on a device that can do `caps` and takes f16.
+pub(crate) fn programs(case: &Case, caps: &Caps) -> Result<Vec<Program>, VerifyError> {
+    let case_tape = case_tape(case)?;
+    let nodes = case_tape.tape.nodes();
+    let mut programs = vec![];
+    for (index, node) in nodes.iter().enumerate() {
+        let Some(op) = node.op().filter(|op| is_checked(&case_tape, index, op.as_ref(), case)) else {
+            continue;
+        };
+        let shapes: Vec<&Shape> = node.inputs.iter().map(|v| &nodes[v.index()].shape).collect();
+        let tape = tape_of(op, &shapes)?;
+        for kept in &Kept::all(op.as_ref(), shapes.len(), case, true) {
+            programs
+                .extend(distinct_programs(caps, case, &tape, kept)?.into_iter().map(|(_, program)| program));
+        }
+    }
+    Ok(programs)
 }
 
 /// Gives `visit` each op that a case is about, those of its backward as well, with the inputs that
@@ -150,9 +165,11 @@ struct Kept {
 }
 
 impl Kept {
-    /// All in f32.
-    fn full(alone: &OpAlone) -> Kept {
-        Kept { inputs: vec![Element::F32; alone.inputs.len()], output: Element::F32 }
+    /// The ways that are checked of an op with this many inputs; those with f16 too where the device takes it.
+    fn all(op: &dyn Op, inputs: usize, case: &Case, has_half: bool) -> Vec<Kept> {
+        let full = Kept { inputs: vec![Element::F32; inputs], output: Element::F32 };
+        let halves = has_half.then(|| full.halves(op, case.elements() <= MIXTURES_UP_TO));
+        std::iter::once(full).chain(halves.into_iter().flatten()).collect()
     }
 
     /// With the second operand, weights as a rule, rounded to f16 as it is when it is staged for cooperative matrices.
@@ -164,14 +181,14 @@ impl Kept {
 
     /// All that may be f16; with `mixtures` also the inputs alone, and the result alone. Bindings are converted each
     /// by itself, so further mixtures would show nothing new.
-    fn halves(alone: &OpAlone, mixtures: bool) -> Vec<Kept> {
-        let full = Kept::full(alone).inputs;
-        let of_input = |i| if alone.op.takes_half(i) { Element::F16 } else { Element::F32 };
+    fn halves(&self, op: &dyn Op, mixtures: bool) -> Vec<Kept> {
+        let full = &self.inputs;
+        let of_input = |i| if op.takes_half(i) { Element::F16 } else { Element::F32 };
         let half: Vec<Element> = (0..full.len()).map(of_input).collect();
         let mut forms = vec![];
-        for (inputs, output) in [(&half, Element::F16), (&half, Element::F32), (&full, Element::F16)] {
+        for (inputs, output) in [(&half, Element::F16), (&half, Element::F32), (full, Element::F16)] {
             let has_half = output == Element::F16 || inputs.contains(&Element::F16);
-            if has_half && (output == Element::F32 || alone.op.gives_half(inputs)) {
+            if has_half && (output == Element::F32 || op.gives_half(inputs)) {
                 forms.push(Kept { inputs: inputs.clone(), output });
             }
         }
@@ -224,20 +241,8 @@ pub(crate) struct OpAlone<'a> {
 impl OpAlone<'_> {
     /// The op on a tape of its own; its inputs are `input0`, `input1`, …, its result `result`.
     pub fn tape(&self) -> Result<Tape, VerifyError> {
-        let mut tape = Tape::new();
-        let mut handles = vec![];
-        for (i, input) in self.inputs.iter().enumerate() {
-            let name = format!("input{i}");
-            handles.push(match self.op.in_place().contains(&i) {
-                true => tape.state(&name, input.shape.clone())?,
-                false => tape.input(&name, input.shape.clone())?,
-            });
-        }
-        let result = tape.push_op(Arc::clone(self.op), &handles)?;
-        if self.op.in_place().is_empty() {
-            tape.output("result", result);
-        }
-        Ok(tape)
+        let shapes: Vec<&Shape> = self.inputs.iter().map(|input| &input.shape).collect();
+        Ok(tape_of(self.op, &shapes)?)
     }
 
     /// Shape of the result.
@@ -360,10 +365,28 @@ fn storing(element: Element, expected: f64) -> f64 {
     }
 }
 
+/// The tape of [`OpAlone::tape`], of inputs of these shapes.
+fn tape_of(op: &Arc<dyn Op>, inputs: &[&Shape]) -> Result<Tape, TapeError> {
+    let mut tape = Tape::new();
+    let mut handles = vec![];
+    for (i, shape) in inputs.iter().enumerate() {
+        let name = format!("input{i}");
+        handles.push(match op.in_place().contains(&i) {
+            true => tape.state(&name, (*shape).clone())?,
+            false => tape.input(&name, (*shape).clone())?,
+        });
+    }
+    let result = tape.push_op(Arc::clone(op), &handles)?;
+    if op.in_place().is_empty() {
+        tape.output("result", result);
+    }
+    Ok(tape)
+}
+
 /// The tape compiled for each family of kernels that takes what is `kept` so, and in f32 in each form of a convolution,
 /// less those that come out alike.
 fn distinct_programs(
-    gpu: &Gpu,
+    caps: &Caps,
     case: &Case,
     tape: &Tape,
     kept: &Kept,
@@ -371,7 +394,7 @@ fn distinct_programs(
     let elements = kept.of_tape(tape);
     let mut programs: Vec<(Family, Program)> = vec![];
     let has_half = elements.contains(&Element::F16);
-    let matrices = gpu.caps().matrices.filter(|_| has_half);
+    let matrices = caps.matrices.filter(|_| has_half);
     // As on a device whose subgroups may be half as large as the largest.
     let doubtful = matrices.and_then(|m| Matrices::of(m.side, m.lanes, 2 * m.lanes));
     for (family, subgroups, matrices) in [
@@ -385,15 +408,15 @@ fn distinct_programs(
         if family == Family::Cpu && has_half {
             continue;
         }
-        let caps = Caps {
+        let of_family = Caps {
             family,
             matrices,
-            subgroups: subgroups && gpu.caps().subgroups,
-            max_workgroups: case.max_workgroups.unwrap_or(gpu.caps().max_workgroups),
+            subgroups: subgroups && caps.subgroups,
+            max_workgroups: case.max_workgroups.unwrap_or(caps.max_workgroups),
             choices: Choices::default(),
-            ..gpu.caps().clone()
+            ..caps.clone()
         };
-        let by_rule = compile_of(tape, &caps, &elements)?;
+        let by_rule = compile_of(tape, &of_family, &elements)?;
         // Forms differ in how they divide the work, and each converts what it loads and stores in the same lines; but
         // matrices are of f16 alone.
         let others = by_rule.choices.iter().flat_map(|choice| {
@@ -401,7 +424,8 @@ fn distinct_programs(
             let forms = choice.forms[1..].iter().filter(wanted);
             forms.map(|form| Choices::new([(choice.point.clone(), form.clone())]))
         });
-        let others = others.map(|choices| compile_of(tape, &Caps { choices, ..caps.clone() }, &elements));
+        let others =
+            others.map(|choices| compile_of(tape, &Caps { choices, ..of_family.clone() }, &elements));
         let others = others.collect::<Result<Vec<_>, _>>()?;
         for program in std::iter::once(by_rule).chain(others) {
             let kernels = |p: &Program| -> Vec<String> {
