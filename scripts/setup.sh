@@ -9,6 +9,7 @@ export PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin"
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 system=$(uname -s)
 name=bookworm-backports
+. "$root/scripts/mirror.sh"
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 die() { say "$@"; exit 1; }
@@ -94,47 +95,11 @@ apt_quiet() {
 
 apt_install() { apt_quiet install --no-install-recommends "$@"; }
 
-# The source that serves bookworm main, rewritten to serve its backports. Nothing when there is none.
-backports_source() {
-    local file line
-    for file in /etc/apt/sources.list.d/*.sources; do
-        [ -r "$file" ] || continue
-        # One stanza at a time; fields go on over lines that start with a space.
-        awk -v suite="$name" '
-            BEGIN { RS = ""; FS = "\n" }
-            {
-                split("", value); field = ""; kept = ""; on = 1
-                for (i = 1; i <= NF; i++) {
-                    if ($i ~ /^#/) continue
-                    if ($i !~ /^[ \t]/) {
-                        field = tolower($i); sub(/:.*/, "", field)
-                        text = $i; sub(/^[^:]*:/, "", text)
-                    } else text = $i
-                    value[field] = value[field] " " text " "
-                    if (field !~ /^(types|suites|components|enabled)$/) kept = kept $i "\n"
-                }
-                gsub(/\t/, " ", value["suites"])
-                if (value["suites"] ~ / bookworm / && value["components"] ~ / main / &&
-                    value["types"] ~ / deb / && tolower(value["enabled"]) !~ / no /) {
-                    printf "Types: deb\nSuites: %s\nComponents: main\n%s", suite, kept
-                    exit
-                }
-            }' "$file" | { grep . && echo deb822; } && return
-    done
-    for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list; do
-        [ -r "$file" ] || continue
-        line=$(grep -E '^ *deb\s.*\sbookworm\s(.*\s)?main(\s|$)' "$file") || continue
-        head -n 1 <<<"$line" | sed "s/\(\s\)bookworm\s.*/\1$name main/"
-        echo line
-        return
-    done
-}
-
 # Adds Debian 12's backports from the mirror already in use. Leaves nothing behind when that fails.
 add_backports() {
     if apt-get indextargets --format '$(RELEASE)' | grep -x "$name" >/dev/null; then return; fi
     local text form path
-    text=$(backports_source)
+    text=$(mirror_source "$name")
     form=${text##*$'\n'}
     [ -n "$text" ] || return 1
     path=/etc/apt/sources.list.d/wgseg-backports.sources

@@ -11,6 +11,7 @@ pub mod conformance;
 pub mod data;
 pub mod gpu;
 pub mod inspect;
+mod itself;
 pub mod method;
 pub mod nn;
 pub mod ops;

@@ -19,10 +19,13 @@ pub fn run(args: Args) -> Outcome {
     } else {
         for a in &adapters {
             say!("{a}");
+            let yes_or_no = |has| if has { "yes" } else { "no" };
             say!(
-                "   kernels: {}; subgroups: {}; largest binding {} MiB, largest buffer {} MiB",
+                "   {}kernels: {}; subgroups: {}; f16: {}; largest binding {} MiB, largest buffer {} MiB",
+                if a.is_software() { "software driver, runs on the CPU; " } else { "" },
                 a.family,
-                if a.subgroups { "yes" } else { "no" },
+                yes_or_no(a.subgroups),
+                yes_or_no(a.half),
                 a.max_binding_bytes >> 20,
                 a.max_buffer_bytes >> 20
             );

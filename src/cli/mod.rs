@@ -96,7 +96,7 @@ enum Command {
 /// The adapter that a command runs on.
 #[derive(clap::Args, Clone, Debug)]
 struct AdapterArg {
-    /// Adapter to use: its number or a part of its name; see `wgseg adapters`
+    /// Adapter to use: its number, or words of its name, driver and backend, as "llvmpipe gl"; see `wgseg adapters`
     #[arg(long, value_name = "NAME")]
     adapter: Option<String>,
 }

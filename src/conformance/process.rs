@@ -12,6 +12,7 @@ use super::known::marked;
 use super::report::{AdapterReport, Check, Device, Outcome, Report, Runner, SCHEMA};
 use super::{ConformanceError, Options};
 use crate::gpu::{Extra, Gpu, GpuOptions};
+use crate::itself;
 
 /// A line that the process of an adapter prints.
 #[derive(Serialize, Deserialize)]
@@ -43,16 +44,15 @@ pub fn run(
     patience: Duration,
     observe: &mut dyn FnMut(Event),
 ) -> Result<Report, ConformanceError> {
-    let program = std::env::current_exe().map_err(ConformanceError::Process)?;
     let units = units(options);
     let mut reports = vec![];
     for adapter in adapters {
         let spawn = |from: usize| {
-            let mut command = Command::new(&program);
+            let mut command = itself::command()?;
             command.args(["conformance", "--adapter", adapter, "--from", &from.to_string()]);
             command.args(options.quick.then_some("--quick"));
             command.args(options.default_limits.then_some("--default-limits"));
-            command
+            Ok(command)
         };
         reports.push(one_adapter(adapter, &units, &spawn, patience, observe)?);
     }
@@ -72,7 +72,7 @@ pub fn run(
 fn one_adapter(
     adapter: &str,
     units: &[Unit],
-    spawn: &dyn Fn(usize) -> Command,
+    spawn: &dyn Fn(usize) -> std::io::Result<Command>,
     patience: Duration,
     observe: &mut dyn FnMut(Event),
 ) -> Result<AdapterReport, ConformanceError> {
@@ -83,7 +83,8 @@ fn one_adapter(
     while from < units.len() {
         let mut begun = None;
         let mut refused = None;
-        let end = lines_of(spawn(from), patience, &mut |line| match line {
+        let command = spawn(from).map_err(ConformanceError::Process)?;
+        let end = lines_of(command, patience, &mut |line| match line {
             Line::Device(found) => {
                 if device.is_none() {
                     observe(Event::Device(&found, units.len()));
@@ -239,9 +240,9 @@ mod tests {
     }
 
     /// A process that prints what a worker would, and then does `end`.
-    fn worker(lines: &[Line], end: &str) -> Command {
+    fn worker(lines: &[Line], end: &str) -> std::io::Result<Command> {
         let text: Vec<String> = lines.iter().map(|line| serde_json::to_string(line).unwrap()).collect();
-        shell(&format!("cat <<'END'\n{}\nEND\n{end}", text.join("\n")))
+        Ok(shell(&format!("cat <<'END'\n{}\nEND\n{end}", text.join("\n"))))
     }
 
     fn units() -> Vec<Unit> {
@@ -304,8 +305,10 @@ mod tests {
     #[test]
     fn a_device_that_cannot_be_opened_is_an_error_with_its_reason() {
         let refuse = |_: usize| worker(&[Line::None("no such adapter".to_owned())], "exit 0");
-        let silent = |_: usize| shell("exit 7");
-        for (spawn, why) in [(&refuse as &dyn Fn(usize) -> Command, "no such adapter"), (&silent, "7")] {
+        let silent = |_: usize| Ok(shell("exit 7"));
+        let both: [(&dyn Fn(usize) -> std::io::Result<Command>, &str); 2] =
+            [(&refuse, "no such adapter"), (&silent, "7")];
+        for (spawn, why) in both {
             let error = one_adapter("0", &units(), spawn, Duration::from_secs(5), &mut |_| {}).unwrap_err();
             assert!(error.to_string().contains(why), "{error}");
         }

@@ -16,10 +16,20 @@ pub struct AdapterDescription {
     pub driver: String,
     pub family: Family,
     pub subgroups: bool,
+    /// f16 in shaders, which training in mixed precision needs.
+    #[serde(default)]
+    pub half: bool,
     pub max_binding_bytes: u64,
     pub max_buffer_bytes: u64,
     /// It is the one taken when none is named.
     pub chosen: bool,
+}
+
+impl AdapterDescription {
+    /// Whether it is no GPU, but a driver that computes on the CPU.
+    pub fn is_software(&self) -> bool {
+        self.device_type == "Cpu"
+    }
 }
 
 impl std::fmt::Display for AdapterDescription {
@@ -65,12 +75,13 @@ fn adapters() -> Vec<(wgpu::Adapter, AdapterDescription)> {
             let caps = caps(&adapter);
             let description = AdapterDescription {
                 index,
-                name: info.name,
+                name: info.name.clone(),
                 backend: info.backend.to_string(),
                 device_type: format!("{:?}", info.device_type),
-                driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
+                driver: driver(&info),
                 family: caps.family,
                 subgroups: caps.subgroups,
+                half: adapter.features().contains(wgpu::Features::SHADER_F16),
                 max_binding_bytes: limits.max_storage_buffer_binding_size,
                 max_buffer_bytes: limits.max_buffer_size,
                 chosen: index == 0,
@@ -78,6 +89,12 @@ fn adapters() -> Vec<(wgpu::Adapter, AdapterDescription)> {
             (adapter, description)
         })
         .collect()
+}
+
+fn driver(info: &wgpu::AdapterInfo) -> String {
+    // OpenGL has no name of the driver, and its version begins with a bare number.
+    let name = if info.backend == wgpu::Backend::Gl { "OpenGL" } else { &info.driver };
+    format!("{name} {}", info.driver_info).trim().to_owned()
 }
 
 /// What the kernels of [`Caps::subgroups`] ask of a device.
@@ -136,27 +153,89 @@ pub fn list() -> Vec<AdapterDescription> {
     adapters().into_iter().map(|(_, description)| description).collect()
 }
 
-/// The adapter that `wanted` names by number or by part of its name, or the best one.
+/// The adapter that `wanted` names, or the best one.
 pub fn choose(wanted: Option<&str>) -> Result<(wgpu::Adapter, AdapterDescription), GpuError> {
-    let all = adapters();
-    let available = all.iter().map(|(_, d)| d.to_string()).collect::<Vec<_>>().join("\n");
-    let Some(wanted) = wanted else {
-        return all.into_iter().next().ok_or(GpuError::NoAdapter);
-    };
+    let mut all = adapters();
     if all.is_empty() {
         return Err(GpuError::NoAdapter);
     }
-    let needle = wanted.to_lowercase();
-    let mut matches: Vec<_> = all
-        .into_iter()
-        .filter(|(_, d)| match wanted.parse::<usize>() {
-            Ok(number) => d.index == number,
-            Err(_) => format!("{} {}", d.name, d.backend).to_lowercase().contains(&needle),
+    let Some(wanted) = wanted else { return Ok(all.swap_remove(0)) };
+    let named = named(wanted, all.iter().map(|(_, description)| description));
+    let listed = |indices: &[usize]| -> String {
+        indices.iter().map(|i| all[*i].1.to_string()).collect::<Vec<_>>().join("\n")
+    };
+    match named[..] {
+        [index] => Ok(all.swap_remove(index)),
+        [] => {
+            let available = listed(&(0..all.len()).collect::<Vec<_>>());
+            Err(GpuError::UnknownAdapter { wanted: wanted.to_owned(), available })
+        }
+        _ => Err(GpuError::AmbiguousAdapter { wanted: wanted.to_owned(), matching: listed(&named) }),
+    }
+}
+
+/// The places of the adapters that `wanted` names: by number, or by words that are each a part of the name or of the
+/// driver, or the backend.
+fn named<'a>(wanted: &str, all: impl Iterator<Item = &'a AdapterDescription>) -> Vec<usize> {
+    let (number, wanted) = (wanted.parse::<usize>().ok(), wanted.to_lowercase());
+    let is_named = |a: &AdapterDescription| {
+        if let Some(number) = number {
+            return a.index == number;
+        }
+        let text = format!("{} {}", a.name, a.driver).to_lowercase();
+        wanted.split_whitespace().all(|word| match BACKENDS.contains(&word) {
+            // As a part of a name it would match too much: "gl" is in "Google".
+            true => a.backend == word,
+            false => text.contains(word),
         })
-        .collect();
-    match matches.len() {
-        1 => Ok(matches.swap_remove(0)),
-        0 => Err(GpuError::UnknownAdapter { wanted: wanted.to_owned(), available }),
-        _ => Err(GpuError::AmbiguousAdapter { wanted: wanted.to_owned(), available }),
+    };
+    all.enumerate().filter(|(_, adapter)| is_named(adapter)).map(|(place, _)| place).collect()
+}
+
+/// As wgpu calls those that wgseg is built with.
+const BACKENDS: [&str; 4] = ["vulkan", "gl", "metal", "dx12"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn described(index: usize, name: &str, backend: &str, driver: &str) -> AdapterDescription {
+        AdapterDescription {
+            index,
+            name: name.to_owned(),
+            backend: backend.to_owned(),
+            device_type: "Cpu".to_owned(),
+            driver: driver.to_owned(),
+            family: Family::Cpu,
+            subgroups: false,
+            half: false,
+            max_binding_bytes: 1 << 27,
+            max_buffer_bytes: 1 << 27,
+            chosen: index == 0,
+        }
+    }
+
+    #[test]
+    fn each_of_several_adapters_of_one_name_can_be_named() {
+        let llvmpipe = "llvmpipe (LLVM 15.0.6, 256 bits)";
+        let all = [
+            described(0, llvmpipe, "vulkan", "llvmpipe Mesa 25.0.7 (LLVM 15.0.6)"),
+            described(1, llvmpipe, "vulkan", "llvmpipe Mesa 22.3.6 (LLVM 15.0.6)"),
+            described(2, "Google SwiftShader", "vulkan", "SwiftShader driver"),
+            described(3, llvmpipe, "gl", "OpenGL 4.5 (Core Profile) Mesa 25.0.7"),
+            described(4, llvmpipe, "gl", "OpenGL 4.5 (Core Profile) Mesa 25.0.7"),
+        ];
+        let named = |wanted| named(wanted, all.iter());
+        assert_eq!(named("llvmpipe"), [0, 1, 3, 4]);
+        assert_eq!(named("llvmpipe vulkan"), [0, 1]);
+        assert_eq!(named("Vulkan LLVMpipe 22.3"), [1]);
+        assert_eq!(named("gl"), [3, 4]);
+        assert_eq!(named("OpenGL 25"), [3, 4]);
+        assert_eq!(named(llvmpipe), [0, 1, 3, 4]);
+        assert_eq!(named("SwiftShader"), [2]);
+        assert_eq!(named("4"), [4]);
+        // A number is never a part of a name.
+        assert!(named("15").is_empty());
+        assert!(named("GeForce").is_empty());
     }
 }

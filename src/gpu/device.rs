@@ -11,7 +11,7 @@ use crate::tune::Table;
 /// How a device is opened.
 #[derive(Clone, Debug, Default)]
 pub struct GpuOptions {
-    /// An adapter's number or a part of its name. `None`: the best one.
+    /// An adapter's number, or words of its name, driver and backend. `None`: the best one.
     pub adapter: Option<String>,
     pub extra: Extra,
     /// What its programs are to be kept in.

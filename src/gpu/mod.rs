@@ -27,8 +27,11 @@ pub enum GpuError {
     NoAdapter,
     #[error("no adapter matches {wanted:?}; there are:\n{available}")]
     UnknownAdapter { wanted: String, available: String },
-    #[error("{wanted:?} matches more than one adapter; choose one by its number:\n{available}")]
-    AmbiguousAdapter { wanted: String, available: String },
+    #[error(
+        "{wanted:?} matches more than one adapter; choose one by its number, or add its backend or a part of its driver, \
+         as in \"llvmpipe gl\" or \"llvmpipe 25.0\":\n{matching}"
+    )]
+    AmbiguousAdapter { wanted: String, matching: String },
     #[error(
         "adapter {adapter}: train.precision is \"{precision}\", but the adapter has no f16 in shaders (shader-f16); \
          choose another by --adapter, or set train.precision = \"f32\""

@@ -69,7 +69,11 @@ impl Gpu {
     /// Makes the pipelines that `program` needs and the device lacks.
     pub(super) fn make_pipelines(&self, program: &Program) -> Result<(), GpuError> {
         let missing = self.without_pipeline(program);
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        // On OpenGL one thread at a time has the context, and wgpu panics where another waits six seconds for it.
+        let cores = match self.adapter.get_info().backend {
+            wgpu::Backend::Gl => 1,
+            _ => std::thread::available_parallelism().map_or(1, usize::from),
+        };
         let next = AtomicUsize::new(0);
         let work = || -> Result<(), GpuError> {
             // A device that cannot be had costs time alone.

@@ -382,8 +382,20 @@ pub(super) fn device_error(gpu: &Gpu, message: impl ToString) -> GpuError {
 }
 
 pub(super) fn wait_idle(gpu: &Gpu) -> Result<(), GpuError> {
-    gpu.device.poll(wgpu::PollType::wait_indefinitely()).map_err(|e| device_error(gpu, e))?;
-    gpu.check(0)
+    wait_until(gpu, None)
+}
+
+/// Waits for `submission`, or for all, however long it takes.
+pub(super) fn wait_until(gpu: &Gpu, submission: Option<&wgpu::SubmissionIndex>) -> Result<(), GpuError> {
+    loop {
+        let wait = wgpu::PollType::Wait { submission_index: submission.cloned(), timeout: None };
+        match gpu.device.poll(wait) {
+            Ok(_) => return gpu.check(0),
+            // On OpenGL wgpu gives up after two seconds, though no time-out was set.
+            Err(wgpu::PollError::Timeout) => gpu.check(0)?,
+            Err(e) => return Err(device_error(gpu, e)),
+        }
+    }
 }
 
 /// Waits for `submission`, and so for the mapping that `mapped` tells of.
@@ -392,9 +404,7 @@ pub(super) fn wait_for(
     submission: &wgpu::SubmissionIndex,
     mapped: &mpsc::Receiver<Result<(), wgpu::BufferAsyncError>>,
 ) -> Result<(), GpuError> {
-    let wait = wgpu::PollType::Wait { submission_index: Some(submission.clone()), timeout: None };
-    gpu.device.poll(wait).map_err(|e| device_error(gpu, e))?;
-    gpu.check(0)?;
+    wait_until(gpu, Some(submission))?;
     mapped.recv().map_err(|e| device_error(gpu, e))?.map_err(|e| device_error(gpu, e))
 }
 

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::Instant;
 
-use super::session::{Session, device_error, encode};
+use super::session::{Session, encode, wait_until};
 use super::timestamps::Timestamps;
 use crate::gpu::GpuError;
 
@@ -79,10 +79,7 @@ impl Session {
     /// Waits until the device has done what was submitted, and notes it as `wait`. Gives when that
     /// was known, by the log.
     pub fn wait_noted(&self, log: &mut HostLog, submitted: &Submitted) -> Result<u64, GpuError> {
-        let submission_index = Some(submitted.index.clone());
-        let wait = wgpu::PollType::Wait { submission_index, timeout: None };
-        log.note("wait", || self.gpu().device.poll(wait)).map_err(|e| device_error(self.gpu(), e))?;
-        self.gpu().check(0)?;
+        log.note("wait", || wait_until(self.gpu(), Some(&submitted.index)))?;
         Ok(log.now_ns())
     }
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::dxc::Dxc;
 use super::radv::Driver;
 use super::{InspectError, Target, dxc, radv};
+use crate::itself;
 
 /// A line that the compiler's process prints: first of the compiler, then of each job.
 #[derive(Serialize, Deserialize)]
@@ -65,8 +66,7 @@ fn run_worker<T: DeserializeOwned>(
     jobs: &Path,
     from: usize,
 ) -> Result<(String, Vec<Line<T>>), InspectError> {
-    let program = std::env::current_exe().map_err(InspectError::Process)?;
-    let mut command = Command::new(program);
+    let mut command = itself::command().map_err(InspectError::Process)?;
     command
         .args(["inspect", "--target", target.name(), "--from", &from.to_string(), "--jobs"])
         .arg(jobs)

@@ -187,6 +187,7 @@ pub(super) mod tests {
             driver: "driver 1".into(),
             family: Family::Tiled,
             subgroups: false,
+            half: true,
             max_binding_bytes: 1 << 27,
             max_buffer_bytes: 1 << 30,
             chosen: true,
