@@ -7,6 +7,7 @@
 pub mod bench;
 pub mod cli;
 pub mod config;
+pub mod conformance;
 pub mod data;
 pub mod gpu;
 pub mod inspect;
@@ -22,3 +23,4 @@ pub mod tasks;
 pub mod train;
 pub mod tune;
 pub mod verify;
+pub mod web;

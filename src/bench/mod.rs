@@ -1,7 +1,7 @@
 //! How fast the kernels are beside what the adapter can do at best, each time only for a result
 //! that was compared with the reference in the same run.
 
-mod cases;
+pub(crate) mod cases;
 pub mod ceilings;
 pub mod compare;
 mod dispatches;

@@ -14,7 +14,7 @@ use crate::gpu::{Extra, Gpu, Session, States};
 use crate::ops::{Case, Op};
 use crate::program::{Caps, Choices, Element, Family, Matrices, Program, compile_of};
 use crate::reference::Tensor;
-use crate::tape::{Shape, Source, Tape};
+use crate::tape::{Shape, Source, Tape, Value};
 
 /// Roundings that an element may suffer besides those of its sum: exp, log and division of
 /// WGSL are allowed a few units in the last place each.
@@ -42,8 +42,9 @@ pub fn check_altered_kernels(
             all.extend(Kept::halves(alone, case.elements() <= MIXTURES_UP_TO));
         }
         for kept in &all {
-            let programs = distinct_programs(gpu, case, &alone.tape()?, kept)?;
-            let (by_matrices, others): (Vec<_>, Vec<_>) = programs.into_iter().partition(multiplies_matrices);
+            let programs = distinct_programs(gpu.caps(), &ALL, case, &alone.tape()?, kept)?;
+            let programs = programs.into_iter().map(|(_, program)| program);
+            let (by_matrices, others): (Vec<_>, Vec<_>) = programs.partition(multiplies_matrices);
             for (kept, programs) in [(kept, others), (&kept.with_staged_weights(), by_matrices)] {
                 if programs.is_empty() {
                     continue;
@@ -102,11 +103,18 @@ pub(crate) fn each_op(
 
 /// Names of the ops that [`each_op`] visits, in its order.
 pub(crate) fn ops_of(case: &Case) -> Result<Vec<&'static str>, VerifyError> {
+    Ok(ops_and_inputs(case)?.into_iter().map(|(op, _)| op.name()).collect())
+}
+
+/// The ops that [`each_op`] visits, in its order, with the shapes of their inputs.
+pub(crate) fn ops_and_inputs(case: &Case) -> Result<Vec<(Arc<dyn Op>, Vec<Shape>)>, VerifyError> {
     let case_tape = case_tape(case)?;
-    let nodes = case_tape.tape.nodes().iter().enumerate();
-    let ops = nodes.filter_map(|(index, node)| Some((index, node.op()?)));
-    let checked = ops.filter(|(index, op)| is_checked(&case_tape, *index, op.as_ref(), case));
-    Ok(checked.map(|(_, op)| op.name()).collect())
+    let tape = &case_tape.tape;
+    let nodes = tape.nodes().iter().enumerate();
+    let ops = nodes.filter_map(|(index, node)| Some((index, node, node.op()?)));
+    let checked = ops.filter(|(index, _, op)| is_checked(&case_tape, *index, op.as_ref(), case));
+    let shapes = |inputs: &[Value]| inputs.iter().map(|v| tape.shape(*v).clone()).collect();
+    Ok(checked.map(|(_, node, op)| (Arc::clone(op), shapes(&node.inputs))).collect())
 }
 
 /// Whether a node is of the op that the case is about or of its backward. The ops that make a loss of
@@ -228,8 +236,7 @@ impl OpAlone<'_> {
         let result = session.program().outputs.first().map_or(Element::F32, |port| port.element);
         let bounds = bounds(self.op.as_ref(), &output, &self.inputs, self.expected);
         let bound = |result_index: usize, index: usize, expected: f64| {
-            let quantity = (result_index, self.op.quantity(&output, index));
-            bounds.get(&quantity).copied().unwrap_or(0.0) + storing(result, expected)
+            bound_of(&bounds, self.op.as_ref(), &output, result_index, index) + storing(result, expected)
         };
         let (worst, not_finite) = compare(&found, self.expected, &bound);
         let row = Row {
@@ -244,6 +251,22 @@ impl OpAlone<'_> {
             not_finite,
         };
         Ok((session, row))
+    }
+
+    /// What each number of each result in f32 may differ by.
+    pub fn bounds(&self) -> Result<Vec<Vec<f64>>, VerifyError> {
+        let output = self.output()?;
+        let bounds = bounds(self.op.as_ref(), &output, &self.inputs, self.expected);
+        let of = |result, index| bound_of(&bounds, self.op.as_ref(), &output, result, index);
+        let results = self.expected.iter().enumerate();
+        Ok(results.map(|(result, data)| (0..data.len()).map(|index| of(result, index)).collect()).collect())
+    }
+
+    /// Its programs in f32 for any device with WebGPU's default limits: of the families that need neither subgroups
+    /// nor 64-bit integers, in each form. The family of a program is the first that it came out of.
+    pub fn portable_programs(&self, case: &Case) -> Result<Vec<(Family, Program)>, VerifyError> {
+        let families = [(Family::Naive, false), (Family::Tiled, false)];
+        distinct_programs(&Caps::default(), &families, case, &self.tape()?, &Kept::full(self))
     }
 
     /// Runs `program` and gives what it makes: the result, or what it rewrites.
@@ -293,6 +316,17 @@ fn bounds(op: &dyn Op, output: &Shape, inputs: &[&Tensor], expected: &[Vec<f64>]
     largest.into_iter().map(|(quantity, scale)| (quantity, bound(scale))).collect()
 }
 
+/// The bound of element `index` of a result.
+fn bound_of(
+    bounds: &HashMap<Quantity, f64>,
+    op: &dyn Op,
+    output: &Shape,
+    result: usize,
+    index: usize,
+) -> f64 {
+    bounds.get(&(result, op.quantity(output, index))).copied().unwrap_or(0.0)
+}
+
 /// What storing a result adds to its error. WGSL lets a conversion to f16 take either neighbour, and flush what
 /// is below the smallest normal number.
 fn storing(element: Element, expected: f64) -> f64 {
@@ -302,33 +336,40 @@ fn storing(element: Element, expected: f64) -> f64 {
     }
 }
 
-/// The tape compiled for each family of kernels that takes what is `kept` so, and in f32 in each form of a convolution,
-/// less those that come out alike.
-fn distinct_programs(gpu: &Gpu, case: &Case, tape: &Tape, kept: &Kept) -> Result<Vec<Program>, VerifyError> {
+/// Families of kernels, and whether with subgroups.
+const ALL: [(Family, bool); 4] =
+    [(Family::Naive, false), (Family::Tiled, false), (Family::Cpu, false), (Family::Cpu, true)];
+
+/// The tape compiled for each of these families of kernels that takes what is `kept` so, and in f32 in each form of a
+/// convolution, less those that come out alike.
+fn distinct_programs(
+    device: &Caps,
+    families: &[(Family, bool)],
+    case: &Case,
+    tape: &Tape,
+    kept: &Kept,
+) -> Result<Vec<(Family, Program)>, VerifyError> {
     let elements = kept.of_tape(tape);
-    let mut programs: Vec<Program> = vec![];
+    let mut programs: Vec<(Family, Program)> = vec![];
     let has_half = elements.contains(&Element::F16);
-    let matrices = gpu.caps().matrices.filter(|_| has_half);
+    let matrices = device.matrices.filter(|_| has_half);
     // As on a device whose subgroups may be half as large as the largest.
     let doubtful = matrices.and_then(|m| Matrices::of(m.side, m.lanes, 2 * m.lanes));
-    for (family, subgroups, matrices) in [
-        (Family::Naive, false, None),
-        (Family::Tiled, false, None),
-        (Family::Tiled, false, matrices),
-        (Family::Tiled, false, doubtful),
-        (Family::Cpu, false, None),
-        (Family::Cpu, true, None),
-    ] {
+    let by_family = families.iter().flat_map(|(family, subgroups)| {
+        let matrices = if *family == Family::Tiled { vec![None, matrices, doubtful] } else { vec![None] };
+        matrices.into_iter().map(|matrices| (*family, *subgroups, matrices))
+    });
+    for (family, subgroups, matrices) in by_family {
         if family == Family::Cpu && has_half {
             continue;
         }
         let caps = Caps {
             family,
             matrices,
-            subgroups: subgroups && gpu.caps().subgroups,
-            max_workgroups: case.max_workgroups.unwrap_or(gpu.caps().max_workgroups),
+            subgroups: subgroups && device.subgroups,
+            max_workgroups: case.max_workgroups.unwrap_or(device.max_workgroups),
             choices: Choices::default(),
-            ..gpu.caps().clone()
+            ..device.clone()
         };
         let by_rule = compile_of(tape, &caps, &elements)?;
         // Forms differ in how they divide the work, and each converts what it loads and stores in the same lines; but
@@ -344,8 +385,8 @@ fn distinct_programs(gpu: &Gpu, case: &Case, tape: &Tape, kept: &Kept) -> Result
             let kernels = |p: &Program| -> Vec<String> {
                 p.dispatches.iter().map(|d| format!("{:?} {:?}", d.kernel, d.grid)).collect()
             };
-            if !programs.iter().any(|p| kernels(p) == kernels(&program)) {
-                programs.push(program);
+            if !programs.iter().any(|(_, known)| kernels(known) == kernels(&program)) {
+                programs.push((family, program));
             }
         }
     }

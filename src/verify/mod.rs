@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 pub use gradient::check_gradient;
-pub(crate) use kernels::{OpAlone, each_op, ops_of};
+pub(crate) use kernels::{OpAlone, each_op, ops_and_inputs, ops_of};
 pub use kernels::{check_altered_kernels, check_kernels};
 
 use crate::gpu::{Gpu, GpuError};
