@@ -106,8 +106,11 @@ pub(crate) fn ops_of(case: &Case) -> Result<Vec<&'static str>, VerifyError> {
     Ok(ops_and_inputs(case)?.into_iter().map(|(op, _)| op.name()).collect())
 }
 
-/// The ops that [`each_op`] visits, in its order, with the shapes of their inputs.
-pub(crate) fn ops_and_inputs(case: &Case) -> Result<Vec<(Arc<dyn Op>, Vec<Shape>)>, VerifyError> {
+/// An op with the shapes of its inputs.
+pub(crate) type OpAndInputs = (Arc<dyn Op>, Vec<Shape>);
+
+/// The ops that [`each_op`] visits, in its order.
+pub(crate) fn ops_and_inputs(case: &Case) -> Result<Vec<OpAndInputs>, VerifyError> {
     let case_tape = case_tape(case)?;
     let tape = &case_tape.tape;
     let nodes = tape.nodes().iter().enumerate();
