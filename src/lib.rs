@@ -24,3 +24,4 @@ pub mod tasks;
 pub mod train;
 pub mod tune;
 pub mod verify;
+pub mod web;

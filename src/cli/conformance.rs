@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Outcome, print_json, say};
 use crate::conformance::diff::{self, word};
-use crate::conformance::{self, Check, ConformanceError, Event, Options, Report, page};
+use crate::conformance::{self, Check, ConformanceError, Event, Options, Report, page, web};
 use crate::gpu;
 use crate::report::console::tell;
 use crate::report::run_folder::{check_free, make_folder, write_json};
@@ -18,11 +18,14 @@ pub struct Args {
     #[command(subcommand)]
     command: Option<Command>,
     /// Folder for report.json and report.html
-    #[arg(long, value_name = "REPORT", required_unless_present = "from")]
+    #[arg(long, value_name = "REPORT", required_unless_present_any = ["from", "web"])]
     out: Option<PathBuf>,
     /// Adapter to check: its number, a part of its name, or `all`; see `wgseg adapters`
     #[arg(long, value_name = "NAME|all")]
     adapter: Option<String>,
+    /// Write the checks as a page for any browser with WebGPU to this folder, and run nothing
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "adapter", "quick", "default_limits", "from"])]
+    web: Option<PathBuf>,
     /// Fewer repeats, no speed, no long dispatch: a minute or two
     #[arg(long)]
     quick: bool,
@@ -47,7 +50,8 @@ Exit codes: 0 nothing failed, or no difference; 1 a check failed, a difference w
 Examples:
   wgseg conformance --out report
   wgseg conformance --out report --adapter all --quick
-  wgseg conformance diff report-old report-new";
+  wgseg conformance diff report-old report-new
+  wgseg conformance --web page                            open page/index.html in a browser, on a phone as well";
 
 #[derive(clap::Subcommand)]
 enum Command {
@@ -72,6 +76,9 @@ pub fn run(args: Args) -> Outcome {
         conformance::work(args.adapter.as_deref().unwrap_or("0"), options, from)?;
         return Ok(ExitCode::SUCCESS);
     }
+    if let Some(folder) = &args.web {
+        return write_page(folder);
+    }
     let out = args.out.unwrap_or_default();
     check_free(&out)?;
     let adapters = adapters(args.adapter.as_deref())?;
@@ -81,6 +88,20 @@ pub fn run(args: Args) -> Outcome {
     let bad = report.adapters.iter().flat_map(|a| &a.checks).any(|check| check.outcome.is_bad());
     say!("{}", out.join("report.html").display());
     Ok(if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Writes the page of `--web`.
+fn write_page(folder: &Path) -> Outcome {
+    check_free(folder)?;
+    let written = web::write(folder)?;
+    say!("{}", folder.join("index.html").display());
+    let mebibytes = written.bytes as f64 / f64::from(1 << 20);
+    tell(&format!(
+        "{} checks in {} files, {mebibytes:.1} MiB; open index.html in a browser with WebGPU, from disk or from any web \
+         server (over a network WebGPU asks for https)",
+        written.checks, written.files
+    ));
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Numbers of the adapters to check.

@@ -11,6 +11,7 @@ pub mod limits;
 pub mod page;
 mod process;
 pub mod report;
+pub mod web;
 
 use std::path::PathBuf;
 
@@ -48,6 +49,8 @@ pub enum ConformanceError {
     Process(#[source] std::io::Error),
     #[error("the process for adapter {adapter} ended before it told of its device: {end}")]
     NoDevice { adapter: String, end: String },
+    #[error("cannot put checks into data files: {0}")]
+    Encode(#[from] serde_json::Error),
     #[error(transparent)]
     Gpu(#[from] crate::gpu::GpuError),
     #[error(transparent)]

@@ -15,7 +15,7 @@ use crate::gpu::{Extra, Gpu, Session, States};
 use crate::ops::{Case, Op};
 use crate::program::{Caps, Choices, Element, Family, Matrices, Program, compile_of};
 use crate::reference::Tensor;
-use crate::tape::{Shape, Source, Tape, TapeError};
+use crate::tape::{Shape, Source, Tape, TapeError, Value};
 
 /// Roundings that an element may suffer besides those of its sum: exp, log and division of
 /// WGSL are allowed a few units in the last place each.
@@ -50,7 +50,7 @@ pub fn check_repeated_kernels(
     let mut rows = vec![];
     each_op(case, &mut |alone| {
         for kept in &Kept::all(alone.op.as_ref(), alone.inputs.len(), case, gpu.has(Extra::Half)) {
-            let programs = distinct_programs(gpu.caps(), case, &alone.tape()?, kept)?;
+            let programs = distinct_programs(gpu.caps(), &ALL, case, &alone.tape()?, kept)?;
             let (by_matrices, others): (Vec<_>, Vec<_>) =
                 programs.into_iter().partition(|(_, program)| multiplies_matrices(program));
             for (kept, programs) in [(kept, others), (&kept.with_staged_weights(), by_matrices)] {
@@ -91,8 +91,9 @@ pub(crate) fn programs(case: &Case, caps: &Caps) -> Result<Vec<Program>, VerifyE
         let shapes: Vec<&Shape> = node.inputs.iter().map(|v| &nodes[v.index()].shape).collect();
         let tape = tape_of(op, &shapes)?;
         for kept in &Kept::all(op.as_ref(), shapes.len(), case, true) {
-            programs
-                .extend(distinct_programs(caps, case, &tape, kept)?.into_iter().map(|(_, program)| program));
+            programs.extend(
+                distinct_programs(caps, &ALL, case, &tape, kept)?.into_iter().map(|(_, program)| program),
+            );
         }
     }
     Ok(programs)
@@ -134,11 +135,21 @@ pub(crate) fn each_op(
 
 /// Names of the ops that [`each_op`] visits, in its order.
 pub(crate) fn ops_of(case: &Case) -> Result<Vec<&'static str>, VerifyError> {
+    Ok(ops_and_inputs(case)?.into_iter().map(|(op, _)| op.name()).collect())
+}
+
+/// An op with the shapes of its inputs.
+pub(crate) type OpAndInputs = (Arc<dyn Op>, Vec<Shape>);
+
+/// The ops that [`each_op`] visits, in its order.
+pub(crate) fn ops_and_inputs(case: &Case) -> Result<Vec<OpAndInputs>, VerifyError> {
     let case_tape = case_tape(case)?;
-    let nodes = case_tape.tape.nodes().iter().enumerate();
-    let ops = nodes.filter_map(|(index, node)| Some((index, node.op()?)));
-    let checked = ops.filter(|(index, op)| is_checked(&case_tape, *index, op.as_ref(), case));
-    Ok(checked.map(|(_, op)| op.name()).collect())
+    let tape = &case_tape.tape;
+    let nodes = tape.nodes().iter().enumerate();
+    let ops = nodes.filter_map(|(index, node)| Some((index, node, node.op()?)));
+    let checked = ops.filter(|(index, _, op)| is_checked(&case_tape, *index, op.as_ref(), case));
+    let shapes = |inputs: &[Value]| inputs.iter().map(|v| tape.shape(*v).clone()).collect();
+    Ok(checked.map(|(_, node, op)| (Arc::clone(op), shapes(&node.inputs))).collect())
 }
 
 /// Whether a node is of the op that the case is about or of its backward. The ops that make a loss of
@@ -165,9 +176,14 @@ struct Kept {
 }
 
 impl Kept {
+    /// All in f32.
+    fn full(inputs: usize) -> Kept {
+        Kept { inputs: vec![Element::F32; inputs], output: Element::F32 }
+    }
+
     /// The ways that are checked of an op with this many inputs; those with f16 too where the device takes it.
     fn all(op: &dyn Op, inputs: usize, case: &Case, has_half: bool) -> Vec<Kept> {
-        let full = Kept { inputs: vec![Element::F32; inputs], output: Element::F32 };
+        let full = Kept::full(inputs);
         let halves = has_half.then(|| full.halves(op, case.elements() <= MIXTURES_UP_TO));
         std::iter::once(full).chain(halves.into_iter().flatten()).collect()
     }
@@ -262,8 +278,7 @@ impl OpAlone<'_> {
         let result = session.program().outputs.first().map_or(Element::F32, |port| port.element);
         let bounds = bounds(self.op.as_ref(), &output, &self.inputs, self.expected);
         let bound = |result_index: usize, index: usize, expected: f64| {
-            let quantity = (result_index, self.op.quantity(&output, index));
-            bounds.get(&quantity).copied().unwrap_or(0.0) + storing(result, expected)
+            bound_of(&bounds, self.op.as_ref(), &output, result_index, index) + storing(result, expected)
         };
         let (worst, not_finite) = compare(&found, self.expected, &bound);
         let max_ulp = worst.map(|_| largest_ulp(&found, self.expected, result));
@@ -307,6 +322,22 @@ impl OpAlone<'_> {
             others += usize::from(bits(&again) != bits(&first));
         }
         Ok(others)
+    }
+
+    /// What each number of each result in f32 may differ by.
+    pub fn bounds(&self) -> Result<Vec<Vec<f64>>, VerifyError> {
+        let output = self.output()?;
+        let bounds = bounds(self.op.as_ref(), &output, &self.inputs, self.expected);
+        let of = |result, index| bound_of(&bounds, self.op.as_ref(), &output, result, index);
+        let results = self.expected.iter().enumerate();
+        Ok(results.map(|(result, data)| (0..data.len()).map(|index| of(result, index)).collect()).collect())
+    }
+
+    /// Its programs in f32 for any device with WebGPU's default limits: of the families that need neither subgroups
+    /// nor 64-bit integers, in each form. The family of a program is the first that it came out of.
+    pub fn portable_programs(&self, case: &Case) -> Result<Vec<(Family, Program)>, VerifyError> {
+        let families = [(Family::Naive, false), (Family::Tiled, false)];
+        distinct_programs(&Caps::default(), &families, case, &self.tape()?, &Kept::full(self.inputs.len()))
     }
 
     /// Runs `program` and gives what it makes: the result, or what it rewrites.
@@ -356,6 +387,17 @@ fn bounds(op: &dyn Op, output: &Shape, inputs: &[&Tensor], expected: &[Vec<f64>]
     largest.into_iter().map(|(quantity, scale)| (quantity, bound(scale))).collect()
 }
 
+/// The bound of element `index` of a result.
+fn bound_of(
+    bounds: &HashMap<Quantity, f64>,
+    op: &dyn Op,
+    output: &Shape,
+    result: usize,
+    index: usize,
+) -> f64 {
+    bounds.get(&(result, op.quantity(output, index))).copied().unwrap_or(0.0)
+}
+
 /// What storing a result adds to its error. WGSL lets a conversion to f16 take either neighbour, and flush what
 /// is below the smallest normal number.
 fn storing(element: Element, expected: f64) -> f64 {
@@ -383,10 +425,15 @@ fn tape_of(op: &Arc<dyn Op>, inputs: &[&Shape]) -> Result<Tape, TapeError> {
     Ok(tape)
 }
 
-/// The tape compiled for each family of kernels that takes what is `kept` so, and in f32 in each form of a convolution,
-/// less those that come out alike.
+/// Families of kernels, and whether with subgroups.
+const ALL: [(Family, bool); 4] =
+    [(Family::Naive, false), (Family::Tiled, false), (Family::Cpu, false), (Family::Cpu, true)];
+
+/// The tape compiled for each of these families of kernels that takes what is `kept` so, and in f32 in each form of a
+/// convolution, less those that come out alike.
 fn distinct_programs(
-    caps: &Caps,
+    device: &Caps,
+    families: &[(Family, bool)],
     case: &Case,
     tape: &Tape,
     kept: &Kept,
@@ -394,27 +441,24 @@ fn distinct_programs(
     let elements = kept.of_tape(tape);
     let mut programs: Vec<(Family, Program)> = vec![];
     let has_half = elements.contains(&Element::F16);
-    let matrices = caps.matrices.filter(|_| has_half);
+    let matrices = device.matrices.filter(|_| has_half);
     // As on a device whose subgroups may be half as large as the largest.
     let doubtful = matrices.and_then(|m| Matrices::of(m.side, m.lanes, 2 * m.lanes));
-    for (family, subgroups, matrices) in [
-        (Family::Naive, false, None),
-        (Family::Tiled, false, None),
-        (Family::Tiled, false, matrices),
-        (Family::Tiled, false, doubtful),
-        (Family::Cpu, false, None),
-        (Family::Cpu, true, None),
-    ] {
+    let by_family = families.iter().flat_map(|(family, subgroups)| {
+        let matrices = if *family == Family::Tiled { vec![None, matrices, doubtful] } else { vec![None] };
+        matrices.into_iter().map(|matrices| (*family, *subgroups, matrices))
+    });
+    for (family, subgroups, matrices) in by_family {
         if family == Family::Cpu && has_half {
             continue;
         }
         let of_family = Caps {
             family,
             matrices,
-            subgroups: subgroups && caps.subgroups,
-            max_workgroups: case.max_workgroups.unwrap_or(caps.max_workgroups),
+            subgroups: subgroups && device.subgroups,
+            max_workgroups: case.max_workgroups.unwrap_or(device.max_workgroups),
             choices: Choices::default(),
-            ..caps.clone()
+            ..device.clone()
         };
         let by_rule = compile_of(tape, &of_family, &elements)?;
         // Forms differ in how they divide the work, and each converts what it loads and stores in the same lines; but

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 pub use gradient::check_gradient;
-pub(crate) use kernels::{OpAlone, each_op, ops_of, programs};
+pub(crate) use kernels::{OpAlone, each_op, ops_and_inputs, ops_of, programs};
 pub use kernels::{check_altered_kernels, check_kernels, check_repeated_kernels};
 
 use crate::gpu::{Gpu, GpuError};
