@@ -18,14 +18,6 @@ impl Shaders {
         self.0.insert(kernel.shader.name, kernel.shader.source);
         kernel.shader.name
     }
-
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 #[derive(Debug, Serialize)]

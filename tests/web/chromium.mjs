@@ -16,7 +16,7 @@ const viewport = { width: Number(width ?? 1280), height: 900 };
 const page = await browser.newPage({ viewport, colorScheme: colorScheme ?? "light" });
 page.on("pageerror", (error) => console.error(error.message));
 await page.goto(`${pathToFileURL(folder)}/index.html#${hash}`);
-await page.waitForSelector("body[data-state]", { timeout: 500_000 });
+await page.waitForSelector("body[data-state]", { timeout: 1_200_000 });
 if (screenshot) await page.screenshot({ path: screenshot, fullPage: true });
 const refused = await page.evaluate(() => document.body.dataset.state !== "done" && document.body.innerText);
 if (refused) console.error(refused);

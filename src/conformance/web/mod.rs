@@ -62,15 +62,14 @@ struct DataFile {
 /// The folder cannot be written to. An op cannot be compiled for the portable contract, which is a defect of this
 /// program.
 pub fn write(folder: &Path) -> Result<WebSummary, ConformanceError> {
-    let ops: Vec<&str> = ENTRIES.iter().map(|entry| entry.name).collect();
-    write_some(folder, &ops, true)
+    write_some(folder, &|_| true)
 }
 
-/// Writes the checks of the kernels of `ops` alone, and the training and what is timed only if `whole`.
+/// As [`write`], of the data files alone whose names are `wanted`: those of the ops, `training` and `speed`.
 ///
 /// # Errors
 /// Those of [`write`].
-pub fn write_some(folder: &Path, ops: &[&str], whole: bool) -> Result<WebSummary, ConformanceError> {
+pub fn write_some(folder: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<WebSummary, ConformanceError> {
     make_folder(&folder.join("data"))?;
     let mut shaders = Shaders::default();
     let mut files = vec![];
@@ -86,11 +85,13 @@ pub fn write_some(folder: &Path, ops: &[&str], whole: bool) -> Result<WebSummary
         files.push(DataFile { name: name.to_owned(), checks: checks.len(), bytes: text.len() });
         put(&format!("data/{name}.js"), &text)
     };
-    for entry in ENTRIES.iter().filter(|entry| ops.contains(&entry.name)) {
+    for entry in ENTRIES.iter().filter(|entry| wanted(entry.name)) {
         put_checks(entry.name, kernels::checks(entry, &mut shaders)?)?;
     }
-    if whole {
+    if wanted("training") {
         put_checks("training", training::checks(&mut shaders)?)?;
+    }
+    if wanted("speed") {
         put_checks("speed", speed::checks(&mut shaders)?)?;
     }
     put("data/shaders.js", &data_file("shaders", &shaders)?)?;

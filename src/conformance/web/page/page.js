@@ -100,14 +100,17 @@
       shown.length === 0 ? "None." : shown.length > ROWS ? `${ROWS} of ${shown.length} are shown; search for others.` : "";
   }
 
+  // Three digits that count, and no power of ten.
+  const short = (x) => x.toLocaleString("en", { maximumSignificantDigits: 3, useGrouping: false });
+
   function showTime(result) {
     byId("speed").hidden = false;
     const tr = document.createElement("tr");
     tr.append(
       make("td", result.subject),
       make("td", result.case),
-      make("td", result.milliseconds.toPrecision(3), "number"),
-      make("td", result.gflops.toPrecision(3), "number"),
+      make("td", short(result.milliseconds), "number"),
+      make("td", short(result.gflops), "number"),
     );
     byId("times").append(tr);
   }
