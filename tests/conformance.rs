@@ -15,8 +15,11 @@ use wgseg::program::{Family, Program, Shader};
 
 const QUICK: Options = Options { quick: true, default_limits: false };
 
-fn bench() -> Bench {
-    Bench::new(common::gpu(), QUICK)
+/// What the unit shows on this machine's adapter, with its programs changed.
+fn run(unit: &Unit, alter: &dyn Fn(&mut Program)) -> Vec<Check> {
+    let mut checks = vec![];
+    Bench::new(common::gpu(), QUICK).run(unit, alter, &mut |check| checks.push(check));
+    checks
 }
 
 /// A unit of one case of an op.
@@ -44,7 +47,7 @@ fn replaced(program: &mut Program, from: &str, to: &str) -> bool {
 /// What the unit shows when a text of its kernels is another.
 fn with(unit: &Unit, from: &str, to: &str) -> Vec<Check> {
     let found = Cell::new(false);
-    let checks = bench().run(unit, &|program| found.set(replaced(program, from, to) | found.get()));
+    let checks = run(unit, &|program| found.set(replaced(program, from, to) | found.get()));
     assert!(found.get(), "no kernel of {:?} has {from:?}", unit.label());
     checks
 }
@@ -54,7 +57,7 @@ fn failed(checks: &[Check], group: Group) -> bool {
 }
 
 fn assert_passes(unit: &Unit) {
-    let checks = bench().run(unit, &|_| {});
+    let checks = run(unit, &|_| {});
     let bad: Vec<_> = checks.iter().filter(|check| check.outcome.is_bad()).collect();
     assert!(!checks.is_empty() && bad.is_empty(), "{bad:#?}");
 }
@@ -99,10 +102,10 @@ fn nan_in_place_of_a_number_is_found() {
 #[test]
 fn a_stale_buffer_is_found() {
     // A dispatch that a driver leaves out leaves its result as it was.
-    let checks = bench().run(&op("scale", 0), &|program| program.dispatches.clear());
+    let checks = run(&op("scale", 0), &|program| program.dispatches.clear());
     assert!(failed(&checks, Group::Kernel), "{checks:#?}");
     let training = Unit::Training(Family::Tiled);
-    let checks = bench().run(&training, &|program| {
+    let checks = run(&training, &|program| {
         let update = program.dispatches.iter().position(|d| d.op == "adam").expect("an update");
         program.dispatches.remove(update);
     });
@@ -116,7 +119,7 @@ fn a_training_is_right_and_other_bits_are_found() {
     }
     // A sum in another order each time, as float atomics would make it: here the order of one norm's pixels.
     let runs = Cell::new(0);
-    let checks = bench().run(&Unit::Training(Family::Tiled), &|program| {
+    let checks = run(&Unit::Training(Family::Tiled), &|program| {
         runs.set(runs.get() + 1);
         if runs.get() > 1 {
             assert!(replaced(program, "let scale = weight[c]", "let scale = 1.0000001 * weight[c]"));
@@ -135,7 +138,8 @@ fn kernels_stay_inside_the_default_limits() {
     let units =
         [op("conv2d", 0), op("norm", 0), Unit::Limit(Limit::WorkgroupMemory), Unit::Training(Family::Tiled)];
     for unit in units {
-        let checks = bench.run(&unit, &|_| {});
+        let mut checks = vec![];
+        bench.run(&unit, &|_| {}, &mut |check| checks.push(check));
         let bad: Vec<_> = checks.iter().filter(|check| check.outcome.is_bad()).collect();
         assert!(!checks.is_empty() && bad.is_empty(), "{bad:#?}");
     }

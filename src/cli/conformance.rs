@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use super::interrupt::Interrupt;
 use super::{Outcome, print_json, say};
 use crate::conformance::diff::{self, word};
 use crate::conformance::{self, Check, ConformanceError, Event, Options, Report, page, web};
-use crate::gpu;
+use crate::gpu::{self, AdapterDescription};
 use crate::report::console::tell;
 use crate::report::run_folder::{check_free, make_folder, write_json};
 use crate::report::{ReportError, atomic};
@@ -79,12 +80,14 @@ pub fn run(args: Args) -> Outcome {
     if let Some(folder) = &args.web {
         return write_page(folder);
     }
+    let _interrupt = Interrupt::heed()?;
     let out = args.out.unwrap_or_default();
     check_free(&out)?;
     let adapters = adapters(args.adapter.as_deref())?;
     let patience = Duration::from_secs(args.patience);
-    let report = conformance::run(&adapters, options, patience, &mut progress())?;
-    write(&out, &report)?;
+    // What was found before an interrupt is there.
+    let mut save = |report: &Report| write(&out, report);
+    let report = conformance::run(&adapters, options, patience, &mut progress(), &mut save)?;
     let bad = report.adapters.iter().flat_map(|a| &a.checks).any(|check| check.outcome.is_bad());
     say!("{}", out.join("report.html").display());
     Ok(if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -104,16 +107,16 @@ fn write_page(folder: &Path) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Numbers of the adapters to check.
-fn adapters(wanted: Option<&str>) -> Result<Vec<String>, ConformanceError> {
+/// The adapters to check.
+fn adapters(wanted: Option<&str>) -> Result<Vec<AdapterDescription>, ConformanceError> {
     if wanted == Some("all") {
         let all = gpu::list();
         if all.is_empty() {
             return Err(gpu::GpuError::NoAdapter.into());
         }
-        return Ok(all.iter().map(|adapter| adapter.index.to_string()).collect());
+        return Ok(all);
     }
-    Ok(vec![gpu::choose(wanted)?.1.index.to_string()])
+    Ok(vec![gpu::choose(wanted)?.1])
 }
 
 fn write(out: &Path, report: &Report) -> Result<(), ReportError> {
@@ -151,9 +154,16 @@ fn line(check: &Check) -> String {
 
 fn compare(a: &Path, b: &Path, json: bool) -> Outcome {
     let (a, b) = (diff::load(a)?, diff::load(b)?);
+    let uneven = diff::uneven(&a.0, &b.0);
+    let (a, b) = (a.1, b.1);
     let found = diff::differences(&a, &b);
+    for what in &uneven {
+        tell(&format!("note: {what}"));
+    }
     if json {
-        print_json(&serde_json::json!({ "a": a.device, "b": b.device, "differences": found }))?;
+        print_json(
+            &serde_json::json!({ "a": a.device, "b": b.device, "uneven": uneven, "differences": found }),
+        )?;
     } else {
         for (name, report) in [("A", &a), ("B", &b)] {
             let device = &report.device;

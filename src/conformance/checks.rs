@@ -1,6 +1,8 @@
 //! The checks in their order, in units that run one by one: a driver that dies of a unit takes that one down alone.
 
+use std::any::Any;
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::limits::{self, Limit};
@@ -76,35 +78,53 @@ impl Bench {
         Bench { gpu, options, ceilings: None }
     }
 
-    /// Runs a unit, with each program that it compiles changed by `alter`. What goes wrong is a check that failed.
-    pub fn run(&mut self, unit: &Unit, alter: Alter) -> Vec<Check> {
-        let done = match unit {
-            Unit::Op { entry, case, .. } => self.op(entry, *case, alter),
-            Unit::Limit(limit) => limits::check(&self.gpu, *limit, alter).map(|check| vec![check]),
-            Unit::Training(family) => self.training(*family, alter),
-            Unit::Speed(entry) => self.speed(entry, alter),
+    /// Runs a unit, with each program that it compiles changed by `alter`, and gives its checks to `observe` as they come.
+    /// What goes wrong is a check that failed; whether the device may go on after it.
+    pub fn run(&mut self, unit: &Unit, alter: Alter, observe: &mut dyn FnMut(Check)) -> bool {
+        // A defect of this program in one unit must not take the others' results.
+        let done = catch_unwind(AssertUnwindSafe(|| match unit {
+            Unit::Op { entry, case, .. } => self.op(entry, *case, alter, observe),
+            Unit::Limit(limit) => limits::check(&self.gpu, *limit, alter).map(&mut *observe),
+            Unit::Training(family) => self.training(*family, alter, observe),
+            Unit::Speed(entry) => self.speed(entry, alter, observe),
+        }));
+        let error = match done {
+            Ok(Ok(())) => return true,
+            Ok(Err(error)) => error.to_string(),
+            Err(panic) => format!("wgseg panicked: {}", words(panic.as_ref())),
         };
-        done.unwrap_or_else(|error| {
-            let (group, subject, case) = unit.label();
-            vec![Check::new(group, &subject, &case, Outcome::Fail).because(error)]
-        })
+        let (group, subject, case) = unit.label();
+        observe(Check::new(group, &subject, &case, Outcome::Fail).because(error));
+        false
     }
 
-    fn op(&self, entry: &Entry, case: usize, alter: Alter) -> Result<Vec<Check>, ConformanceError> {
+    fn op(
+        &self,
+        entry: &Entry,
+        case: usize,
+        alter: Alter,
+        observe: &mut dyn FnMut(Check),
+    ) -> Result<(), ConformanceError> {
         let case = (entry.cases)().swap_remove(case);
         let repeats = if self.options.quick { QUICK_REPEATS } else { REPEATS };
         let change = |program: &mut Program| {
             alter(program);
             true
         };
-        let rows = check_repeated_kernels(&self.gpu, &case, repeats, &change)?;
-        let mut checks: Vec<Check> = rows.iter().map(of_row).collect();
-        checks.extend(check_gradient(entry, &case)?.iter().map(of_row));
-        checks.extend(rows.iter().map(repeated));
-        Ok(checks)
+        check_repeated_kernels(&self.gpu, &case, repeats, &change, &mut |row| {
+            observe(of_row(&row));
+            observe(repeated(&row));
+        })?;
+        check_gradient(entry, &case)?.iter().map(of_row).for_each(observe);
+        Ok(())
     }
 
-    fn training(&self, family: Family, alter: Alter) -> Result<Vec<Check>, ConformanceError> {
+    fn training(
+        &self,
+        family: Family,
+        alter: Alter,
+        observe: &mut dyn FnMut(Check),
+    ) -> Result<(), ConformanceError> {
         let subject = format!("U-Net, {family} kernels");
         let case = TrainingCase::new()?;
         let caps = Caps { family, choices: Choices::default(), ..self.gpu.caps().clone() };
@@ -127,22 +147,27 @@ impl Bench {
             check.reason += &format!("; from {from:.4} to {to:.4}");
         }
         (check.max_error, check.bound) = (error.is_finite().then_some(error), Some(bound));
-        let mut checks = vec![check];
+        observe(check);
 
         let repeats = if self.options.quick { QUICK_REPEATS } else { REPEATS };
         let mut others = 0;
         for _ in 0..repeats {
             others += usize::from(!case.train(&self.gpu, program()?, None)?.same_bits(&first));
         }
-        checks.push(bits(&subject, &format!("{} trainings of {STEPS} steps", repeats + 1), others));
+        observe(bits(&subject, &format!("trainings of {STEPS} steps"), others, repeats));
         let differs = |t: &Trained| usize::from(!t.same_bits(&first));
         let single = case.train(&self.gpu, program()?, Some(0))?;
         let some = case.train(&self.gpu, program()?, Some(200_000))?;
-        checks.push(bits(&subject, "work submitted in other portions", differs(&single) + differs(&some)));
-        Ok(checks)
+        observe(bits(&subject, "work submitted in other portions", differs(&single) + differs(&some), 2));
+        Ok(())
     }
 
-    fn speed(&mut self, entry: &Entry, alter: Alter) -> Result<Vec<Check>, ConformanceError> {
+    fn speed(
+        &mut self,
+        entry: &Entry,
+        alter: Alter,
+        observe: &mut dyn FnMut(Check),
+    ) -> Result<(), ConformanceError> {
         let ceilings = match self.ceilings {
             Some(ceilings) => ceilings,
             None => *self.ceilings.insert(ceilings::measure(&self.gpu)?),
@@ -159,11 +184,19 @@ impl Bench {
                 bound: Some(row.bound),
                 milliseconds: timing.map(|t| t.median_ms),
                 percent_of_peak: timing.map(|t| roofline_percent(&ceilings, row.flops, row.bytes, t)),
+                reason: if row.pass { String::new() } else { "wrong, so not timed".to_owned() },
                 ..Check::new(Group::Speed, &row.op, &row.case, outcome)
             }
         };
-        Ok(rows.into_iter().map(of).collect())
+        rows.into_iter().map(of).for_each(observe);
+        Ok(())
     }
+}
+
+/// What a panic said.
+fn words(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
 }
 
 fn names(shaders: &str) -> Vec<String> {
@@ -202,20 +235,18 @@ fn of_row(row: &Row) -> Check {
 
 /// What repeating a kernel showed.
 fn repeated(row: &Row) -> Check {
-    let check = bits(&row.op, &row.case, row.other_bits);
+    let check = bits(&row.op, &row.case, row.other_bits, row.repeats);
     let family = row.family.map_or(String::new(), |family| family.to_string());
-    let runs = row.repeats + 1;
-    let reason = match row.other_bits {
-        0 => format!("the same bits in {runs} runs"),
-        others => format!("{others} of {} runs after the first gave other bits", row.repeats),
-    };
-    Check { family, form: row.form.clone(), shaders: names(&row.shaders), ..check }.because(reason)
+    Check { family, form: row.form.clone(), shaders: names(&row.shaders), ..check }
 }
 
-fn bits(subject: &str, case: &str, others: usize) -> Check {
-    let outcome = if others == 0 { Outcome::Pass } else { Outcome::Fail };
-    let check = Check::new(Group::Determinism, subject, case, outcome);
-    if others == 0 { check } else { check.because(format!("{others} gave other bits")) }
+/// Of `repeats` runs after the first `others` gave other bits.
+fn bits(subject: &str, case: &str, others: usize, repeats: usize) -> Check {
+    let (outcome, reason) = match others {
+        0 => (Outcome::Pass, format!("the same bits in {} runs", repeats + 1)),
+        _ => (Outcome::Fail, format!("{others} of {repeats} runs after the first gave other bits")),
+    };
+    Check::new(Group::Determinism, subject, case, outcome).because(reason)
 }
 
 /// Checks by their outcome.

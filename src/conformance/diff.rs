@@ -1,12 +1,12 @@
 //! What differs between two devices, or between two drivers of one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::ConformanceError;
-use super::report::{self, AdapterReport, Check, Group, Outcome};
+use super::report::{self, AdapterReport, Check, Device, Group, Outcome, Report};
 
 /// A kernel is told as slower or faster from this ratio of times on.
 const TIME_RATIO: f64 = 1.5;
@@ -30,6 +30,9 @@ pub struct Difference {
     pub b: String,
     #[serde(skip)]
     weight: f64,
+    /// One of them failed or crashed.
+    #[serde(skip)]
+    is_bad: bool,
 }
 
 /// How two checks differ, the worst first.
@@ -43,23 +46,54 @@ pub enum Kind {
     /// Both are right, and one is nearer to its bound.
     Error,
     Time,
+    /// What the devices offer.
+    Offer,
 }
 
 /// A report's adapter: a folder or file, and after a colon the adapter's number where it has several.
-pub fn load(wanted: &Path) -> Result<AdapterReport, ConformanceError> {
+///
+/// # Errors
+/// It is no report of this schema, or has no such adapter.
+pub fn load(wanted: &Path) -> Result<(Report, AdapterReport), ConformanceError> {
     let (path, number) = split(wanted);
     let path = if path.is_dir() { path.join("report.json") } else { path };
-    let mut adapters = report::read(&path)?.adapters;
+    let mut report = report::read(&path)?;
+    let adapters = &mut report.adapters;
     let index = match number {
         Some(number) => number,
         None if adapters.len() == 1 => 0,
         None => usize::MAX,
     };
     if index >= adapters.len() {
-        let names = adapters.into_iter().map(|a| a.device.name).collect();
+        let names = adapters.iter().map(|a| a.device.name.clone()).collect();
         return Err(ConformanceError::WhichAdapter { path, names });
     }
-    Ok(adapters.swap_remove(index))
+    let adapter = adapters.swap_remove(index);
+    Ok((report, adapter))
+}
+
+/// Why two reports do not compare check by check.
+pub fn uneven(a: &Report, b: &Report) -> Vec<String> {
+    let mut found = vec![];
+    for (name, report) in [("A", a), ("B", b)] {
+        if !report.complete {
+            found.push(format!("{name} is not complete: its checks were interrupted, or still run"));
+        }
+    }
+    if a.kernels != b.kernels {
+        found.push("they were made with other kernels: make both with one build of wgseg".to_owned());
+    }
+    for (a, b, what) in
+        [(a.quick, b.quick, "--quick"), (a.default_limits, b.default_limits, "--default-limits")]
+    {
+        if a != b {
+            found.push(format!("{} alone was made with {what}", if a { "A" } else { "B" }));
+        }
+    }
+    if a.runner != b.runner {
+        found.push("one was made through wgpu and one by the page, which has fewer checks".to_owned());
+    }
+    found
 }
 
 fn split(wanted: &Path) -> (PathBuf, Option<usize>) {
@@ -88,27 +122,28 @@ fn keyed(report: &AdapterReport) -> BTreeMap<Key<'_>, &Check> {
 }
 
 /// All differences, the worst first.
-pub fn differences(a: &AdapterReport, b: &AdapterReport) -> Vec<Difference> {
-    let (a, b) = (keyed(a), keyed(b));
-    let keys: std::collections::BTreeSet<_> = a.keys().chain(b.keys()).copied().collect();
+pub fn differences(report_a: &AdapterReport, report_b: &AdapterReport) -> Vec<Difference> {
+    let (a, b) = (keyed(report_a), keyed(report_b));
+    let keys: BTreeSet<_> = a.keys().chain(b.keys()).copied().collect();
     let mut found: Vec<Difference> = keys
         .into_iter()
         .filter_map(|key| difference(key, a.get(&key).copied(), b.get(&key).copied()))
         .collect();
-    found.sort_by(|x, y| x.kind.cmp(&y.kind).then(y.weight.total_cmp(&x.weight)));
+    found.extend(devices(&report_a.device, &report_b.device));
+    found.sort_by(|x, y| (!x.is_bad, x.kind).cmp(&(!y.is_bad, y.kind)).then(y.weight.total_cmp(&x.weight)));
     found
 }
 
 fn difference(key: Key, a: Option<&Check>, b: Option<&Check>) -> Option<Difference> {
     let (group, subject, case, family, form, _) = key;
+    let is_bad = [a, b].iter().flatten().any(|check| check.outcome.is_bad());
     let of = |kind, a: String, b: String, weight| {
         let [subject, case, family, form] = [subject, case, family, form].map(str::to_owned);
-        Some(Difference { group, subject, case, family, form, kind, a, b, weight })
+        Some(Difference { group, subject, case, family, form, kind, a, b, weight, is_bad })
     };
     let (Some(a), Some(b)) = (a, b) else {
         let told = |check: Option<&Check>| check.map_or("is not there".to_owned(), outcome);
-        let weight = if [a, b].iter().flatten().any(|check| check.outcome.is_bad()) { 1.0 } else { 0.0 };
-        return of(Kind::Missing, told(a), told(b), weight);
+        return of(Kind::Missing, told(a), told(b), 0.0);
     };
     if a.outcome != b.outcome {
         let weight = if a.outcome.is_bad() != b.outcome.is_bad() { 1.0 } else { 0.0 };
@@ -131,6 +166,37 @@ fn difference(key: Key, a: Option<&Check>, b: Option<&Check>) -> Option<Differen
     None
 }
 
+/// Limits and features that one offers and the other does not, or otherwise.
+fn devices(a: &Device, b: &Device) -> Vec<Difference> {
+    let of = |case: &str, a: String, b: String| Difference {
+        group: Group::Device,
+        subject: "offers".to_owned(),
+        case: case.to_owned(),
+        family: String::new(),
+        form: String::new(),
+        kind: Kind::Offer,
+        a,
+        b,
+        weight: 0.0,
+        is_bad: false,
+    };
+    let names: BTreeSet<&String> = a.limits.keys().chain(b.limits.keys()).collect();
+    let limit = |device: &Device, name: &String| {
+        device.limits.get(name).map_or("not told".to_owned(), |limit| limit.to_string())
+    };
+    let unequal = names.into_iter().filter(|name| a.limits.get(*name) != b.limits.get(*name));
+    let mut found: Vec<Difference> = unequal.map(|name| of(name, limit(a, name), limit(b, name))).collect();
+    let features: BTreeSet<&String> = a.features.iter().chain(&b.features).collect();
+    for feature in features {
+        let [x, y] = [a, b].map(|device| device.features.contains(feature));
+        if x != y {
+            let told = |has: bool| if has { "yes" } else { "no" }.to_owned();
+            found.push(of(feature, told(x), told(y)));
+        }
+    }
+    found
+}
+
 fn outcome(check: &Check) -> String {
     let word = word(check.outcome);
     if check.reason.is_empty() { word.to_owned() } else { format!("{word}: {}", check.reason) }
@@ -149,7 +215,6 @@ pub fn word(outcome: Outcome) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::report::Device;
     use super::*;
 
     fn report(checks: Vec<Check>) -> AdapterReport {
@@ -211,19 +276,20 @@ mod tests {
                 runner: report::Runner::Wgpu,
                 quick: false,
                 default_limits: false,
+                complete: true,
                 adapters: adapters.to_vec(),
             };
             std::fs::write(&path, serde_json::to_vec(&report).unwrap()).unwrap();
         };
         let numbered = |n: usize| PathBuf::from(format!("{}:{n}", folder.path().display()));
         write(&[device("one"), device("two")], report::SCHEMA);
-        assert_eq!(load(&numbered(1)).unwrap().device.name, "two");
+        assert_eq!(load(&numbered(1)).unwrap().1.device.name, "two");
         for wanted in [folder.path().to_owned(), numbered(2)] {
             let error = load(&wanted).unwrap_err().to_string();
             assert!(error.contains("0: one, 1: two"), "{error}");
         }
         write(&[device("one")], report::SCHEMA);
-        assert_eq!(load(&path).unwrap().device.name, "one");
+        assert_eq!(load(&path).unwrap().1.device.name, "one");
         write(&[device("one")], report::SCHEMA + 1);
         let error = load(&path).unwrap_err().to_string();
         assert!(error.contains("schema 2") && error.contains("schema 1"), "{error}");

@@ -47,8 +47,6 @@ pub enum ConformanceError {
     WhichAdapter { path: PathBuf, names: Vec<String> },
     #[error("the process for the adapter does not start: {0}")]
     Process(#[source] std::io::Error),
-    #[error("the process for adapter {adapter} ended before it told of its device: {end}")]
-    NoDevice { adapter: String, end: String },
     #[error("cannot put checks into data files: {0}")]
     Encode(#[from] serde_json::Error),
     #[error(transparent)]

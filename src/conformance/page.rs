@@ -11,7 +11,8 @@ use crate::report::words::count;
 
 const STYLE: &str = include_str!("page.css");
 
-const GROUPS: [(Group, &str, &str); 7] = [
+const GROUPS: [(Group, &str, &str); 8] = [
+    (Group::Device, "Device", "Opening and closing it."),
     (
         Group::Kernel,
         "Kernels",
@@ -68,6 +69,7 @@ pub fn page(report: &Report) -> String {
                 p.soft {
                     "wgseg " (report.wgseg) ", kernels " code { (report.kernels.chars().take(12).collect::<String>()) } ", "
                     (report.made) ", " (runner(report.runner))
+                    @if !report.complete { b { ", INCOMPLETE: interrupted, or still running" } }
                     @if report.quick { ", quick" }
                     @if report.default_limits { ", with WebGPU's default limits and no features" }
                 }
@@ -79,7 +81,7 @@ pub fn page(report: &Report) -> String {
                     "of them on numbers whose results it computes itself in double precision by plain loops, in odd sizes, and "
                     "compares. A NaN never passes. " b { "pass" } " means within the bound; " b { "known failure" }
                     " is a fault of a driver that wgseg lists with its reason; " b { "skipped" } " was not run, and says why; "
-                    b { "CRASHED" } " took the driver's process down."
+                    b { "CRASHED" } " took the driver's process down, or got no answer from it."
                 }
                 p { "The same as data is in " code { "report.json" } "; " code { "wgseg conformance diff A B" } " compares two." }
             }
@@ -130,7 +132,12 @@ fn overview(report: &Report) -> Markup {
 
 fn section(index: usize, adapter: &AdapterReport) -> Markup {
     let device = &adapter.device;
-    let verdict = if is_bad(adapter) { "It does not: see what failed." } else { "It does: nothing failed." };
+    let passed = adapter.checks.iter().any(|check| check.outcome == Outcome::Pass);
+    let verdict = match (is_bad(adapter), passed) {
+        (true, _) => "It does not: see what failed.",
+        (false, true) => "It does: nothing failed.",
+        (false, false) => "Nothing was checked.",
+    };
     html! {
         h2 id={ "adapter" (index) } { (device.name) }
         dl {
@@ -198,7 +205,7 @@ fn table(group: Group, checks: &[&Check]) -> Markup {
     match group {
         Group::Kernel | Group::Gradient | Group::Determinism => by_subject(group, checks),
         Group::Speed => speed(checks),
-        Group::Limits | Group::Memory | Group::Training => html! { div.scroll { table {
+        Group::Device | Group::Limits | Group::Memory | Group::Training => html! { div.scroll { table {
             thead { tr { th.left { "Check" } th.left { "Outcome" } th { "Error" } th { "Bound" } th.left { "" } } }
             tbody { @for check in checks { tr {
                 td.left { (check.subject) ", " (check.case) }
@@ -306,6 +313,7 @@ mod tests {
             runner: Runner::Wgpu,
             quick: false,
             default_limits: false,
+            complete: true,
             adapters: vec![AdapterReport { device: device.clone(), seconds: 1.0, checks }],
         };
         let bad = page(&of(vec![

@@ -1,20 +1,28 @@
 //! Each adapter in a process of its own: a driver that dies or hangs takes one unit of checks down and no other.
 
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use super::checks::{Bench, Unit, units};
 use super::known::marked;
-use super::report::{AdapterReport, Check, Device, Outcome, Report, Runner, SCHEMA};
+use super::report::{AdapterReport, Check, Device, Group, Outcome, Report, Runner, SCHEMA};
 use super::{ConformanceError, Options};
-use crate::gpu::{Extra, Gpu, GpuOptions};
+use crate::gpu::{AdapterDescription, Extra, Gpu, GpuOptions};
 use crate::itself;
+use crate::report::ReportError;
 
-/// A line that the process of an adapter prints.
+/// How often a silent process is looked after.
+const LOOK: Duration = Duration::from_millis(100);
+/// How long a process may take to go once it is told to.
+const GOING: Duration = Duration::from_secs(5);
+/// Of what a driver wrote to stderr the last so many bytes are told.
+const LAST_WORDS: usize = 500;
+
+/// A line that the process of an adapter prints. What a driver prints between is passed over.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Line {
@@ -36,27 +44,19 @@ pub enum Event<'a> {
     Done(usize),
 }
 
-/// Checks `adapters`, which are numbers or names as `--adapter` takes them, one after the other. A unit that takes longer
-/// than `patience` is given up.
+/// Checks `adapters` one after the other. A unit that says nothing for `patience` is given up. The report so far is given to
+/// `save` now and then, and at the end.
+///
+/// # Errors
+/// A process does not start, or `save` fails. What a driver does wrong is in the report.
 pub fn run(
-    adapters: &[String],
+    adapters: &[AdapterDescription],
     options: Options,
     patience: Duration,
     observe: &mut dyn FnMut(Event),
+    save: &mut dyn FnMut(&Report) -> Result<(), ReportError>,
 ) -> Result<Report, ConformanceError> {
-    let units = units(options);
-    let mut reports = vec![];
-    for adapter in adapters {
-        let spawn = |from: usize| {
-            let mut command = itself::command()?;
-            command.args(["conformance", "--adapter", adapter, "--from", &from.to_string()]);
-            command.args(options.quick.then_some("--quick"));
-            command.args(options.default_limits.then_some("--default-limits"));
-            Ok(command)
-        };
-        reports.push(one_adapter(adapter, &units, &spawn, patience, observe)?);
-    }
-    Ok(Report {
+    let mut report = Report {
         schema: SCHEMA,
         wgseg: env!("CARGO_PKG_VERSION").to_owned(),
         kernels: env!("WGSEG_KERNELS").to_owned(),
@@ -64,118 +64,261 @@ pub fn run(
         runner: Runner::Wgpu,
         quick: options.quick,
         default_limits: options.default_limits,
-        adapters: reports,
-    })
+        complete: false,
+        adapters: vec![],
+    };
+    // Where it cannot be written is known before hours of work.
+    save(&report)?;
+    let units = units(options);
+    for adapter in adapters {
+        let spawn = |from: usize| {
+            let mut command = itself::command()?;
+            command.args(["conformance", "--adapter", &adapter.index.to_string()]);
+            command.args(["--from", &from.to_string()]);
+            command.args(options.quick.then_some("--quick"));
+            command.args(options.default_limits.then_some("--default-limits"));
+            Ok(command)
+        };
+        let described = AdapterReport { device: describe(adapter), seconds: 0.0, checks: vec![] };
+        report.adapters.push(described.clone());
+        let mut keep = |so_far: &AdapterReport| -> Result<(), ReportError> {
+            if let Some(last) = report.adapters.last_mut() {
+                last.clone_from(so_far);
+            }
+            save(&report)
+        };
+        one_adapter(described, &units, &spawn, patience, observe, &mut keep)?;
+    }
+    report.complete = true;
+    save(&report)?;
+    Ok(report)
 }
 
-/// The units of one adapter in processes that `spawn` makes, each from a unit on.
+/// What the list of adapters tells of one: all there is where it cannot be opened.
+fn describe(adapter: &AdapterDescription) -> Device {
+    Device {
+        name: adapter.name.clone(),
+        backend: adapter.backend.clone(),
+        device_type: adapter.device_type.clone(),
+        driver: adapter.driver.clone(),
+        family: adapter.family.to_string(),
+        ..Device::default()
+    }
+}
+
+/// The units of one adapter in processes that `spawn` makes, each from a unit on. The report so far is given to `save` after
+/// each unit at most every few seconds, and at the end.
 fn one_adapter(
-    adapter: &str,
+    mut report: AdapterReport,
     units: &[Unit],
     spawn: &dyn Fn(usize) -> std::io::Result<Command>,
     patience: Duration,
     observe: &mut dyn FnMut(Event),
+    save: &mut dyn FnMut(&AdapterReport) -> Result<(), ReportError>,
 ) -> Result<AdapterReport, ConformanceError> {
+    const SAVE_EACH: Duration = Duration::from_secs(10);
     let start = Instant::now();
-    let mut device: Option<Device> = None;
-    let mut checks: Vec<Check> = vec![];
+    let mut saved = start;
     let mut from = 0;
+    let mut opened = false;
     while from < units.len() {
-        let mut begun = None;
-        let mut refused = None;
-        let command = spawn(from).map_err(ConformanceError::Process)?;
-        let end = lines_of(command, patience, &mut |line| match line {
-            Line::Device(found) => {
-                if device.is_none() {
-                    observe(Event::Device(&found, units.len()));
-                    device = Some(found);
+        let (mut begun, mut gone) = (None, None);
+        let first = from;
+        let mut worker = Worker::start(spawn(from).map_err(ConformanceError::Process)?)?;
+        let end = loop {
+            match worker.next(patience) {
+                Next::Line(Line::Device(found)) => {
+                    if !opened {
+                        opened = true;
+                        observe(Event::Device(&found, units.len()));
+                        report.device = found;
+                    } else if found != report.device {
+                        gone = Some(format!("another adapter has its number now: {}", found.name));
+                        break End::Given;
+                    }
                 }
+                Next::Line(Line::None(why)) => gone = Some(why),
+                Next::Line(Line::Begin(unit)) => begun = Some(unit),
+                Next::Line(Line::Check(check)) => {
+                    let check = marked(&report.device, check);
+                    observe(Event::Check(&check));
+                    report.checks.push(check);
+                }
+                Next::Line(Line::End(unit)) => {
+                    (begun, from) = (None, unit + 1);
+                    observe(Event::Done(from));
+                    if saved.elapsed() > SAVE_EACH {
+                        report.seconds = start.elapsed().as_secs_f64();
+                        save(&report)?;
+                        saved = Instant::now();
+                    }
+                }
+                Next::End(end) => break end,
             }
-            Line::None(why) => refused = Some(why),
-            Line::Begin(unit) => begun = Some(unit),
-            Line::Check(check) => {
-                let check = match &device {
-                    Some(device) => marked(device, check),
-                    None => check,
-                };
-                observe(Event::Check(&check));
-                checks.push(check);
-            }
-            Line::End(unit) => {
-                (begun, from) = (None, unit + 1);
-                observe(Event::Done(from));
-            }
-        })?;
-        let Some(device) = device.as_ref().filter(|_| refused.is_none()) else {
-            let end = refused.unwrap_or(end);
-            return Err(ConformanceError::NoDevice { adapter: adapter.to_owned(), end });
         };
-        if from >= units.len() {
+        drop(worker);
+        let mut crashed = |(group, subject, case): (Group, String, String), why: &str| {
+            let check = Check::new(group, &subject, &case, Outcome::Crashed).because(why);
+            let check = marked(&report.device, check);
+            observe(Event::Check(&check));
+            report.checks.push(check);
+        };
+        let device = |case: &str| (Group::Device, "device".to_owned(), case.to_owned());
+        if gone.is_some() || !opened {
+            let why = gone.unwrap_or_else(|| end.to_string());
+            let left = units.len() - from;
+            crashed(device("opening it"), &format!("{why}; {left} groups of checks were not run"));
             break;
+        }
+        if from >= units.len() {
+            // A driver may die of closing a device as well.
+            if !end.is_success() {
+                crashed(device("closing it"), &end.to_string());
+            }
+            break;
+        }
+        if begun.is_none() && from > first && end.is_success() {
+            // It asked for a new device.
+            continue;
         }
         // It died within a unit, or before it began the next.
         let lost = begun.unwrap_or(from);
         if let Some(unit) = units.get(lost) {
-            let (group, subject, case) = unit.label();
-            let check = Check::new(group, &subject, &case, Outcome::Crashed).because(&end);
-            let check = marked(device, check);
-            observe(Event::Check(&check));
-            checks.push(check);
+            crashed(unit.label(), &end.to_string());
         }
         from = lost + 1;
         observe(Event::Done(from));
     }
-    let device = device.unwrap_or_default();
-    Ok(AdapterReport { device, seconds: start.elapsed().as_secs_f64(), checks })
+    report.seconds = start.elapsed().as_secs_f64();
+    save(&report)?;
+    Ok(report)
 }
 
-/// Runs `command` and hands over each line that it prints; how it ended.
-fn lines_of(
-    mut command: Command,
-    patience: Duration,
-    take: &mut dyn FnMut(Line),
-) -> Result<String, ConformanceError> {
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(ConformanceError::Process)?;
-    let stdout = child.stdout.take();
-    let (sender, receiver) = mpsc::channel();
-    let reader = std::thread::spawn(move || {
-        // A line cut short is that of a process that died.
-        let lines = stdout.into_iter().flat_map(|out| BufReader::new(out).lines().map_while(Result::ok));
-        for line in lines.map_while(|line| serde_json::from_str::<Line>(&line).ok()) {
-            if sender.send(line).is_err() {
-                break;
-            }
-        }
-    });
-    let end = loop {
-        match receiver.recv_timeout(patience) {
-            Ok(line) => take(line),
-            Err(mpsc::RecvTimeoutError::Disconnected) => {
-                let status = child.wait().map_err(ConformanceError::Process)?;
-                break format!("the driver's process ended: {status}");
-            }
-            Err(mpsc::RecvTimeoutError::Timeout) => {
-                stop(&mut child);
-                break format!("no answer for {} s", patience.as_secs());
-            }
-        }
-    };
-    // It ends with the process, whose output it reads; what that left to others is not waited for.
-    if reader.is_finished() {
-        let _ = reader.join();
+/// How a process ended.
+enum End {
+    Exited(ExitStatus, String),
+    /// It said nothing for so long, and was told to go; and whether it went.
+    Silent(Duration, bool),
+    /// It was not wanted any more.
+    Given,
+}
+
+impl End {
+    fn is_success(&self) -> bool {
+        matches!(self, End::Exited(status, _) if status.success())
     }
-    Ok(end)
 }
 
-fn stop(child: &mut Child) {
-    // Either it is gone already, or it goes now.
-    let _ = child.kill();
-    let _ = child.wait();
+impl std::fmt::Display for End {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            End::Exited(status, words) if words.is_empty() => {
+                write!(f, "the driver's process ended: {status}")
+            }
+            End::Exited(status, words) => {
+                write!(f, "the driver's process ended: {status}; it said: {words}")
+            }
+            End::Silent(patience, true) => write!(f, "no answer for {} s", patience.as_secs()),
+            End::Silent(patience, false) => {
+                write!(f, "no answer for {} s, and its process cannot be stopped", patience.as_secs())
+            }
+            End::Given => f.write_str("its process was stopped"),
+        }
+    }
+}
+
+/// What comes next of a process.
+enum Next {
+    Line(Line),
+    End(End),
+}
+
+/// A process and what it prints. It is stopped when this is dropped.
+struct Worker {
+    child: Child,
+    lines: Receiver<Line>,
+    words: Receiver<String>,
+}
+
+impl Worker {
+    fn start(mut command: Command) -> Result<Worker, ConformanceError> {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(ConformanceError::Process)?;
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let (sender, lines) = mpsc::channel();
+        // Both threads end with what they read, which may be held open by what the process left behind: nobody waits for them.
+        std::thread::spawn(move || {
+            let lines =
+                stdout.into_iter().flat_map(|out| BufReader::new(out).split(b'\n').map_while(Result::ok));
+            let parsed = lines.filter_map(|line| serde_json::from_slice::<Line>(&line).ok());
+            for line in parsed {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        let (sender, words) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut all = vec![];
+            if let Some(mut stderr) = stderr {
+                let mut part = [0; 4096];
+                while let Ok(count @ 1..) = stderr.read(&mut part) {
+                    all.extend_from_slice(&part[..count]);
+                    all.drain(..all.len().saturating_sub(LAST_WORDS));
+                }
+            }
+            let _ = sender.send(String::from_utf8_lossy(&all).trim().to_owned());
+        });
+        Ok(Worker { child, lines, words })
+    }
+
+    /// The next line, or how the process ended, also where it says nothing for `patience`.
+    fn next(&mut self, patience: Duration) -> Next {
+        let start = Instant::now();
+        let mut exited = None;
+        loop {
+            match self.lines.recv_timeout(LOOK) {
+                Ok(line) => return Next::Line(line),
+                // What it had printed is read.
+                Err(RecvTimeoutError::Disconnected | RecvTimeoutError::Timeout) if exited.is_some() => {
+                    let words = self.words.recv_timeout(LOOK).unwrap_or_default();
+                    return Next::End(exited.map_or(End::Given, |status| End::Exited(status, words)));
+                }
+                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(LOOK),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            exited = self.child.try_wait().ok().flatten();
+            if exited.is_none() && start.elapsed() > patience {
+                return Next::End(End::Silent(patience, self.stop()));
+            }
+        }
+    }
+
+    /// Stops the process; whether it went. One that a driver holds in the kernel does not.
+    fn stop(&mut self) -> bool {
+        // An error says that it is gone already.
+        let _ = self.child.kill();
+        let start = Instant::now();
+        while start.elapsed() < GOING {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return true;
+            }
+            std::thread::sleep(LOOK / 10);
+        }
+        false
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            self.stop();
+        }
+    }
 }
 
 /// What the process of an adapter does: runs the units from `from` on and prints a line for all that comes of them.
@@ -183,7 +326,8 @@ pub fn work(adapter: &str, options: Options, from: usize) -> Result<(), Conforma
     let print = |line: &Line| -> Result<(), ConformanceError> {
         let mut out = std::io::stdout().lock();
         let text = serde_json::to_string(line).map_err(|e| ConformanceError::Process(e.into()))?;
-        writeln!(out, "{text}").and_then(|()| out.flush()).map_err(ConformanceError::Process)
+        // A driver may have left a line of its own without an end.
+        write!(out, "\n{text}\n").and_then(|()| out.flush()).map_err(ConformanceError::Process)
     };
     let open = || {
         Gpu::open(&GpuOptions {
@@ -197,32 +341,27 @@ pub fn work(adapter: &str, options: Options, from: usize) -> Result<(), Conforma
         Ok(gpu) => gpu,
         Err(error) => return print(&Line::None(error.to_string())),
     };
-    let (description, offer) = (gpu.description().clone(), gpu.offer());
+    let (description, offer) = (gpu.description(), gpu.offer());
     print(&Line::Device(Device {
-        name: description.name,
         vendor: offer.vendor,
-        backend: description.backend,
-        device_type: description.device_type,
-        driver: description.driver,
-        family: gpu.caps().family.to_string(),
         limits: offer.limits,
         features: offer.features,
+        ..describe(description)
     }))?;
     let mut bench = Bench::new(gpu, options);
     for (index, unit) in units(options).iter().enumerate().skip(from) {
         print(&Line::Begin(index))?;
-        let checks = bench.run(unit, &|_| {});
-        let failed = checks.iter().any(|check| check.outcome.is_bad());
-        for check in checks {
-            print(&Line::Check(check))?;
-        }
-        print(&Line::End(index))?;
-        // A device that has told of an error may be lost: the rest gets a new one.
-        if failed {
-            match open() {
-                Ok(gpu) => bench = Bench::new(gpu, options),
-                Err(_) => return Ok(()),
+        let mut lost = Ok(());
+        let goes_on = bench.run(unit, &|_| {}, &mut |check| {
+            if lost.is_ok() {
+                lost = print(&Line::Check(check));
             }
+        });
+        lost?;
+        print(&Line::End(index))?;
+        if !goes_on {
+            // Its device may be lost: the rest gets a new one, in a process of its own.
+            return Ok(());
         }
     }
     Ok(())
@@ -249,6 +388,15 @@ mod tests {
         [Limit::LargestBinding, Limit::ManyWorkgroups, Limit::WorkgroupMemory].map(Unit::Limit).to_vec()
     }
 
+    fn with(
+        spawn: &dyn Fn(usize) -> std::io::Result<Command>,
+        patience: Duration,
+        observe: &mut dyn FnMut(Event),
+    ) -> AdapterReport {
+        let empty = AdapterReport { device: Device::default(), seconds: 0.0, checks: vec![] };
+        one_adapter(empty, &units(), spawn, patience, observe, &mut |_| Ok(())).unwrap()
+    }
+
     fn device() -> Line {
         Line::Device(Device { name: "a device".to_owned(), ..Device::default() })
     }
@@ -273,12 +421,11 @@ mod tests {
                 ),
             };
             let mut done = 0;
-            let report = one_adapter("0", &units(), &spawn, Duration::from_secs(1), &mut |event| {
+            let report = with(&spawn, Duration::from_secs(1), &mut |event| {
                 if let Event::Done(units) = event {
                     done = units;
                 }
-            })
-            .unwrap();
+            });
             let outcomes: Vec<_> =
                 report.checks.iter().map(|check| (check.subject.as_str(), check.outcome)).collect();
             assert_eq!(
@@ -297,20 +444,59 @@ mod tests {
     #[test]
     fn a_driver_that_dies_of_every_unit_comes_to_an_end() {
         let spawn = |from: usize| worker(&[device(), Line::Begin(from)], "kill -9 $$");
-        let report = one_adapter("0", &units(), &spawn, Duration::from_secs(5), &mut |_| {}).unwrap();
+        let report = with(&spawn, Duration::from_secs(5), &mut |_| {});
         assert_eq!(report.checks.len(), 3);
         assert!(report.checks.iter().all(|check| check.outcome == Outcome::Crashed));
     }
 
     #[test]
-    fn a_device_that_cannot_be_opened_is_an_error_with_its_reason() {
+    fn a_device_that_cannot_be_opened_is_told_and_keeps_what_was_found_before() {
         let refuse = |_: usize| worker(&[Line::None("no such adapter".to_owned())], "exit 0");
-        let silent = |_: usize| Ok(shell("exit 7"));
-        let both: [(&dyn Fn(usize) -> std::io::Result<Command>, &str); 2] =
-            [(&refuse, "no such adapter"), (&silent, "7")];
-        for (spawn, why) in both {
-            let error = one_adapter("0", &units(), spawn, Duration::from_secs(5), &mut |_| {}).unwrap_err();
-            assert!(error.to_string().contains(why), "{error}");
+        let silent = |_: usize| Ok(shell("echo a driver complains >&2; exit 7"));
+        let later = |from: usize| match from {
+            0 => worker(&[device(), Line::Begin(0), passed(Limit::LargestBinding), Line::End(0)], "exit 0"),
+            _ => refuse(from),
+        };
+        let both: [(&dyn Fn(usize) -> std::io::Result<Command>, &str, usize); 3] = [
+            (&refuse, "no such adapter", 1),
+            (&silent, "7; it said: a driver complains", 1),
+            (&later, "no such", 2),
+        ];
+        for (spawn, why, count) in both {
+            let checks = with(spawn, Duration::from_secs(5), &mut |_| {}).checks;
+            assert_eq!(checks.len(), count, "{checks:?}");
+            let last = &checks[count - 1];
+            assert_eq!((last.group, last.outcome), (Group::Device, Outcome::Crashed));
+            assert!(last.reason.contains(why), "{}", last.reason);
         }
+    }
+
+    #[test]
+    fn what_a_driver_prints_is_passed_over_and_a_crash_at_the_end_is_told() {
+        let spawn = |_: usize| {
+            let mut lines = vec![device()];
+            for unit in 0..3 {
+                lines.extend([Line::Begin(unit), Line::End(unit)]);
+            }
+            let Ok(mut command) = worker(&lines, "kill -11 $$") else { panic!("a command") };
+            let script = command.get_args().last().unwrap().to_string_lossy().replace("END\nEND", "END");
+            command = shell(&format!("echo MESA: hello; {script}"));
+            Ok(command)
+        };
+        let checks = with(&spawn, Duration::from_secs(5), &mut |_| {}).checks;
+        assert_eq!(checks.len(), 1, "{checks:?}");
+        assert_eq!((checks[0].case.as_str(), checks[0].outcome), ("closing it", Outcome::Crashed));
+    }
+
+    #[test]
+    fn another_device_under_the_same_number_is_not_taken_for_it() {
+        let other = || Line::Device(Device { name: "another".to_owned(), ..Device::default() });
+        let spawn = |from: usize| match from {
+            0 => worker(&[device(), Line::Begin(0), Line::End(0), Line::Begin(1)], "kill -9 $$"),
+            _ => worker(&[other(), Line::Begin(2), passed(Limit::WorkgroupMemory), Line::End(2)], "exit 0"),
+        };
+        let checks = with(&spawn, Duration::from_secs(5), &mut |_| {}).checks;
+        assert_eq!(checks.len(), 2, "{checks:?}");
+        assert!(checks[1].reason.contains("another"), "{checks:?}");
     }
 }

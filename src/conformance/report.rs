@@ -27,6 +27,9 @@ pub struct Report {
     pub quick: bool,
     /// Nothing beyond WebGPU's default limits and no feature was requested of the devices.
     pub default_limits: bool,
+    /// All checks have come to their end; not so while they run, or when they were interrupted.
+    #[serde(default = "yes")]
+    pub complete: bool,
     pub adapters: Vec<AdapterReport>,
 }
 
@@ -105,6 +108,10 @@ pub struct Check {
     pub percent_of_peak: Option<f64>,
 }
 
+fn yes() -> bool {
+    true
+}
+
 fn is_zero(count: &usize) -> bool {
     *count == 0
 }
@@ -113,6 +120,8 @@ fn is_zero(count: &usize) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Group {
+    /// Opening and closing the device.
+    Device,
     /// A kernel against the f64 reference.
     Kernel,
     /// A backward against differences of the reference, on the host.
@@ -190,6 +199,8 @@ pub fn read(path: &Path) -> Result<Report, ConformanceError> {
             serde_json::from_value(value).map_err(|e| unreadable(e.to_string()))
         }
         Some(found) => Err(ConformanceError::OtherSchema { path: path.to_owned(), found }),
-        None => Err(unreadable("it has no number \"schema\"".to_owned())),
+        None => Err(unreadable(
+            "it has no number \"schema\"; a report.json of `wgseg conformance --out` has".to_owned(),
+        )),
     }
 }

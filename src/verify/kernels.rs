@@ -36,18 +36,20 @@ pub fn check_altered_kernels(
     case: &Case,
     alter: &dyn Fn(&mut Program) -> bool,
 ) -> Result<Vec<Row>, VerifyError> {
-    check_repeated_kernels(gpu, case, 0, alter)
+    let mut rows = vec![];
+    check_repeated_kernels(gpu, case, 0, alter, &mut |row| rows.push(row))?;
+    Ok(rows)
 }
 
 /// As [`check_altered_kernels`], with each program run so many times more on the same numbers: a row counts the runs
-/// that gave other bits.
+/// that gave other bits. Each row is given to `observe` as it comes.
 pub fn check_repeated_kernels(
     gpu: &Arc<Gpu>,
     case: &Case,
     repeats: usize,
     alter: &dyn Fn(&mut Program) -> bool,
-) -> Result<Vec<Row>, VerifyError> {
-    let mut rows = vec![];
+    observe: &mut dyn FnMut(Row),
+) -> Result<(), VerifyError> {
     each_op(case, &mut |alone| {
         for kept in &Kept::all(alone.op.as_ref(), alone.inputs.len(), case, gpu.has(Extra::Half)) {
             let programs = distinct_programs(gpu.caps(), &ALL, case, &alone.tape()?, kept)?;
@@ -70,13 +72,12 @@ pub fn check_repeated_kernels(
                     let row = alone.check(gpu, program.clone())?.1;
                     let other_bits = alone.other_bits(gpu, &program, repeats)?;
                     let form = [row.form.as_str(), &kept.to_string()].join(" ").trim().to_owned();
-                    rows.push(Row { family: Some(family), form, repeats, other_bits, ..row });
+                    observe(Row { family: Some(family), form, repeats, other_bits, ..row });
                 }
             }
         }
         Ok(())
-    })?;
-    Ok(rows)
+    })
 }
 
 /// The programs that [`check_kernels`] runs of a case on a device that can do `caps` and takes f16.
@@ -307,14 +308,14 @@ impl OpAlone<'_> {
         }
         let (mut session, first) = self.run(gpu, program.clone())?;
         let mut others = 0;
-        for _ in 0..repeats {
-            // What rewrites its inputs needs them anew; else buffers keep what the run before left in them.
-            let again = match self.op.in_place() {
-                [] => {
-                    session.run()?;
-                    vec![session.read("result")?]
-                }
-                _ => self.run(gpu, program.clone())?.1,
+        for repeat in 0..repeats {
+            // In new buffers, where a dispatch that is left out shows; and, unless the op rewrites its inputs, in turn with
+            // buffers that keep what the run before left in them, where reading what was not written does.
+            let again = if self.op.in_place().is_empty() && repeat % 2 == 1 {
+                session.run()?;
+                vec![session.read("result")?]
+            } else {
+                self.run(gpu, program.clone())?.1
             };
             let bits = |results: &[Vec<f32>]| -> Vec<u32> {
                 results.iter().flatten().map(|x| x.to_bits()).collect()

@@ -68,7 +68,8 @@ impl ConvForm {
                 let im2col = !bias && im2col::is_possible(caps, g, [height, width]);
                 let first = !pays && im2col::pays(g);
                 forms.extend((im2col && first).then_some(ConvForm::Im2col));
-                if quads && caps.subgroups && (patch(g).is_some() || !strided && is_small(g)) {
+                if quads && caps.subgroups && (patch(g).is_some() || !strided && is_small(g) && can_mirror(g))
+                {
                     // Two share the loads of weights, and take twice as long to compile.
                     forms.extend([1, 2].map(ConvForm::Cpu));
                 }
@@ -256,6 +257,11 @@ fn in_quads(g: &Geometry) -> bool {
 
 fn is_tiled(g: &Geometry) -> bool {
     g.kernel.iter().all(|side| *side <= TILED_KERNEL)
+}
+
+/// Whether the gradient of the input is itself a convolution, of mirrored weights and some padding.
+fn can_mirror(g: &Geometry) -> bool {
+    g.kernel.iter().all(|side| g.padding < *side)
 }
 
 fn is_small(g: &Geometry) -> bool {
