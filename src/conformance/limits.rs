@@ -10,7 +10,7 @@ use super::report::{Check, Group, Outcome};
 use super::{Alter, ConformanceError};
 use crate::gpu::{Gpu, GpuError, Session, States};
 use crate::ops::Op;
-use crate::program::{Kernel, Lower, LowerError, Program, Shader, compile};
+use crate::program::{CompileError, Kernel, Lower, LowerError, Program, Shader, compile};
 use crate::reference::Tensor;
 use crate::shader;
 use crate::tape::{Shape, Tape};
@@ -121,7 +121,7 @@ fn exact(
     alter: Alter,
 ) -> Result<Check, ConformanceError> {
     let found = run(gpu, Arc::clone(&op), alter)?.1;
-    let shape = op.shape(&[]).map_err(LowerError::Shader).map_err(crate::program::CompileError::from)?;
+    let shape = op.shape(&[]).map_err(LowerError::Shader).map_err(CompileError::from)?;
     let expected = op.reference(&[], &shape).swap_remove(0);
     let check = Check::new(limit.group(), limit.name(), case, Outcome::Pass).because(told);
     Ok(judged(check, &found, &expected))
@@ -189,6 +189,9 @@ fn long_dispatch(gpu: &Arc<Gpu>, alter: Alter) -> Result<Check, ConformanceError
 fn out_of_memory(gpu: &Arc<Gpu>) -> Result<Check, ConformanceError> {
     let check =
         |outcome| Check::new(Group::Memory, Limit::OutOfMemory.name(), "refused by an error", outcome);
+    if let Some(memory) = gpu.caps().memory_bytes {
+        return Ok(refused_beforehand(gpu, memory, check));
+    }
     let each = gpu.max_buffer_bytes();
     let (granted, end) = gpu.allocate_until_refused(each, MOST_BUFFERS);
     let told = match end {
@@ -204,6 +207,30 @@ fn out_of_memory(gpu: &Arc<Gpu>) -> Result<Check, ConformanceError> {
     let expected = op.reference(&[], &Shape::new(vec![op.count])).swap_remove(0);
     let after = run(gpu, op, &|_| {})?.1;
     Ok(judged(check(Outcome::Pass).because(told), &after, &expected))
+}
+
+/// A software driver takes the host's memory, which is not used up on purpose: a program that needs more must be refused before
+/// anything is allocated.
+fn refused_beforehand(gpu: &Gpu, memory: u64, check: impl Fn(Outcome) -> Check) -> Check {
+    let count = (gpu.caps().max_binding_bytes / 4).min(1 << 28) as usize;
+    let mut tape = Tape::new();
+    for index in 0..=memory / (4 * count as u64) {
+        let Ok(result) = tape.push_op(Arc::new(Numbers { count }), &[]) else { break };
+        tape.output(&format!("result{index}"), result);
+    }
+    match compile(&tape, gpu.caps()) {
+        Err(CompileError::OutOfMemory { needed, limit }) => check(Outcome::Pass).because(format!(
+            "a program of {} MiB is refused before it allocates, of {} that are free",
+            needed >> 20,
+            limit >> 20
+        )),
+        Err(other) => check(Outcome::Fail).because(format!("another error was told: {other}")),
+        Ok(program) => check(Outcome::Fail).because(format!(
+            "a program of {} MiB was not refused, of {} that are free",
+            program.peak_bytes() >> 20,
+            memory >> 20
+        )),
+    }
 }
 
 fn number(i: u32) -> f64 {
