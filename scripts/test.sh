@@ -1,5 +1,8 @@
 #!/usr/bin/env bash
 # All checks: format, lints, tests. Says at the end how long each took.
+#
+# On Debian 12 it also fetches two further software drivers into target/drivers, and under CI=true installs the compilers
+# that `wgseg inspect` gives kernels to, and Dawn. Tests of what cannot be had are skipped, and say so.
 set -euo pipefail
 export PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin"
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -16,7 +19,23 @@ stage() {
     times+=("$name $((SECONDS - start)) s")
 }
 
+# What only some tests need.
+optional() {
+    local name=$1 start=$SECONDS
+    shift
+    echo "== $name: $*"
+    "$@" </dev/null || echo "== $name: not all could be had, the tests that need it are skipped"
+    times+=("$name $((SECONDS - start)) s")
+}
+
 stage setup bash scripts/setup.sh
+if grep -q 'VERSION_CODENAME=bookworm' /etc/os-release 2>/dev/null; then
+    optional drivers bash scripts/drivers.sh swiftshader llvmpipe-gl
+    if [ "${CI:-}" = true ]; then
+        optional compilers bash scripts/offline_compilers.sh
+        if command -v npm >/dev/null 2>&1; then optional dawn bash scripts/webgpu.sh; fi
+    fi
+fi
 if cargo fmt --version >/dev/null 2>&1; then
     stage format cargo fmt --check
 else
