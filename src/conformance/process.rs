@@ -35,6 +35,9 @@ enum Line {
     End(usize),
 }
 
+/// Makes the process that goes on from a unit.
+type Spawn<'a> = &'a dyn Fn(usize) -> std::io::Result<Command>;
+
 /// What is told while checks run.
 pub enum Event<'a> {
     /// The checks of a device begin; so many units.
@@ -111,7 +114,7 @@ fn describe(adapter: &AdapterDescription) -> Device {
 fn one_adapter(
     mut report: AdapterReport,
     units: &[Unit],
-    spawn: &dyn Fn(usize) -> std::io::Result<Command>,
+    spawn: Spawn,
     patience: Duration,
     observe: &mut dyn FnMut(Event),
     save: &mut dyn FnMut(&AdapterReport) -> Result<(), ReportError>,
@@ -126,8 +129,12 @@ fn one_adapter(
         let first = from;
         let mut worker = Worker::start(spawn(from).map_err(ConformanceError::Process)?)?;
         let end = loop {
-            match worker.next(patience) {
-                Next::Line(Line::Device(found)) => {
+            let line = match worker.next(patience) {
+                Next::Line(line) => *line,
+                Next::End(end) => break end,
+            };
+            match line {
+                Line::Device(found) => {
                     if !opened {
                         opened = true;
                         observe(Event::Device(&found, units.len()));
@@ -137,14 +144,14 @@ fn one_adapter(
                         break End::Given;
                     }
                 }
-                Next::Line(Line::None(why)) => gone = Some(why),
-                Next::Line(Line::Begin(unit)) => begun = Some(unit),
-                Next::Line(Line::Check(check)) => {
+                Line::None(why) => gone = Some(why),
+                Line::Begin(unit) => begun = Some(unit),
+                Line::Check(check) => {
                     let check = marked(&report.device, check);
                     observe(Event::Check(&check));
                     report.checks.push(check);
                 }
-                Next::Line(Line::End(unit)) => {
+                Line::End(unit) => {
                     (begun, from) = (None, unit + 1);
                     observe(Event::Done(from));
                     if saved.elapsed() > SAVE_EACH {
@@ -153,7 +160,6 @@ fn one_adapter(
                         saved = Instant::now();
                     }
                 }
-                Next::End(end) => break end,
             }
         };
         drop(worker);
@@ -229,7 +235,7 @@ impl std::fmt::Display for End {
 
 /// What comes next of a process.
 enum Next {
-    Line(Line),
+    Line(Box<Line>),
     End(End),
 }
 
@@ -282,7 +288,7 @@ impl Worker {
         let mut exited = None;
         loop {
             match self.lines.recv_timeout(LOOK) {
-                Ok(line) => return Next::Line(line),
+                Ok(line) => return Next::Line(Box::new(line)),
                 // What it had printed is read.
                 Err(RecvTimeoutError::Disconnected | RecvTimeoutError::Timeout) if exited.is_some() => {
                     let words = self.words.recv_timeout(LOOK).unwrap_or_default();
@@ -388,11 +394,7 @@ mod tests {
         [Limit::LargestBinding, Limit::ManyWorkgroups, Limit::WorkgroupMemory].map(Unit::Limit).to_vec()
     }
 
-    fn with(
-        spawn: &dyn Fn(usize) -> std::io::Result<Command>,
-        patience: Duration,
-        observe: &mut dyn FnMut(Event),
-    ) -> AdapterReport {
+    fn with(spawn: Spawn, patience: Duration, observe: &mut dyn FnMut(Event)) -> AdapterReport {
         let empty = AdapterReport { device: Device::default(), seconds: 0.0, checks: vec![] };
         one_adapter(empty, &units(), spawn, patience, observe, &mut |_| Ok(())).unwrap()
     }
@@ -457,7 +459,7 @@ mod tests {
             0 => worker(&[device(), Line::Begin(0), passed(Limit::LargestBinding), Line::End(0)], "exit 0"),
             _ => refuse(from),
         };
-        let both: [(&dyn Fn(usize) -> std::io::Result<Command>, &str, usize); 3] = [
+        let both: [(Spawn, &str, usize); 3] = [
             (&refuse, "no such adapter", 1),
             (&silent, "7; it said: a driver complains", 1),
             (&later, "no such", 2),
