@@ -16,6 +16,9 @@ use crate::program::{Caps, Choices, Family, Program, compile};
 use crate::verify::training::{STEPS, Trained, TrainingCase};
 use crate::verify::{Row, check_gradient, check_repeated_kernels};
 
+/// What is trained.
+pub const TRAINED: &str = "U-Net";
+
 /// Runs after the first that must give the same bits.
 const REPEATS: usize = 9;
 const QUICK_REPEATS: usize = 1;
@@ -42,7 +45,7 @@ impl Unit {
         match self {
             Unit::Op { entry, name, .. } => (Group::Kernel, entry.name.to_owned(), name.clone()),
             Unit::Limit(limit) => (limit.group(), limit.name().to_owned(), "all".to_owned()),
-            Unit::Training(family) => (Group::Training, format!("U-Net, {family} kernels"), "all".to_owned()),
+            Unit::Training(family) => (Group::Training, TRAINED.to_owned(), format!("all, {family} kernels")),
             Unit::Speed(entry) => (Group::Speed, entry.name.to_owned(), "all".to_owned()),
         }
     }
@@ -125,7 +128,6 @@ impl Bench {
         alter: Alter,
         observe: &mut dyn FnMut(Check),
     ) -> Result<(), ConformanceError> {
-        let subject = format!("U-Net, {family} kernels");
         let case = TrainingCase::new()?;
         let caps = Caps { family, choices: Choices::default(), ..self.gpu.caps().clone() };
         let program = || -> Result<Program, ConformanceError> {
@@ -137,7 +139,8 @@ impl Bench {
         let (step, error, bound) = case.worst(&first.losses);
         let outcome = if error <= bound { Outcome::Pass } else { Outcome::Fail };
         let name = format!("losses of {STEPS} steps");
-        let mut check = Check::new(Group::Training, &subject, &name, outcome);
+        let mut check =
+            Check { family: family.to_string(), ..Check::new(Group::Training, TRAINED, &name, outcome) };
         let (from, to) = (first.losses.first(), first.losses.last());
         check.reason = match error.is_finite() {
             true => format!("nearest to its bound at step {step}"),
@@ -154,11 +157,14 @@ impl Bench {
         for _ in 0..repeats {
             others += usize::from(!case.train(&self.gpu, program()?, None)?.same_bits(&first));
         }
-        observe(bits(&subject, &format!("trainings of {STEPS} steps"), others, repeats));
+        let mut same = |case: &str, others, repeats| {
+            observe(Check { family: family.to_string(), ..bits(TRAINED, case, others, repeats) });
+        };
+        same(&format!("trainings of {STEPS} steps"), others, repeats);
         let differs = |t: &Trained| usize::from(!t.same_bits(&first));
         let single = case.train(&self.gpu, program()?, Some(0))?;
         let some = case.train(&self.gpu, program()?, Some(200_000))?;
-        observe(bits(&subject, "work submitted in other portions", differs(&single) + differs(&some), 2));
+        same("work submitted in other portions", differs(&single) + differs(&some), 2);
         Ok(())
     }
 

@@ -208,7 +208,7 @@ fn table(group: Group, checks: &[&Check]) -> Markup {
         Group::Device | Group::Limits | Group::Memory | Group::Training => html! { div.scroll { table {
             thead { tr { th.left { "Check" } th.left { "Outcome" } th { "Error" } th { "Bound" } th.left { "" } } }
             tbody { @for check in checks { tr {
-                td.left { (check.subject) ", " (check.case) }
+                td.left { (check.subject) ", " (check.case) (kind(check)) }
                 td class={ "left name " (class(check.outcome)) } { (word(check.outcome)) }
                 td { (number(check.max_error)) } td { (number(check.bound)) }
                 td.left { (check.reason) }

@@ -112,7 +112,7 @@ impl TrainingCase {
 }
 
 /// The optimiser's numbers at a step, counted from 1.
-fn hyper(step: usize) -> Vec<f32> {
+pub fn hyper(step: usize) -> Vec<f32> {
     Hyper::adam_defaults(LEARNING_RATE, step).to_array().to_vec()
 }
 
@@ -145,6 +145,25 @@ mod tests {
         assert!(case.losses[STEPS - 1] < 0.9 * case.losses[0], "{:?}", case.losses);
         assert!(case.bounds.windows(2).all(|b| b[0] <= b[1] * 1.5), "{:?}", case.bounds);
         assert!(case.bounds[STEPS - 1] < 0.02 * case.losses[STEPS - 1], "{:?}", case.bounds);
+    }
+
+    #[test]
+    fn a_step_that_is_a_thousandth_off_is_seen() {
+        let case = TrainingCase::new().unwrap();
+        let mut feeds = case.step.feeds.clone();
+        let mut losses = vec![];
+        for step in 1..=STEPS {
+            let numbers = hyper(step);
+            feeds.insert(HYPER.to_owned(), Tensor::from_f32([numbers.len()], &numbers));
+            let run = reference::run_altered(&case.step.step.tape, &feeds, &mut |_, tensor| {
+                tensor.data.iter_mut().for_each(|x| *x *= 1.001);
+            });
+            let run = run.unwrap();
+            losses.push(run.value(case.step.step.loss).data[0] as f32);
+            feeds.extend(run.states);
+        }
+        let (_, error, bound) = case.worst(&losses);
+        assert!(error > 2.0 * bound, "{error} of {bound}");
     }
 
     #[test]

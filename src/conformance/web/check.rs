@@ -69,8 +69,8 @@ pub struct Steps {
     pub port: &'static str,
     /// The loss of each step, by the reference.
     pub losses: Vec<f64>,
-    /// How far each may be off, relative to it.
-    pub tolerance: f64,
+    /// How far each may be off.
+    pub bounds: Vec<f64>,
 }
 
 impl Check {

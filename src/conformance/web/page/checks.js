@@ -71,7 +71,7 @@
   // A whole training: the loss of each step.
   async function judgeSteps(session, check, tensors) {
     const judge = new Judge();
-    const { port, losses, tolerance, feeds } = check.steps;
+    const { port, losses, bounds, feeds } = check.steps;
     const found = [];
     for (const [index, expected] of losses.entries()) {
       await session.machine.checked(async () => {
@@ -80,7 +80,7 @@
       });
       const [loss] = await session.read(port);
       found.push(loss);
-      judge.compare(loss, expected, tolerance * Math.abs(expected));
+      judge.compare(loss, expected, bounds[index]);
     }
     return { verdict: judge.verdict(), found };
   }
