@@ -13,7 +13,7 @@ use wgseg::gpu::{Gpu, GpuOptions};
 use wgseg::ops::registry::find;
 use wgseg::program::{Family, Program, Shader};
 
-const QUICK: Options = Options { quick: true, default_limits: false };
+const QUICK: Options = Options { op: None, quick: true, default_limits: false };
 
 /// What the unit shows on this machine's adapter, with its programs changed.
 fn run(unit: &Unit, alter: &dyn Fn(&mut Program)) -> Vec<Check> {
@@ -164,6 +164,35 @@ fn the_command_refuses_what_it_cannot_do_and_writes_nothing() {
     assert_eq!(code, Some(1), "{error}");
     assert!(error.contains("report"), "{error}");
     assert_eq!(std::fs::read_dir(&out).expect("the folder").count(), 1);
+}
+
+#[test]
+fn the_command_writes_a_report_and_a_page_that_do_not_differ_from_themselves() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = folder.path().join("report");
+    let run = |args: &[&str]| {
+        let mut command = common::wgseg();
+        let output = command.arg("conformance").args(args).arg("--out").arg(&out).output().expect("it runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, error) = run(&["--op", "rellu"]);
+    assert!(code == Some(1) && error.contains("\"relu\"") && !out.exists(), "{error}");
+    let (code, error) = run(&["--op", "scale"]);
+    assert_eq!(code, Some(0), "{error}");
+    let report = report::read(&out.join("report.json")).expect("a report");
+    assert!(report.complete && report.op.as_deref() == Some("scale"));
+    let checks = &report.adapters[0].checks;
+    for group in [Group::Kernel, Group::Gradient, Group::Determinism, Group::Speed] {
+        assert!(
+            checks.iter().any(|check| check.group == group && check.outcome == Outcome::Pass),
+            "{group:?}"
+        );
+    }
+    assert!(checks.iter().all(|check| check.group != Group::Speed || check.percent_of_peak.is_some()));
+    assert!(std::fs::read_to_string(out.join("report.html")).expect("a page").contains("nothing failed"));
+    let diff = common::wgseg().args(["conformance", "diff"]).args([&out, &out]).output().expect("it runs");
+    assert_eq!((diff.status.code(), diff.stderr.len()), (Some(0), 0));
+    assert!(String::from_utf8_lossy(&diff.stdout).ends_with("0 differences\n"));
 }
 
 #[test]

@@ -24,8 +24,11 @@ pub struct Args {
     /// Adapter to check: its number, a part of its name, or `all`; see `wgseg adapters`
     #[arg(long, value_name = "NAME|all")]
     adapter: Option<String>,
+    /// Check this op's kernels, gradients and speed alone
+    #[arg(long, value_name = "OP")]
+    op: Option<String>,
     /// Write the checks as a page for any browser with WebGPU to this folder, and run nothing
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "adapter", "quick", "default_limits", "from"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "adapter", "op", "quick", "default_limits", "from"])]
     web: Option<PathBuf>,
     /// Fewer repeats, no speed, no long dispatch: a minute or two
     #[arg(long)]
@@ -51,6 +54,7 @@ Exit codes: 0 nothing failed, or no difference; 1 a check failed, a difference w
 Examples:
   wgseg conformance --out report
   wgseg conformance --out report --adapter all --quick
+  wgseg conformance --out report --op conv2d
   wgseg conformance diff report-old report-new
   wgseg conformance --web page                            open page/index.html in a browser, on a phone as well";
 
@@ -72,9 +76,9 @@ pub fn run(args: Args) -> Outcome {
     if let Some(Command::Diff { a, b, json }) = &args.command {
         return compare(a, b, *json);
     }
-    let options = Options { quick: args.quick, default_limits: args.default_limits };
+    let options = Options { op: args.op, quick: args.quick, default_limits: args.default_limits };
     if let Some(from) = args.from {
-        conformance::work(args.adapter.as_deref().unwrap_or("0"), options, from)?;
+        conformance::work(args.adapter.as_deref().unwrap_or("0"), &options, from)?;
         return Ok(ExitCode::SUCCESS);
     }
     if let Some(folder) = &args.web {
@@ -87,7 +91,7 @@ pub fn run(args: Args) -> Outcome {
     let patience = Duration::from_secs(args.patience);
     // What was found before an interrupt is there.
     let mut save = |report: &Report| write(&out, report);
-    let report = conformance::run(&adapters, options, patience, &mut progress(), &mut save)?;
+    let report = conformance::run(&adapters, &options, patience, &mut progress(), &mut save)?;
     let bad = report.adapters.iter().flat_map(|a| &a.checks).any(|check| check.outcome.is_bad());
     say!("{}", out.join("report.html").display());
     Ok(if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })

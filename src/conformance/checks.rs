@@ -11,10 +11,10 @@ use super::{Alter, ConformanceError, Options};
 use crate::bench::ceilings::{self, Ceilings};
 use crate::bench::{ops, roofline_percent};
 use crate::gpu::Gpu;
-use crate::ops::registry::{ENTRIES, Entry};
+use crate::ops::registry::Entry;
 use crate::program::{Caps, Choices, Family, Program, compile};
 use crate::verify::training::{STEPS, Trained, TrainingCase};
-use crate::verify::{Row, check_gradient, check_repeated_kernels};
+use crate::verify::{Row, VerifyError, check_gradient, check_repeated_kernels, select};
 
 /// What is trained.
 pub const TRAINED: &str = "U-Net";
@@ -52,21 +52,26 @@ impl Unit {
 }
 
 /// All units, in the order in which they run: it is the same in each process.
-pub fn units(options: Options) -> Vec<Unit> {
+///
+/// # Errors
+/// There is no such op.
+pub fn units(options: &Options) -> Result<Vec<Unit>, VerifyError> {
     let mut units = vec![];
-    for entry in ENTRIES {
+    let entries = select(options.op.as_deref())?;
+    for entry in &entries {
         let cases = (entry.cases)().into_iter().enumerate();
         units.extend(cases.map(|(case, made)| Unit::Op { entry, case, name: made.name }));
     }
-    units.extend(
-        Limit::ALL.into_iter().filter(|l| !(options.quick && *l == Limit::LongDispatch)).map(Unit::Limit),
-    );
-    units.extend([Family::Naive, Family::Tiled, Family::Cpu].map(Unit::Training));
-    if !options.quick {
-        let timed = |entry: &&Entry| !crate::bench::cases::cases(entry.name).is_empty();
-        units.extend(ENTRIES.iter().filter(timed).map(Unit::Speed));
+    if options.op.is_none() {
+        let limits = Limit::ALL.into_iter().filter(|l| !(options.quick && *l == Limit::LongDispatch));
+        units.extend(limits.map(Unit::Limit));
+        units.extend([Family::Naive, Family::Tiled, Family::Cpu].map(Unit::Training));
     }
-    units
+    if !options.quick {
+        let timed = |entry: &&'static Entry| !crate::bench::cases::cases(entry.name).is_empty();
+        units.extend(entries.into_iter().filter(timed).map(Unit::Speed));
+    }
+    Ok(units)
 }
 
 /// A device and what has been measured of it.
@@ -267,6 +272,7 @@ pub fn counts<'a>(checks: impl IntoIterator<Item = &'a Check>) -> HashMap<Outcom
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::registry::ENTRIES;
 
     #[test]
     fn names_of_kernels_keep_their_spaces() {
@@ -278,8 +284,17 @@ mod tests {
     }
 
     #[test]
+    fn one_op_has_its_own_units_alone_and_an_unknown_one_none() {
+        let of = |op: &str| units(&Options { op: Some(op.to_owned()), ..Options::default() });
+        let found = of("relu").unwrap();
+        let cases = (crate::ops::registry::find("relu").unwrap().cases)().len();
+        assert_eq!(found.len(), cases + 1, "and its speed");
+        assert!(of("rellu").is_err());
+    }
+
+    #[test]
     fn the_quick_units_are_among_all() {
-        let of = |quick| units(Options { quick, ..Options::default() });
+        let of = |quick| units(&Options { quick, ..Options::default() }).unwrap();
         let (all, quick) = (of(false), of(true));
         assert!(quick.len() < all.len());
         let cases: usize = ENTRIES.iter().map(|entry| (entry.cases)().len()).sum();

@@ -83,6 +83,10 @@ pub fn uneven(a: &Report, b: &Report) -> Vec<String> {
     if a.kernels != b.kernels {
         found.push("they were made with other kernels: make both with one build of wgseg".to_owned());
     }
+    if a.op != b.op {
+        let told = |op: &Option<String>| op.clone().unwrap_or_else(|| "all ops".to_owned());
+        found.push(format!("A is of {}, B of {}", told(&a.op), told(&b.op)));
+    }
     for (a, b, what) in
         [(a.quick, b.quick, "--quick"), (a.default_limits, b.default_limits, "--default-limits")]
     {
@@ -276,6 +280,7 @@ mod tests {
                 runner: report::Runner::Wgpu,
                 quick: false,
                 default_limits: false,
+                op: None,
                 complete: true,
                 adapters: adapters.to_vec(),
             };

@@ -23,8 +23,10 @@ pub use report::{AdapterReport, Check, Device, Group, Outcome, Report};
 use crate::program::Program;
 
 /// What is checked, and how a device is opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
+    /// Check this op's kernels, gradients and speed alone.
+    pub op: Option<String>,
     /// Fewer repeats, no speed, no long dispatch.
     pub quick: bool,
     /// Request nothing beyond WebGPU's default limits, and no feature.

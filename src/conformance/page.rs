@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 
 use super::checks::counts;
 use super::diff::word;
 use super::report::{AdapterReport, Check, Group, Outcome, Report, Runner};
+use crate::report::document::document;
 use crate::report::words::count;
 
 const STYLE: &str = include_str!("page.css");
@@ -55,39 +56,29 @@ const GROUPS: [(Group, &str, &str); 8] = [
 
 /// The whole page.
 pub fn page(report: &Report) -> String {
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { "wgseg conformance" }
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                h1 { "Does this device train rightly?" }
-                p.soft {
-                    "wgseg " (report.wgseg) ", kernels " code { (report.kernels.chars().take(12).collect::<String>()) } ", "
-                    (report.made) ", " (runner(report.runner))
-                    @if !report.complete { b { ", INCOMPLETE: interrupted, or still running" } }
-                    @if report.quick { ", quick" }
-                    @if report.default_limits { ", with WebGPU's default limits and no features" }
-                }
-                @if report.adapters.len() > 1 { (overview(report)) }
-                @for (index, adapter) in report.adapters.iter().enumerate() { (section(index, adapter)) }
-                h2 { "How to read this" }
-                p {
-                    "A U-Net is trained by small programs (kernels) that the driver compiles for the device. wgseg runs each "
-                    "of them on numbers whose results it computes itself in double precision by plain loops, in odd sizes, and "
-                    "compares. A NaN never passes. " b { "pass" } " means within the bound; " b { "known failure" }
-                    " is a fault of a driver that wgseg lists with its reason; " b { "skipped" } " was not run, and says why; "
-                    b { "CRASHED" } " took the driver's process down, or got no answer from it."
-                }
-                p { "The same as data is in " code { "report.json" } "; " code { "wgseg conformance diff A B" } " compares two." }
-            }
+    let body = html! {
+        h1 { "Does this device train rightly?" }
+        p.soft {
+            "wgseg " (report.wgseg) ", kernels " code { (report.kernels.chars().take(12).collect::<String>()) } ", "
+            (report.made) ", " (runner(report.runner))
+            @if !report.complete { b { ", INCOMPLETE: interrupted, or still running" } }
+            @if let Some(op) = &report.op { ", " code { (op) } " alone" }
+            @if report.quick { ", quick" }
+            @if report.default_limits { ", with WebGPU's default limits and no features" }
         }
+        @if report.adapters.len() > 1 { (overview(report)) }
+        @for (index, adapter) in report.adapters.iter().enumerate() { (section(index, adapter)) }
+        h2 { "How to read this" }
+        p {
+            "A U-Net is trained by small programs (kernels) that the driver compiles for the device. wgseg runs each "
+            "of them on numbers whose results it computes itself in double precision by plain loops, in odd sizes, and "
+            "compares. A NaN never passes. " b { "pass" } " means within the bound; " b { "known failure" }
+            " is a fault of a driver that wgseg lists with its reason; " b { "skipped" } " was not run, and says why; "
+            b { "CRASHED" } " took the driver's process down, or got no answer from it."
+        }
+        p { "The same as data is in " code { "report.json" } "; " code { "wgseg conformance diff A B" } " compares two." }
     };
-    page.into_string()
+    document("wgseg conformance", STYLE, body)
 }
 
 fn runner(runner: Runner) -> &'static str {
@@ -313,6 +304,7 @@ mod tests {
             runner: Runner::Wgpu,
             quick: false,
             default_limits: false,
+            op: None,
             complete: true,
             adapters: vec![AdapterReport { device: device.clone(), seconds: 1.0, checks }],
         };

@@ -54,7 +54,7 @@ pub enum Event<'a> {
 /// A process does not start, or `save` fails. What a driver does wrong is in the report.
 pub fn run(
     adapters: &[AdapterDescription],
-    options: Options,
+    options: &Options,
     patience: Duration,
     observe: &mut dyn FnMut(Event),
     save: &mut dyn FnMut(&Report) -> Result<(), ReportError>,
@@ -67,17 +67,19 @@ pub fn run(
         runner: Runner::Wgpu,
         quick: options.quick,
         default_limits: options.default_limits,
+        op: options.op.clone(),
         complete: false,
         adapters: vec![],
     };
+    let units = units(options)?;
     // Where it cannot be written is known before hours of work.
     save(&report)?;
-    let units = units(options);
     for adapter in adapters {
         let spawn = |from: usize| {
             let mut command = itself::command()?;
             command.args(["conformance", "--adapter", &adapter.index.to_string()]);
             command.args(["--from", &from.to_string()]);
+            command.args(options.op.iter().flat_map(|op| ["--op", op]));
             command.args(options.quick.then_some("--quick"));
             command.args(options.default_limits.then_some("--default-limits"));
             Ok(command)
@@ -328,7 +330,7 @@ impl Drop for Worker {
 }
 
 /// What the process of an adapter does: runs the units from `from` on and prints a line for all that comes of them.
-pub fn work(adapter: &str, options: Options, from: usize) -> Result<(), ConformanceError> {
+pub fn work(adapter: &str, options: &Options, from: usize) -> Result<(), ConformanceError> {
     let print = |line: &Line| -> Result<(), ConformanceError> {
         let mut out = std::io::stdout().lock();
         let text = serde_json::to_string(line).map_err(|e| ConformanceError::Process(e.into()))?;
@@ -354,8 +356,8 @@ pub fn work(adapter: &str, options: Options, from: usize) -> Result<(), Conforma
         features: offer.features,
         ..describe(description)
     }))?;
-    let mut bench = Bench::new(gpu, options);
-    for (index, unit) in units(options).iter().enumerate().skip(from) {
+    let mut bench = Bench::new(gpu, options.clone());
+    for (index, unit) in units(options)?.iter().enumerate().skip(from) {
         print(&Line::Begin(index))?;
         let mut lost = Ok(());
         let goes_on = bench.run(unit, &|_| {}, &mut |check| {

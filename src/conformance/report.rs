@@ -27,6 +27,9 @@ pub struct Report {
     pub quick: bool,
     /// Nothing beyond WebGPU's default limits and no feature was requested of the devices.
     pub default_limits: bool,
+    /// The one op that was checked, if not all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub op: Option<String>,
     /// All checks have come to their end; not so while they run, or when they were interrupted.
     #[serde(default = "yes")]
     pub complete: bool,

@@ -3,6 +3,7 @@
 pub mod atomic;
 pub mod console;
 pub mod curves;
+pub mod document;
 mod error;
 pub mod experiment;
 pub mod growth;

@@ -280,6 +280,7 @@ fn cases() -> Vec<Case> {
         case("3x3 stride 2", "strided, odd extent", [2, 9, 11, 8], 3, 8, 2, 1, true),
         case("3x3 no padding", "a result smaller than its input", [1, 8, 7, 4], 3, 8, 1, 0, true),
         case("3x3 padding 2", "a result larger than its input", [1, 5, 6, 8], 3, 8, 1, 2, false),
+        case("1x1 padding 1", "a padding as large as the kernel", [1, 3, 4, 8], 1, 8, 1, 1, true),
         case("1x1 16→1", "the head of a U-Net", [2, 19, 21, 16], 1, 1, 1, 0, true),
         case("1x1 12→20", "pointwise", [1, 13, 7, 12], 1, 20, 1, 0, true),
         case("2x2 stride 2", "the reverse of an up-sampling", [2, 10, 12, 8], 2, 16, 2, 0, false),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 
 use super::cases::Cases;
 use super::charts::{self, Dot, IntervalRow};
@@ -16,6 +16,7 @@ use super::stage1::StageOneRow;
 use super::tables::{COLUMNS, cells};
 use super::{RESULTS, TABLE_CSV, TABLE_MARKDOWN, picture};
 use crate::method::plan::{PLAN, Role, Which};
+use crate::report::document::document;
 use crate::report::words::{count, listed};
 
 const STYLE: &str = include_str!("style.css");
@@ -51,32 +52,21 @@ pub fn page(experiment: &Experiment, results: &Results, cases: &Cases) -> String
     let sentences = headline::sentences(results);
     let folder = experiment.plan.data.file_name().unwrap_or_default().to_string_lossy();
     let title = format!("wgseg: {folder}");
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { (title) }
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                header {
-                    h1 { "Two-stage training on " (folder) }
-                    p.soft { (results.setting) }
-                    div.outcome id="outcome" { @for sentence in &sentences { p { (sentence) } } }
-                    (missing(results))
-                    (student(results))
-                    p.soft { "These tables as files: " (files()) }
-                    nav { ul { @for (anchor, title) in SECTIONS { li { a href={ "#" (anchor) } { (title) } } } } }
-                }
-                @for ((anchor, title), content) in SECTIONS.iter().zip(contents) {
-                    section id=(anchor) { h2 { (title) } (content) }
-                }
-            }
+    let body = html! {
+        header {
+            h1 { "Two-stage training on " (folder) }
+            p.soft { (results.setting) }
+            div.outcome id="outcome" { @for sentence in &sentences { p { (sentence) } } }
+            (missing(results))
+            (student(results))
+            p.soft { "These tables as files: " (files()) }
+            nav { ul { @for (anchor, title) in SECTIONS { li { a href={ "#" (anchor) } { (title) } } } } }
+        }
+        @for ((anchor, title), content) in SECTIONS.iter().zip(contents) {
+            section id=(anchor) { h2 { (title) } (content) }
         }
     };
-    page.into_string()
+    document(&title, STYLE, body)
 }
 
 /// Links to the files beside the page.
