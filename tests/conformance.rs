@@ -104,6 +104,10 @@ fn a_stale_buffer_is_found() {
     // A dispatch that a driver leaves out leaves its result as it was.
     let checks = run(&op("scale", 0), &|program| program.dispatches.clear());
     assert!(failed(&checks, Group::Kernel), "{checks:#?}");
+    // A result that is added to what was there before is right once.
+    let sum = "output[i] = params.factor * input[i] + output[i]";
+    let checks = with(&op("scale", 0), "output[i] = params.factor * input[i]", sum);
+    assert!(failed(&checks, Group::Determinism) && !failed(&checks, Group::Kernel), "{checks:#?}");
     let training = Unit::Training(Family::Tiled);
     let checks = run(&training, &|program| {
         let update = program.dispatches.iter().position(|d| d.op == "adam").expect("an update");

@@ -309,9 +309,9 @@ impl OpAlone<'_> {
         let (mut session, first) = self.run(gpu, program.clone())?;
         let mut others = 0;
         for repeat in 0..repeats {
-            // In new buffers, where a dispatch that is left out shows; and, unless the op rewrites its inputs, in turn with
-            // buffers that keep what the run before left in them, where reading what was not written does.
-            let again = if self.op.in_place().is_empty() && repeat % 2 == 1 {
+            // In turn, unless the op rewrites its inputs, in buffers that keep what the run before left in them, where
+            // reading what was not written shows; and in new ones, where a dispatch that is left out does.
+            let again = if self.op.in_place().is_empty() && repeat % 2 == 0 {
                 session.run()?;
                 vec![session.read("result")?]
             } else {
