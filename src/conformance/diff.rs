@@ -277,6 +277,7 @@ mod tests {
                 wgseg: "0.1.0".to_owned(),
                 kernels: String::new(),
                 made: String::new(),
+                system: String::new(),
                 runner: report::Runner::Wgpu,
                 quick: false,
                 default_limits: false,

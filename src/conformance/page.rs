@@ -61,6 +61,7 @@ pub fn page(report: &Report) -> String {
         p.soft {
             "wgseg " (report.wgseg) ", kernels " code { (report.kernels.chars().take(12).collect::<String>()) } ", "
             (report.made) ", " (runner(report.runner))
+            @if !report.system.is_empty() { ", on " (report.system) }
             @if !report.complete { b { ", INCOMPLETE: interrupted, or still running" } }
             @if let Some(op) = &report.op { ", " code { (op) } " alone" }
             @if report.quick { ", quick" }
@@ -301,6 +302,7 @@ mod tests {
             wgseg: "0.1.0".to_owned(),
             kernels: "abc".to_owned(),
             made: "2026-01-01T00:00:00Z".to_owned(),
+            system: "linux x86_64".to_owned(),
             runner: Runner::Wgpu,
             quick: false,
             default_limits: false,

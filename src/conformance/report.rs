@@ -22,6 +22,9 @@ pub struct Report {
     pub kernels: String,
     /// When it was made, UTC, as in RFC 3339.
     pub made: String,
+    /// The system that it was made on, as `linux x86_64`; of a browser what it says of itself.
+    #[serde(default)]
+    pub system: String,
     pub runner: Runner,
     /// Fewer checks were run.
     pub quick: bool,

@@ -174,10 +174,12 @@ pub fn choose(wanted: Option<&str>) -> Result<(wgpu::Adapter, AdapterDescription
     }
 }
 
-/// The places of the adapters that `wanted` names: by number, or by words that are each a part of the name or of the
+/// The places of the adapters that `wanted` names: by number (below 100), or by words that are each a part of the name or of the
 /// driver, or the backend.
 fn named<'a>(wanted: &str, all: impl Iterator<Item = &'a AdapterDescription>) -> Vec<usize> {
-    let (number, wanted) = (wanted.parse::<usize>().ok(), wanted.to_lowercase());
+    // No machine has a hundred adapters, and "4090" or "780" is a part of a name.
+    let number = wanted.parse::<usize>().ok().filter(|number| *number < 100);
+    let wanted = wanted.to_lowercase();
     let is_named = |a: &AdapterDescription| {
         if let Some(number) = number {
             return a.index == number;
@@ -234,8 +236,10 @@ mod tests {
         assert_eq!(named(llvmpipe), [0, 1, 3, 4]);
         assert_eq!(named("SwiftShader"), [2]);
         assert_eq!(named("4"), [4]);
-        // A number is never a part of a name.
+        // A number of two digits is never a part of a name.
         assert!(named("15").is_empty());
+        let card = [described(0, "NVIDIA GeForce RTX 4090", "vulkan", "NVIDIA 570.86")];
+        assert_eq!(super::named("4090", card.iter()), [0]);
         assert!(named("GeForce").is_empty());
     }
 }

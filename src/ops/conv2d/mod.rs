@@ -268,7 +268,7 @@ fn cases() -> Vec<Case> {
             false,
         ),
         case(
-            "3x3 32→64 portions",
+            "3x3 64→64 71x67",
             "more tiles than are transformed at a time",
             [2, 71, 67, 64],
             3,
