@@ -606,3 +606,68 @@ fn a_run_that_is_there_already() {
 fn wrong_usage_has_exit_code_2() {
     wgseg().arg("trian").assert().failure().code(2);
 }
+
+#[test]
+fn doctor_tells_what_a_config_needs_and_what_to_run_next() {
+    let output = wgseg().args(["doctor", "phantom", "--no-tuning", "--json"]).assert().success();
+    let found: Value = serde_json::from_slice(&output.get_output().stdout).unwrap();
+    let needs = &found["needs"];
+    assert!(needs["problem"].is_null());
+    assert!(needs["step_bytes"].as_u64() > needs["predict_bytes"].as_u64());
+    let adapter = &found["taken"]["adapter"];
+    assert_eq!(adapter["name"], found["adapters"][0]["name"]);
+    if adapter["device_type"] == "Cpu" {
+        assert!(found["findings"][0]["what"].as_str().unwrap().contains("software driver"));
+        assert!(found["next"].as_str().unwrap().starts_with("wgseg train phantom"));
+        // Its memory is the host's, so that there is a batch that does not fit, and a smaller one that does.
+        let large = ["--set", "train.batch_size=8192", "--set", "data.size=256"];
+        let output = wgseg().args(["doctor", "phantom", "--no-tuning"]).args(large).assert().code(1);
+        let told = String::from_utf8(output.get_output().stdout.clone()).unwrap();
+        expect_words(&told, &["ERROR", "does not fit", "bytes of memory", "--set train.batch_size="]);
+    }
+}
+
+#[test]
+fn init_writes_a_config_that_trains() {
+    let folder = TempDir::new().unwrap();
+    let data = phantom(&folder);
+    let config = folder.path().join("mine.toml");
+    let init = |data: &Path| {
+        let mut command = wgseg();
+        command.arg("init").arg(data).arg("--out").arg(&config);
+        command
+    };
+    let output = init(&data).assert().success();
+    expect_words(&String::from_utf8_lossy(&output.get_output().stdout), &["wgseg train", "mine.toml"]);
+    let out = folder.path().join("run");
+    let short = ["--set", "train.epochs=1", "--set", "train.steps_per_epoch=1"];
+    wgseg()
+        .arg("train")
+        .arg(&config)
+        .args(short)
+        .arg("--data")
+        .arg(&data)
+        .arg("--out")
+        .arg(&out)
+        .assert()
+        .success();
+    expect_words(&failure(&mut init(&data)), &["mine.toml", "exists already"]);
+    std::fs::remove_file(&config).unwrap();
+    expect_words(&failure(&mut init(&folder.path().join("none"))), &["none", "wgseg data check"]);
+    assert!(!config.exists());
+}
+
+#[test]
+fn completions_and_man_pages_know_every_command() {
+    let shells = ["bash", "zsh", "fish", "elvish", "powershell"];
+    for shell in shells {
+        let output = wgseg().args(["completions", shell]).assert().success();
+        let text = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
+        expect_words(&text, &["two-stage", "conformance", "--data"]);
+    }
+    let folder = TempDir::new().unwrap();
+    wgseg().args(["man", "--out"]).arg(folder.path()).assert().success();
+    let page = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    expect_words(&page("wgseg.1"), &[".TH", "conformance"]);
+    expect_words(&page("wgseg-data-check.1"), &["split"]);
+}

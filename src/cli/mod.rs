@@ -3,14 +3,18 @@
 mod adapters;
 mod bench;
 mod compare;
+mod completions;
 mod config;
 mod conformance;
 mod data;
 mod demo;
+mod doctor;
 mod evaluate;
 mod experiment;
+mod init;
 mod inspect;
 mod interrupt;
+mod man;
 mod plan;
 mod predict;
 mod report;
@@ -46,6 +50,8 @@ Examples:
   wgseg demo --out demo                                   generate data, train, evaluate, draw
   wgseg data phantom --out phantom --count 200 --size 128 --seed 1
   wgseg config default                                    every key of a config, explained
+  wgseg doctor lungs                                      can this machine train it? what next?
+  wgseg init lungs --out lungs.toml                       a config for your images
   wgseg train configs/lungs.toml --data lungs --out run --set train.epochs=5
   wgseg evaluate --model run/best.safetensors --data lungs --split test --json
   wgseg tune lungs                                        measure the fastest kernels on this adapter
@@ -61,6 +67,8 @@ enum Command {
     /// Make or check a data folder.
     #[command(subcommand)]
     Data(data::Command),
+    /// Write a config for a data folder, with the reasons for its values.
+    Init(init::Args),
     /// Train a model.
     Train(train::Args),
     /// Score a model on labelled images.
@@ -81,6 +89,8 @@ enum Command {
     Inspect(inspect::Args),
     /// Print a built-in config, with every key and its meaning in `default`.
     Config(config::Args),
+    /// Tell whether this machine can train by a config, what is slow and why, and what to run next.
+    Doctor(doctor::Args),
     /// List the adapters of this machine.
     Adapters(adapters::Args),
     /// Train elite models with auxiliary tasks on unlabelled images, and distil them into one.
@@ -91,6 +101,10 @@ enum Command {
     Plan(plan::Args),
     /// Generate data, train on it, evaluate and draw: a first look in a few minutes.
     Demo(demo::Args),
+    /// Print completions for a shell.
+    Completions(completions::Args),
+    /// Write man pages.
+    Man(man::Args),
 }
 
 /// The adapter that a command runs on.
@@ -174,6 +188,10 @@ pub fn main() -> ExitCode {
         Command::Compare(args) => compare::run(args),
         Command::Plan(args) => plan::run(args),
         Command::Demo(args) => demo::run(args),
+        Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(args),
+        Command::Doctor(args) => doctor::run(args),
+        Command::Init(args) => init::run(args),
     };
     match outcome {
         Ok(_) if console::result_lost() => {

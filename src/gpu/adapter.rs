@@ -114,7 +114,7 @@ pub(super) fn caps(adapter: &wgpu::Adapter) -> Caps {
         matrices: None,
         max_binding_bytes: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size),
         max_workgroups: limits.max_compute_workgroups_per_dimension.min(65_535),
-        memory_bytes: if software { available_host_memory() } else { None },
+        memory_bytes: if software { free_host_memory() } else { None },
         choices: Choices::default(),
     }
 }
@@ -140,8 +140,8 @@ pub(super) fn matrices(
     Matrices::of(side, info.subgroup_min_size, info.subgroup_max_size)
 }
 
-/// Free memory of the host, which is what a software driver allocates from. Linux only.
-fn available_host_memory() -> Option<u64> {
+/// Bytes of free memory of the host, which is what a software driver allocates from. Linux only.
+pub fn free_host_memory() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find(|l| l.starts_with("MemAvailable:"))?;
     let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;

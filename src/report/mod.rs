@@ -23,5 +23,5 @@ pub use images::{picture, write_mask, write_probability_map};
 pub use metrics_log::{BranchRow, EpochRow, History, JSONL, StepRow, TaskRow};
 pub use overlay::{Overlay, write_overlay};
 pub use progress::Progress;
-pub use run_folder::{RunFolder, RunInfo, check_free, make_folder};
+pub use run_folder::{RunFolder, RunInfo, check_free, check_new_file, make_folder};
 pub use sheet::{Case, Row, select, write_sheet};
