@@ -9,6 +9,7 @@ pub mod cli;
 pub mod config;
 pub mod conformance;
 pub mod data;
+pub mod export;
 pub mod gpu;
 pub mod inspect;
 mod itself;

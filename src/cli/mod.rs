@@ -9,6 +9,7 @@ mod data;
 mod demo;
 mod evaluate;
 mod experiment;
+mod export;
 mod inspect;
 mod interrupt;
 mod plan;
@@ -67,6 +68,9 @@ enum Command {
     Evaluate(evaluate::Args),
     /// Write masks, probability maps and overlays of images.
     Predict(predict::Args),
+    /// Write a model in a form that other programs run.
+    #[command(subcommand)]
+    Export(export::Command),
     /// Write results, tables and a page of a two-stage or compare folder.
     Report(report::Args),
     /// Check each kernel against the CPU reference.
@@ -162,6 +166,7 @@ pub fn main() -> ExitCode {
         Command::Train(args) => train::run(args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Predict(args) => predict::run(args),
+        Command::Export(command) => export::run(command),
         Command::Report(args) => report::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Bench(args) => bench::run(args),

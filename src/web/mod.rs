@@ -14,6 +14,10 @@ pub use tensors::{Numbers, Tensors, random};
 /// Runs a [`Program`]; as well in a page as in Node.
 pub const RUNNER: &str = include_str!("runner.js");
 
+/// What pages share: how they load data and say why there is no WebGPU, and how they look.
+pub const COMMON: &str = include_str!("common.js");
+pub const STYLE: &str = include_str!("style.css");
+
 /// A data file.
 ///
 /// # Errors
