@@ -3,8 +3,8 @@
 //   node segment_chromium.mjs TOOLS FOLDER OUT IMAGE...
 //
 // TOOLS has node_modules/playwright-core. Writes OUT/NAME-mask.png and OUT/NAME-probability.png, and prints one JSON object:
-// what the page said of each image, what it loaded, and what it complained of. With --shot FILE WIDTH SCHEME before TOOLS it
-// takes a picture of the page in the end, with --without-webgpu it has no WebGPU, and with --drop images are dropped.
+// what the page said of each image, what it loaded, and what it complained of. --shot FILE takes a picture of the page in the
+// end, --without-webgpu opens it without WebGPU, --drop drops the images, --lose loses the device and starts again.
 import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
 import { basename, join } from "node:path";
@@ -24,10 +24,10 @@ const { values: options, positionals } = parseArgs({
 });
 const [tools, folder, out, ...images] = positionals;
 const { chromium } = createRequire(`${tools}/`)("playwright-core");
-const gpu = options["without-webgpu"]
-  ? ["--disable-features=WebGPU,WebGPUService", "--disable-gpu"]
-  : ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"];
-const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: [...gpu, "--no-sandbox"] });
+const browser = await chromium.launch({
+  executablePath: "/usr/bin/chromium",
+  args: ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--no-sandbox"],
+});
 const page = await browser.newPage({ viewport: { width: Number(options.width), height: 900 }, colorScheme: options.scheme });
 const told = { loaded: [], complaints: [], results: [] };
 page.on("request", (request) => told.loaded.push(request.url()));
@@ -36,6 +36,14 @@ page.on("console", (message) => message.type() === "error" && told.complaints.pu
 const settled = () => page.waitForSelector("body[data-state=ready], body[data-state=off]", { timeout: 300_000 });
 const status = () => page.evaluate(() => ["status-title", "status-more", "summary"].map((id) => document.getElementById(id).textContent));
 if (options["without-webgpu"]) await page.addInitScript(() => Object.defineProperty(Navigator.prototype, "gpu", { value: undefined }));
+if (options.lose) {
+  await page.addInitScript(() => {
+    const request = GPUAdapter.prototype.requestDevice;
+    GPUAdapter.prototype.requestDevice = async function (...args) {
+      return (globalThis.opened = await request.apply(this, args));
+    };
+  });
+}
 await page.goto(`${pathToFileURL(folder)}/index.html`);
 await settled();
 
@@ -70,12 +78,17 @@ for (const path of images) {
   await save("#save-map", join(out, `${name}-probability.png`));
 }
 if (options.lose) {
-  // What a driver that dies looks like to a page.
-  await page.evaluate(() => GPUAdapter && globalThis.wgsegDevice?.destroy());
+  // What a page sees of a driver that dies.
+  await page.evaluate(() => globalThis.opened.destroy());
+  await page.waitForSelector("body[data-state=off]");
+  [told.lostTitle, told.lostMore] = await status();
+  await page.click("#again");
+  await settled();
 }
 // A page that asks the network is refused by its own policy.
 told.fetched = await page.evaluate(() => fetch("http://localhost:9/").then(() => "answered", (error) => error.message));
 [told.title, told.more] = await status();
+await page.evaluate(() => scrollTo(0, 0));
 if (options.shot) await page.screenshot({ path: options.shot, fullPage: true });
 console.log(JSON.stringify(told));
 await browser.close();

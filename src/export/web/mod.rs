@@ -36,9 +36,13 @@ const FULL: usize = 16 << 20;
 
 #[derive(Debug, thiserror::Error)]
 pub enum WebError {
-    #[error("the model does not fit WebGPU's default limits: {0}; train one with a smaller data.size or fewer channels")]
+    #[error(
+        "the model does not fit WebGPU's default limits: {0}; train one with a smaller data.size or fewer channels"
+    )]
     Compile(#[from] CompileError),
-    #[error("the model marks {0} structures, but the page shows one; export a model with model.out_channels = 1")]
+    #[error(
+        "the model marks {0} structures, but the page shows one; export a model with model.out_channels = 1"
+    )]
     Channels(usize),
     #[error("cannot put the model into data files: {0}")]
     Encode(#[from] serde_json::Error),
