@@ -38,7 +38,7 @@
 
   function lost(error) {
     segmenter = null;
-    refuse("The graphics device was lost", `${error.message}. Start again; if it happens once more, close other pages that use the device, or take another browser.`, true);
+    refuse("The graphics device was lost", `${sentence(error.message)} Start again; if it happens once more, close other pages that use the device, or take another browser.`, true);
   }
 
   async function open() {
@@ -90,6 +90,8 @@
     byId("version").textContent = `wgseg ${model.wgseg}, kernels ${model.kernels.slice(0, 8)}.`;
   }
 
+  const sentence = (words) => `${words[0].toUpperCase()}${words.slice(1).replace(/\.+$/, "")}.`;
+
   const short = (x) => x.toFixed(2);
 
   // Lets the browser draw, but does not wait for it where the page is hidden.
@@ -110,13 +112,13 @@
       const probabilities = await segmenter.probabilities(image);
       const seconds = (performance.now() - begun) / 1000;
       show(file.name, image, probabilities);
-      ready();
       const rest = files.length > 1 ? ` One image at a time: of ${files.length} the first was taken.` : "";
       tell("Done", `${image.width}×${image.height} pixels in ${seconds.toFixed(1)} s.${rest}`);
+      setState("ready");
     } catch (error) {
       if (error instanceof wgseg.Lost) return lost(error);
-      ready();
-      tell(`${file.name} could not be segmented`, `${error.message[0].toUpperCase()}${error.message.slice(1)}.`, true);
+      tell(`${file.name} could not be segmented`, sentence(error.message), true);
+      setState("ready");
     }
   }
 
