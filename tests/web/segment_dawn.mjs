@@ -14,7 +14,9 @@ Object.assign(globalThis, globals);
 const load = (name) => import(pathToFileURL(join(folder, `${name}.js`)));
 for (const name of ["runner", "png", "jpeg", "dicom", "segment"]) await load(name);
 const { wgseg } = globalThis;
-const segmenter = await wgseg.Segmenter.open(create([]), (name) => load(`data/${name}`));
+// Dawn dies with this object.
+const gpu = create([]);
+const segmenter = await wgseg.Segmenter.open(gpu, (name) => load(`data/${name}`));
 for (const path of images) {
   const image = await wgseg.decode(new Uint8Array(readFileSync(path)));
   const { width, height } = image;
@@ -23,5 +25,7 @@ for (const path of images) {
   writeFileSync(`${name}-mask.png`, await wgseg.maskFile(probabilities, width, height, segmenter.model.threshold));
   writeFileSync(`${name}-probability.png`, await wgseg.mapFile(probabilities, width, height));
 }
+segmenter.session.close();
+segmenter.machine.close();
 // Dawn keeps Node from ending by itself.
 process.exit(0);
