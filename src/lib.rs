@@ -10,6 +10,7 @@ pub mod config;
 pub mod conformance;
 pub mod data;
 pub mod doctor;
+pub mod export;
 pub mod gpu;
 pub mod inspect;
 mod itself;

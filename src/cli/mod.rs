@@ -11,6 +11,7 @@ mod demo;
 mod doctor;
 mod evaluate;
 mod experiment;
+mod export;
 mod init;
 mod inspect;
 mod interrupt;
@@ -75,6 +76,9 @@ enum Command {
     Evaluate(evaluate::Args),
     /// Write masks, probability maps and overlays of images.
     Predict(predict::Args),
+    /// Write a model in a form that other programs run.
+    #[command(subcommand)]
+    Export(export::Command),
     /// Write results, tables and a page of a two-stage or compare folder.
     Report(report::Args),
     /// Check each kernel against the CPU reference.
@@ -176,6 +180,7 @@ pub fn main() -> ExitCode {
         Command::Train(args) => train::run(args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Predict(args) => predict::run(args),
+        Command::Export(command) => export::run(command),
         Command::Report(args) => report::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Bench(args) => bench::run(args),

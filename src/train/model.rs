@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::TrainError;
 use super::checkpoint::{Checkpoint, CheckpointError, CheckpointInfo};
-use super::predictor::{Predictor, load_weights};
+use super::predictor::{Predictor, load_weights, read_weights};
 use super::threshold::Threshold;
 use super::validation::{Network, Predicted, evaluate};
 use crate::config::Config;
@@ -35,6 +35,13 @@ impl ModelFile {
             message: problem.to_string(),
         })?;
         Ok(ModelFile { checkpoint, info, config })
+    }
+
+    /// The weights by name, in this crate's layout.
+    ///
+    /// Errors when a tensor is missing or of another shape.
+    pub fn weights(&self) -> Result<Vec<(String, Vec<f32>)>, TrainError> {
+        read_weights(&self.config, &self.checkpoint)
     }
 
     /// Loads the weights, ready for `batch` images at once.
