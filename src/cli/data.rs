@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::{Outcome, print_json, say};
+use super::{Outcome, import, print_json, say};
 use crate::config::schema::DataConfig;
 use crate::data::check;
 use crate::data::phantom::{PhantomOptions, write_phantoms};
@@ -12,6 +12,9 @@ use crate::data::phantom::{PhantomOptions, write_phantoms};
 pub enum Command {
     /// Generate phantom chest X-rays with pneumothorax masks.
     Phantom(PhantomArgs),
+    /// Make a data folder of a set in another form.
+    #[command(subcommand)]
+    Import(import::Command),
     /// Tell what is in a data folder and what is wrong with it.
     Check(CheckArgs),
 }
@@ -56,6 +59,7 @@ pub fn run(command: Command) -> Outcome {
             say!("{summary}");
             Ok(ExitCode::SUCCESS)
         }
+        Command::Import(command) => import::run(command),
         Command::Check(args) => {
             let config = DataConfig {
                 mask_threshold: args.mask_threshold,

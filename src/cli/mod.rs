@@ -12,6 +12,7 @@ mod doctor;
 mod evaluate;
 mod experiment;
 mod export;
+mod import;
 mod init;
 mod inspect;
 mod interrupt;

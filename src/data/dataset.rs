@@ -11,10 +11,9 @@ use crate::config::schema::DataConfig;
 use crate::rng::{Purpose, rng};
 
 /// Endings of files that are read, in lower case.
-pub(super) const ENDINGS: [&str; 5] = ["png", "jpg", "jpeg", "tif", "tiff"];
+pub(super) const ENDINGS: [&str; 7] = ["png", "jpg", "jpeg", "tif", "tiff", "dcm", "dicom"];
 /// Endings of images that cannot be read. They are refused, for to pass over them would hide data.
-const FOREIGN: [&str; 13] =
-    ["bmp", "gif", "webp", "dcm", "dicom", "jp2", "j2k", "npy", "npz", "nii", "mha", "nrrd", "pgm"];
+const FOREIGN: [&str; 11] = ["bmp", "gif", "webp", "jp2", "j2k", "npy", "npz", "nii", "mha", "nrrd", "pgm"];
 
 /// An image with its mask.
 #[derive(Clone, Debug, PartialEq, Eq)]

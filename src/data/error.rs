@@ -73,11 +73,11 @@ pub enum Problem {
     Missing,
     #[error("it cannot be read or written: {message}")]
     Io { message: String },
-    #[error("the file is empty (0 bytes), expected a PNG, JPEG or TIFF image")]
+    #[error("the file is empty (0 bytes), expected a PNG, JPEG, TIFF or DICOM image")]
     EmptyFile,
     #[error("the image has no pixels ({width}×{height}), expected at least 1×1")]
     ZeroPixels { width: u32, height: u32 },
-    #[error("this is not a PNG, JPEG or TIFF image (found {found})")]
+    #[error("this is not a PNG, JPEG, TIFF or DICOM image (found {found})")]
     UnknownFormat { found: String },
     #[error(
         "the image is {width}×{height}, expected at most {} on a side and {} megapixels",
@@ -111,7 +111,7 @@ pub enum Problem {
     #[error("there is no `masks` folder in it, expected `images/` and `masks/`")]
     NoMasksFolder,
     #[error(
-        "there is no image in it, expected files that end in .png, .jpg, .jpeg, .tif or .tiff; subfolders are not searched"
+        "there is no image in it, expected files that end in .png, .jpg, .jpeg, .tif, .tiff, .dcm or .dicom; subfolders are not searched"
     )]
     NoImages,
     #[error("the file name is not valid UTF-8, so it cannot be matched with a mask or a split")]
@@ -160,6 +160,33 @@ pub enum Problem {
     Setting { key: String, value: String, expected: String },
     #[error("the folder is not empty, expected a new or empty one")]
     NotEmpty,
+    #[error(
+        "the id `{id}` is not fit for a file name, expected 1 to 200 bytes without slash, backslash, colon and control \
+             characters, and no dot at its start"
+    )]
+    UnfitId { id: String },
+    #[error("the DICOM file has no Pixel Data (7FE0,0010){}", if *encrypted {
+        ", but Encrypted Attributes Sequence (0400,0500)" } else { "" })]
+    DicomNoPixels { encrypted: bool },
+    #[error("of the DICOM file {tag} is {found}, expected {expected}")]
+    DicomTag { tag: String, found: String, expected: String },
+    #[error(
+        "the DICOM file has the Transfer Syntax (0002,0010) {uid}, expected one that is not compressed, deflated, RLE, \
+             JPEG or JPEG 2000"
+    )]
+    DicomSyntax { uid: String },
+    #[error(
+        "there is no pair of columns for image and mask (found {found}), expected `ImageId` and `EncodedPixels`, or \
+             `fname` and `mask`"
+    )]
+    RleColumns { found: String },
+    #[error("there is no image to import, and {skipped} {} skipped{}", if *skipped == 1 { "was" } else { "were" },
+        first.as_deref().map(|first| format!(" ({first})")).unwrap_or_default())]
+    NothingImported {
+        skipped: usize,
+        /// The first of them and why.
+        first: Option<String>,
+    },
     #[error("a worker thread stopped: {message}")]
     Worker { message: String },
 }
@@ -229,6 +256,12 @@ impl Problem {
             }
             Problem::Setting { key, .. } => format!("Change `{key}`."),
             Problem::NotEmpty => "Name another folder, or empty this one first.".into(),
+            Problem::DicomNoPixels { .. } => "Export the image itself, decrypted, or remove the file.".into(),
+            Problem::DicomTag { .. } => "Convert it to one grey or colour image, or to PNG.".into(),
+            Problem::DicomSyntax { .. } => "Convert it to Explicit VR Little Endian (`gdcmconv --raw`).".into(),
+            Problem::RleColumns { .. } => "Write their names in the first line of the file.".into(),
+            Problem::UnfitId { .. } => "Rename it.".into(),
+            Problem::NothingImported { .. } => "Check the folders and files that were given.".into(),
             Problem::Worker { .. } => "This is a fault in wgseg; please report it.".into(),
         }
     }
