@@ -56,13 +56,13 @@ Examples:
   wgseg init lungs --out lungs.toml                       a config for your images
   wgseg train configs/lungs.toml --data lungs --out run --set train.epochs=5
   wgseg evaluate --model run/best.safetensors --data lungs --split test --json
-  wgseg tune lungs                                        measure the fastest kernels on this adapter
+  wgseg tune lungs                                        measure the fastest kernels here
   wgseg plan two_stage_lungs
   wgseg two-stage two_stage_lungs --data lungs --unlabelled cxr --out run
   wgseg predict --model run/best.safetensors --out predicted image.png
 
-Exit codes: 0 done; 1 an error or a failed check; 2 wrong usage; 130 interrupted (train goes on with --resume,
-two-stage and compare by the same command).";
+Exit codes: 0 done; 1 an error or a failed check; 2 wrong usage; 130 interrupted (train goes on
+with --resume, two-stage and compare by the same command).";
 
 #[derive(Subcommand)]
 enum Command {

@@ -16,7 +16,7 @@ pub struct Suggestion {
 /// Why there is none.
 #[derive(Debug, thiserror::Error)]
 pub enum SuggestError {
-    #[error("{}: {what}; {mend}; `wgseg data check {}` lists all that is wrong", .folder.display(), .folder.display())]
+    #[error("{what}. {mend} `wgseg data check {}` lists all that is wrong.", .folder.display())]
     Unsound { folder: PathBuf, what: String, mend: String },
     #[error(transparent)]
     Config(#[from] ConfigError),

@@ -35,17 +35,24 @@ pub struct Difference {
     is_bad: bool,
 }
 
+impl Difference {
+    /// Whether it is about what came of a check, and not about what was checked or how long it took.
+    pub fn is_of_results(&self) -> bool {
+        self.is_bad || matches!(self.kind, Kind::Outcome | Kind::Error)
+    }
+}
+
 /// How two checks differ, the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// One passes and the other does not.
     Outcome,
-    /// One report does not have it.
-    Missing,
     /// Both are right, and one is nearer to its bound.
     Error,
     Time,
+    /// One report does not have it: a form that the other's device has no feature for, or an option of one run.
+    Missing,
     /// What the devices offer.
     Offer,
 }
@@ -59,6 +66,9 @@ pub fn load(wanted: &Path) -> Result<(Report, AdapterReport), ConformanceError> 
     let path = if path.is_dir() { path.join("report.json") } else { path };
     let mut report = report::read(&path)?;
     let adapters = &mut report.adapters;
+    if adapters.is_empty() {
+        return Err(ConformanceError::NoAdapter { path });
+    }
     let index = match number {
         Some(number) => number,
         None if adapters.len() == 1 => 0,

@@ -34,6 +34,8 @@ type Spawn<'a> = &'a dyn Fn(usize) -> std::io::Result<Command>;
 pub enum Event<'a> {
     /// The checks of a device begin; so many units.
     Device(&'a Device, usize),
+    /// The checks of a unit begin.
+    Begin(&'a Unit),
     Check(&'a Check),
     /// So many units are done.
     Done(usize),
@@ -105,7 +107,7 @@ fn describe(adapter: &AdapterDescription) -> Device {
 }
 
 /// The units of one adapter in processes that `spawn` makes, each from a unit on. The report so far is given to `save` after
-/// each unit at most every few seconds, and at the end.
+/// what is found at most every few seconds, and at the end.
 fn one_adapter(
     mut report: AdapterReport,
     units: &[Unit],
@@ -116,7 +118,7 @@ fn one_adapter(
 ) -> Result<AdapterReport, ConformanceError> {
     const SAVE_EACH: Duration = Duration::from_secs(10);
     let start = Instant::now();
-    let mut saved = start;
+    let mut saved = None;
     let mut from = 0;
     let mut opened = false;
     while from < units.len() {
@@ -140,7 +142,12 @@ fn one_adapter(
                     }
                 }
                 Line::None(why) => gone = Some(why),
-                Line::Begin(unit) => begun = Some(unit),
+                Line::Begin(unit) => {
+                    begun = Some(unit);
+                    if let Some(unit) = units.get(unit) {
+                        observe(Event::Begin(unit));
+                    }
+                }
                 Line::Check(check) => {
                     let check = marked(&report.device, check);
                     observe(Event::Check(&check));
@@ -149,12 +156,12 @@ fn one_adapter(
                 Line::End(unit) => {
                     (begun, from) = (None, unit + 1);
                     observe(Event::Done(from));
-                    if saved.elapsed() > SAVE_EACH {
-                        report.seconds = start.elapsed().as_secs_f64();
-                        save(&report)?;
-                        saved = Instant::now();
-                    }
                 }
+            }
+            if saved.is_none_or(|saved: Instant| saved.elapsed() > SAVE_EACH) {
+                report.seconds = start.elapsed().as_secs_f64();
+                save(&report)?;
+                saved = Some(Instant::now());
             }
         };
         drop(worker);
@@ -197,6 +204,7 @@ fn one_adapter(
 
 /// What the process of an adapter does: runs the units from `from` on and prints a line for all that comes of them.
 pub fn work(adapter: &str, options: &Options, from: usize) -> Result<(), ConformanceError> {
+    worker::end_with_parent();
     let print = |line: &Line| worker::print(line).map_err(ConformanceError::Process);
     let open = || {
         Gpu::open(&GpuOptions {

@@ -86,6 +86,7 @@ fn run_worker<T: DeserializeOwned + Send + 'static>(
 
 /// What the compiler's process does: compiles the jobs of a file from `from` on and prints a line for each.
 pub fn work(target: Target, jobs: &Path, from: usize) -> Result<(), InspectError> {
+    worker::end_with_parent();
     match target {
         Target::Amd(chip) => {
             let build = |driver: &Driver, job: &radv::Job| driver.compile(&job.words, job.storage);

@@ -65,6 +65,17 @@ pub enum Next<L> {
     End(End),
 }
 
+/// Ends this process when the one that started it is gone, however that ended: a driver that hangs must not hold a device for
+/// nobody. Only for processes that [`Worker::start`] started.
+pub fn end_with_parent() {
+    std::thread::spawn(|| {
+        let mut nothing = [0];
+        while matches!(std::io::stdin().read(&mut nothing), Ok(1..)) {}
+        // What a driver does at an orderly end may hang as well.
+        std::process::abort();
+    });
+}
+
 /// A process and what it prints. It is stopped when this is dropped.
 pub struct Worker<L> {
     child: Child,
@@ -78,7 +89,8 @@ impl<L: DeserializeOwned + Send + 'static> Worker<L> {
     /// # Errors
     /// It does not start.
     pub fn start(mut command: Command) -> std::io::Result<Worker<L>> {
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let (sender, lines) = mpsc::channel();
         // Both threads end with what they read, which may be held open by what the process left behind: nobody waits for them.
