@@ -176,8 +176,8 @@ fn text_named_as_png() {
 #[test]
 fn foreign_format() {
     let dir = folder();
-    write(&dir, "images/b.dcm", "whatever");
-    assert!(matches!(refused(&dir, "images/b.dcm"), Problem::UnknownFormat { .. }));
+    write(&dir, "images/b.npy", "whatever");
+    assert!(matches!(refused(&dir, "images/b.npy"), Problem::UnknownFormat { .. }));
 }
 
 #[cfg(target_os = "linux")]

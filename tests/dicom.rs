@@ -103,10 +103,10 @@ fn damaged_files_are_read_or_refused() {
     for file in files(&dir) {
         let whole = std::fs::read(&file).unwrap();
         let large = whole.len() > 100_000;
-        for part in 0..if large { 3 } else { 24 } {
-            attempt(&whole[..whole.len() * part / 24]);
+        for part in 0..if large { 2 } else { 8 } {
+            attempt(&whole[..whole.len() * part / 8]);
         }
-        for _ in 0..if large { 2 } else { 40 } {
+        for _ in 0..if large { 1 } else { 13 } {
             let mut bytes = whole.clone();
             for _ in 0..1 + random(8) {
                 // Half of them in the header, where they do more.
@@ -281,14 +281,10 @@ fn the_real_masks_are_those_of_the_codes() {
         let given = decode_mask(&path, Some(127.0)).unwrap();
         let mut mask = Mask { width: given.width, height: given.height, pixels: vec![0; given.pixels.len()] };
         codes.iter().for_each(|code| rle::add(code, &mut mask).unwrap());
-        let other = mask.pixels.iter().zip(&given.pixels).filter(|(a, b)| a != b).count();
-        let foreground = given.pixels.iter().filter(|v| **v == 1).count();
-        println!("{}: {other} pixels differ of {foreground}", path.display());
-        // The mask files are JPEG, which moves edges by a pixel here and there.
-        assert!(other * 100 <= foreground, "{}: {other} of {foreground}", path.display());
+        assert!(mask.pixels == given.pixels, "{}", path.display());
         compared += 1;
     }
-    assert!(compared > 0);
+    assert_eq!(compared, 6);
 }
 
 #[test]
