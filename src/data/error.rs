@@ -184,6 +184,18 @@ pub enum Problem {
     Setting { key: String, value: String, expected: String },
     #[error("the folder is not empty, expected a new or empty one")]
     NotEmpty,
+    #[error(
+        "the id `{id}` is not fit for a file name, expected 1 to 200 bytes without slash, backslash, colon and control \
+             characters, and no dot at its start"
+    )]
+    UnfitId { id: String },
+    #[error("there is no image to import, and {skipped} {} skipped{}", if *skipped == 1 { "was" } else { "were" },
+        first.as_deref().map(|first| format!(" ({first})")).unwrap_or_default())]
+    NothingImported {
+        skipped: usize,
+        /// The first of them and why.
+        first: Option<String>,
+    },
     #[error("a worker thread stopped: {message}")]
     Worker { message: String },
 }
@@ -272,6 +284,8 @@ impl Problem {
             }
             Problem::Setting { key, .. } => format!("Change `{key}`."),
             Problem::NotEmpty => "Name another folder, or empty this one first.".into(),
+            Problem::UnfitId { .. } => "Rename it.".into(),
+            Problem::NothingImported { .. } => "Check the folders and files that were given.".into(),
             Problem::Worker { .. } => "This is a fault in wgseg; please report it.".into(),
         }
     }

@@ -14,6 +14,7 @@ pub mod progress;
 pub mod roofline;
 pub mod run_folder;
 pub mod sheet;
+pub mod tally;
 mod text;
 pub mod words;
 
