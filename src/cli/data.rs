@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 
-use super::{Outcome, print_json, say};
+use super::{Outcome, import, print_json, say};
 use crate::config::schema::DataConfig;
 use crate::data::check;
 use crate::data::make_split::{SplitOptions, make_split};
@@ -21,6 +21,9 @@ pub enum Command {
     /// Divide a data folder into parts or folds, in a file that is used from then on.
     #[command(after_help = SPLIT_EXAMPLES)]
     Split(SplitArgs),
+    /// Make a data folder of a data set in another form.
+    #[command(subcommand)]
+    Import(import::Command),
 }
 
 const SPLIT_EXAMPLES: &str = "\
@@ -132,6 +135,7 @@ pub fn run(command: Command) -> Outcome {
             }
             Ok(if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
+        Command::Import(command) => import::run(command),
         Command::Split(args) => {
             let default = SplitOptions::default();
             let without_test = args.folds.map_or(default.test, |_| 0.0);

@@ -9,6 +9,7 @@ mod data;
 mod demo;
 mod evaluate;
 mod experiment;
+mod import;
 mod inspect;
 mod interrupt;
 mod plan;

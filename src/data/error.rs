@@ -196,6 +196,31 @@ pub enum Problem {
         /// The first of them and why.
         first: Option<String>,
     },
+    #[error("it is no JSON: {message}")]
+    Json { message: String },
+    #[error("{found}, expected {expected}")]
+    DatasetJson { found: String, expected: &'static str },
+    #[error("there is no label `{label}`, expected one of {known}")]
+    Label { label: String, known: String },
+    #[error("of the channels {found} ({known}), expected one that the images have")]
+    Channel { found: String, known: String },
+    #[error("the path `{path}` leads out of the data set, expected one within it")]
+    OutsidePath { path: String },
+    #[error("it is not listed in dataset.json")]
+    NotListed,
+    #[error("the image has no label in the list")]
+    Unlabelled,
+    #[error("image and label are of different formats, expected NIfTI for both or for none")]
+    OtherFormat,
+    #[error("the NIfTI file cannot be read: {message}")]
+    Nifti { message: String },
+    #[error("the volume is {}, expected 2 or 3 dimensions and at most 268 million voxels",
+        dims.iter().map(u16::to_string).collect::<Vec<_>>().join("×"))]
+    NiftiDimensions { dims: Vec<u16> },
+    #[error("the label is {}, but its image is {}", by(label), by(image))]
+    VolumeMismatch { image: [usize; 3], label: [usize; 3] },
+    #[error("the affines of image and label differ, so they do not lie on each other")]
+    AffineMismatch,
     #[error("a worker thread stopped: {message}")]
     Worker { message: String },
 }
@@ -286,6 +311,17 @@ impl Problem {
             Problem::NotEmpty => "Name another folder, or empty this one first.".into(),
             Problem::UnfitId { .. } => "Rename it.".into(),
             Problem::NothingImported { .. } => "Check the folders and files that were given.".into(),
+            Problem::Json { .. } => "Correct the file there.".into(),
+            Problem::DatasetJson { .. } => "Correct the file.".into(),
+            Problem::Label { .. } => "Give --label with one of these names or values.".into(),
+            Problem::Channel { .. } => "Choose one by --channel.".into(),
+            Problem::OutsidePath { .. } => "Correct the path, or name the folder that holds all by --root.".into(),
+            Problem::NotListed => "Add it to the list.".into(),
+            Problem::Unlabelled => "Add its label to the list.".into(),
+            Problem::OtherFormat => "Convert one of the two.".into(),
+            Problem::Nifti { .. } => "Copy or export the file again.".into(),
+            Problem::NiftiDimensions { .. } => "Take one volume out of a series, or cut it up.".into(),
+            Problem::VolumeMismatch { .. } | Problem::AffineMismatch => "Resample the label to its image.".into(),
             Problem::Worker { .. } => "This is a fault in wgseg; please report it.".into(),
         }
     }
@@ -296,6 +332,10 @@ fn no_folds(fold: usize, folds: usize) -> String {
         0 => format!("`data.fold` is {fold}, but no split with a column `fold` is there"),
         _ => format!("`data.fold` is {fold}, but the split has {folds} folds, from 0 on"),
     }
+}
+
+fn by(sides: &[usize; 3]) -> String {
+    sides.map(|side| side.to_string()).join("×")
 }
 
 fn plural(n: usize) -> &'static str {

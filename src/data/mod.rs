@@ -17,6 +17,7 @@ pub mod import;
 pub mod loader;
 pub mod make_split;
 mod new_folder;
+mod nifti;
 mod parallel;
 mod partition;
 pub mod patients;

@@ -1,6 +1,11 @@
 //! Data sets in other forms, made into data folders: `images/` and `masks/` as PNG, `patients.csv` where patients are
 //! known, and `skipped.csv`, which lists what was left out and why.
 
+mod cases;
+pub mod folder;
+pub mod monai;
+pub mod nnunet;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
