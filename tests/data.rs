@@ -267,14 +267,14 @@ fn split_has_an_unknown_word() {
 fn split_without_a_column() {
     let dir = folder();
     split(&dir, |text| text.replace("id,split", "id,part"));
-    assert!(matches!(refused(&dir, "split.csv"), Problem::SplitColumns { missing: "split", .. }));
+    assert!(matches!(refused(&dir, "split.csv"), Problem::Columns { missing: "split", .. }));
 }
 
 #[test]
 fn split_file_that_is_empty() {
     let dir = folder();
     split(&dir, |_| String::new());
-    assert!(matches!(refused(&dir, "split.csv"), Problem::SplitColumns { missing: "id", .. }));
+    assert!(matches!(refused(&dir, "split.csv"), Problem::Columns { missing: "id", .. }));
 }
 
 #[test]

@@ -1,6 +1,10 @@
 //! Data sets in other forms, made into data folders: `images/` and `masks/` as PNG, `patients.csv` where patients are
 //! known, and `skipped.csv`, which lists what was left out and why.
 
+mod cases;
+pub mod folder;
+pub mod monai;
+pub mod nnunet;
 pub mod siim;
 
 use std::collections::BTreeMap;
