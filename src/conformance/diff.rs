@@ -267,10 +267,12 @@ mod tests {
         ]);
         let found = differences(&a, &b);
         let cases: Vec<&str> = found.iter().map(|d| d.case.as_str()).collect();
-        assert_eq!(cases, ["broken", "gone", "nearer", "near", "slow"]);
+        assert_eq!(cases, ["broken", "nearer", "near", "slow", "gone"]);
         assert_eq!(found[0].b, "FAIL");
-        assert_eq!((found[1].kind, found[1].b.as_str()), (Kind::Missing, "is not there"));
-        assert_eq!((found[4].a.as_str(), found[4].b.as_str()), ("1.000 ms", "4.000 ms"));
+        assert_eq!((found[4].kind, found[4].b.as_str()), (Kind::Missing, "is not there"));
+        let of_results: Vec<bool> = found.iter().map(Difference::is_of_results).collect();
+        assert_eq!(of_results, [true, true, true, false, false]);
+        assert_eq!((found[3].a.as_str(), found[3].b.as_str()), ("1.000 ms", "4.000 ms"));
     }
 
     #[test]
