@@ -365,7 +365,7 @@ impl Curve {
         match self.shape {
             Shape::Range(low, high) => (x - low) / (high - low).max(f64::MIN_POSITIVE),
             // A width of 1 is a threshold.
-            Shape::Linear { center, width } if width == 1.0 => f64::from(u8::from(x > center - 0.5)),
+            Shape::Linear { center, width: 1.0 } => f64::from(u8::from(x > center - 0.5)),
             Shape::Linear { center, width } => (x - (center - 0.5)) / (width - 1.0) + 0.5,
             Shape::LinearExact { center, width } => (x - center) / width + 0.5,
             Shape::Sigmoid { center, width } => 1.0 / (1.0 + (-4.0 * (x - center) / width).exp()),
