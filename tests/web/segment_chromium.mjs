@@ -29,6 +29,8 @@ const browser = await chromium.launch({
   args: ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--no-sandbox"],
 });
 const page = await browser.newPage({ viewport: { width: Number(options.width), height: 900 }, colorScheme: options.scheme });
+// Software drivers on a busy machine take their time.
+page.setDefaultTimeout(120_000);
 const told = { loaded: [], complaints: [], results: [] };
 page.on("request", (request) => told.loaded.push(request.url()));
 page.on("pageerror", (error) => told.complaints.push(error.message));

@@ -14,9 +14,9 @@ Object.assign(globalThis, globals);
 const load = (name) => import(pathToFileURL(join(folder, `${name}.js`)));
 for (const name of ["runner", "png", "jpeg", "dicom", "segment"]) await load(name);
 const { wgseg } = globalThis;
-// Dawn dies with this object.
-const gpu = create([]);
-const segmenter = await wgseg.Segmenter.open(gpu, (name) => load(`data/${name}`));
+// Dawn dies with this object, so nothing may collect it.
+globalThis.gpu = create([]);
+const segmenter = await wgseg.Segmenter.open(globalThis.gpu, (name) => load(`data/${name}`));
 for (const path of images) {
   const image = await wgseg.decode(new Uint8Array(readFileSync(path)));
   const { width, height } = image;

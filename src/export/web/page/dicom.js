@@ -22,6 +22,7 @@
   // Value representations whose length takes four bytes, after two that are reserved.
   const LONG = ["OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"];
   const UNKNOWN = 0xffffffff;
+  const MODALITY_LUT = 0x00283000;
   const [PIXELS, ITEM, END_OF_ITEM, END_OF_SEQUENCE] = [0x7fe00010, 0xfffee000, 0xfffee00d, 0xfffee0dd];
 
   const cut = () => new Error("the DICOM file is cut short");
@@ -125,30 +126,49 @@
         return { syntax, found, pixels: head.length === UNKNOWN ? reader.fragments() : reader.value(head.length) };
       }
       if (head.tag >= 0x00280000 && head.tag < 0x00290000 && head.length !== UNKNOWN) found.set(head.tag, reader.value(head.length));
-      else reader.skip(head);
+      else {
+        if (head.tag === MODALITY_LUT) found.set(head.tag, null);
+        reader.skip(head);
+      }
     }
     throw new Error("the DICOM file holds no pixels");
   }
 
-  // Levels in 0..1 of stored numbers, as they are to be seen: rescaled, in the window if there is one, else over all numbers
-  // that the stored bits have; MONOCHROME1 turned over.
-  function levels(found, bits, signed) {
+  // From stored numbers to levels in 0..white, as they are to be seen (PS3.3 C.11): rescaled, in the first window if there is
+  // one, else over all numbers that the stored bits have; MONOCHROME1 turned over.
+  function levels(found, bits, signed, white) {
+    if (found.has(MODALITY_LUT)) throw new Error("the DICOM file has a table of its levels (Modality LUT), which is not read here");
     const [slope, intercept] = [decimal(found.get(0x00281053)) ?? 1, decimal(found.get(0x00281052)) ?? 0];
-    const [centre, width] = [decimal(found.get(0x00281050)), decimal(found.get(0x00281051))];
-    const lowest = signed ? -(2 ** (bits - 1)) : 0;
-    const highest = lowest + 2 ** bits - 1;
+    if (slope === 0) throw new Error("the DICOM file has a rescale slope of 0, expected another number");
+    const low = signed ? -(2 ** (bits - 1)) : 0;
+    const seen = shape(found, slope, intercept, low, low + 2 ** bits - 1);
     const inverted = text(found.get(0x00280004)) === "MONOCHROME1";
-    const seen =
-      centre !== undefined && width > 1
-        ? (stored) => (stored * slope + intercept - (centre - 0.5)) / (width - 1) + 0.5
-        : (stored) => (stored - lowest) / (highest - lowest);
     return (stored) => {
-      const level = Math.min(Math.max(seen(stored), 0), 1);
-      return inverted ? 1 - level : level;
+      const level = Math.min(Math.max(seen(stored * slope + intercept), 0), 1);
+      return Math.round((inverted ? 1 - level : level) * white);
     };
   }
 
-  // `{ width, height, channels, white, samples }`; of grey ones white is 1.
+  // From a rescaled number to 0..1, or beyond where it is outside of the window.
+  function shape(found, slope, intercept, low, high) {
+    const [centre, width] = [decimal(found.get(0x00281050)), decimal(found.get(0x00281051))];
+    if (centre === undefined || width === undefined) {
+      const ends = [low * slope + intercept, high * slope + intercept].sort((a, b) => a - b);
+      return (x) => (x - ends[0]) / (ends[1] - ends[0]);
+    }
+    const kind = text(found.get(0x00281056)) || "LINEAR";
+    if (!["LINEAR", "LINEAR_EXACT", "SIGMOID"].includes(kind)) {
+      throw new Error(`the window of the DICOM file is ${kind}, expected LINEAR, LINEAR_EXACT or SIGMOID`);
+    }
+    if (!(width >= 1 || (width > 0 && kind !== "LINEAR"))) throw new Error(`the window of the DICOM file is ${width} wide, expected 1 or more`);
+    if (kind === "LINEAR_EXACT") return (x) => (x - centre) / width + 0.5;
+    if (kind === "SIGMOID") return (x) => 1 / (1 + Math.exp((-4 * (x - centre)) / width));
+    // A width of 1 is a threshold.
+    if (width === 1) return (x) => (x > centre - 0.5 ? 1 : 0);
+    return (x) => (x - (centre - 0.5)) / (width - 1) + 0.5;
+  }
+
+  // `{ width, height, channels, white, samples }`; white is 255 or, of more than 8 stored bits, 65535.
   async function read(bytes) {
     const { syntax, found, pixels } = await elements(bytes);
     const [height, width] = [whole(found.get(0x00280010)), whole(found.get(0x00280011))];
@@ -168,14 +188,15 @@
     if ((allocated !== 8 && allocated !== 16) || bits < 1 || bits > allocated || (isColour && allocated !== 8)) {
       throw new Error(`the DICOM file has ${bits} of ${allocated} bits a sample; expected grey of 8 or 16 bits or colour of 8`);
     }
-    const level = levels(found, bits, signed);
+    const white = bits <= 8 ? 255 : 65535;
+    const level = isGrey ? levels(found, bits, signed, white) : null;
 
     if (packed) {
       const image = await wgseg.jpeg.read(pixels);
       if (image.width !== width || image.height !== height || image.channels !== channels) {
         throw new Error("the DICOM file is damaged: its image is of another size than it says");
       }
-      return isColour ? image : { ...image, white: 1, samples: Float32Array.from(image.samples, level) };
+      return isColour ? image : { ...image, white, samples: Uint16Array.from(image.samples, level) };
     }
     const count = width * height * channels;
     if (pixels.length < (count * allocated) / 8) throw cut();
@@ -188,13 +209,13 @@
     const view = new DataView(pixels.buffer, pixels.byteOffset, pixels.byteLength);
     const shift = Math.max((whole(found.get(0x00280102)) ?? bits - 1) + 1 - bits, 0);
     const mask = 2 ** bits - 1;
-    const samples = new Float32Array(count);
+    const samples = new Uint16Array(count);
     for (let i = 0; i < count; i++) {
       let stored = ((allocated === 8 ? pixels[i] : view.getUint16(2 * i, true)) >> shift) & mask;
       if (signed && stored > mask >> 1) stored -= mask + 1;
       samples[i] = level(stored);
     }
-    return { width, height, channels, white: 1, samples };
+    return { width, height, channels, white, samples };
   }
 
   globalThis.wgseg ??= {};
