@@ -26,7 +26,8 @@ pub struct Args {
     /// Probability above which a pixel is foreground; default: the one chosen on validation data
     #[arg(long, allow_negative_numbers = true)]
     threshold: Option<Threshold>,
-    /// Also write the masks as run-length codes, in the form of the SIIM-ACR competition: ImageId,EncodedPixels
+    /// Also write the masks as run-length codes, in the form of the SIIM-ACR competition: ImageId,EncodedPixels; must not
+    /// exist
     #[arg(long, value_name = "FILE.csv")]
     submission: Option<PathBuf>,
     #[command(flatten)]
@@ -39,6 +40,7 @@ pub fn run(args: Args) -> Outcome {
     let threshold = args.threshold.unwrap_or(model.info.threshold);
     let files = list_images(&args.images)?;
     report::check_free(&args.out)?;
+    args.submission.as_deref().map(report::check_new_file).transpose()?;
 
     let gpu = args.adapter.open()?;
     let mut model = model.load(&gpu, 1)?;
