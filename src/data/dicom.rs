@@ -1,7 +1,7 @@
 //! DICOM files to pixels, as a viewer shows them.
 //!
-//! Grey values go through the rescale slope and intercept (PS3.3 C.11.1), then through the first window or VOI LUT where
-//! there is one (C.11.2), else over the whole range of the stored bits, to 0..white; MONOCHROME1 is inverted. Of 8 stored
+//! Grey values go through the rescale slope and intercept (PS3.3 C.11.1), then through the first window where there is
+//! one (C.11.2), else over the whole range of the stored bits, to 0..white; MONOCHROME1 is inverted. Of 8 stored
 //! bits or fewer white is 255, else 65535, so no level is lost. Colour is taken as it is.
 //!
 //! Files are read in all transfer syntaxes that need no native library: uncompressed, deflated, RLE, JPEG and JPEG 2000.
@@ -34,6 +34,7 @@ const CENTER: (Tag, &str) = (Tag(0x0028, 0x1050), "Window Center");
 const WIDTH: (Tag, &str) = (Tag(0x0028, 0x1051), "Window Width");
 const FUNCTION: (Tag, &str) = (Tag(0x0028, 0x1056), "VOI LUT Function");
 const MODALITY_LUT: (Tag, &str) = (Tag(0x0028, 0x3000), "Modality LUT Sequence");
+const VOI_LUT: (Tag, &str) = (Tag(0x0028, 0x3010), "VOI LUT Sequence");
 const PIXELS: (Tag, &str) = (Tag(0x7FE0, 0x0010), "Pixel Data");
 const ENCRYPTED: Tag = Tag(0x0400, 0x0500);
 const INSTANCE: Tag = Tag(0x0008, 0x0018);
@@ -350,6 +351,10 @@ impl Curve {
                 "" | "LINEAR" | "LINEAR_EXACT" | "SIGMOID" => return Err(bad_tag(WIDTH, width, "1 or more")),
                 other => return Err(bad_tag(FUNCTION, other, "LINEAR, LINEAR_EXACT or SIGMOID")),
             },
+            // With a window beside it the table is another view of the same.
+            _ if object.element_opt(VOI_LUT.0).ok().flatten().is_some() => {
+                return Err(bad_tag(VOI_LUT, "there", "a window beside it, or none of both"));
+            }
             _ => {
                 let (low, high) = form.range();
                 let ends = [low, high].map(|v| slope * f64::from(v) + intercept);

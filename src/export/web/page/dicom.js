@@ -22,7 +22,7 @@
   // Value representations whose length takes four bytes, after two that are reserved.
   const LONG = ["OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"];
   const UNKNOWN = 0xffffffff;
-  const MODALITY_LUT = 0x00283000;
+  const [MODALITY_LUT, VOI_LUT] = [0x00283000, 0x00283010];
   const [PIXELS, ITEM, END_OF_ITEM, END_OF_SEQUENCE] = [0x7fe00010, 0xfffee000, 0xfffee00d, 0xfffee0dd];
 
   const cut = () => new Error("the DICOM file is cut short");
@@ -127,7 +127,7 @@
       }
       if (head.tag >= 0x00280000 && head.tag < 0x00290000 && head.length !== UNKNOWN) found.set(head.tag, reader.value(head.length));
       else {
-        if (head.tag === MODALITY_LUT) found.set(head.tag, null);
+        if (head.tag === MODALITY_LUT || head.tag === VOI_LUT) found.set(head.tag, null);
         reader.skip(head);
       }
     }
@@ -153,6 +153,7 @@
   function shape(found, slope, intercept, low, high) {
     const [centre, width] = [decimal(found.get(0x00281050)), decimal(found.get(0x00281051))];
     if (centre === undefined || width === undefined) {
+      if (found.has(VOI_LUT)) throw new Error("the DICOM file has a table of its levels (VOI LUT) and no window, which is not read here");
       const ends = [low * slope + intercept, high * slope + intercept].sort((a, b) => a - b);
       return (x) => (x - ends[0]) / (ends[1] - ends[0]);
     }
