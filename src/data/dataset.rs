@@ -221,7 +221,7 @@ pub(super) fn stems(dir: &Path, problems: &mut Vec<DataError>) -> BTreeMap<Strin
 }
 
 /// The files of a folder that are not hidden, sorted by name.
-fn files(dir: &Path, problems: &mut Vec<DataError>) -> Vec<PathBuf> {
+pub(super) fn files(dir: &Path, problems: &mut Vec<DataError>) -> Vec<PathBuf> {
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(e) => {

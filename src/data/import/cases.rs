@@ -3,10 +3,12 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::Importer;
+use crate::data::dataset;
 use crate::data::decode::{Mask, Raw, decode_raw};
 use crate::data::error::{DataError, Problem};
 use crate::data::nifti::{Volume, is_nifti};
 use crate::data::parallel;
+use crate::report::tally::Tally;
 
 /// An image with its label.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,9 +58,12 @@ pub(super) fn add_all(
     foreground: &Foreground,
     workers: usize,
 ) -> Result<(), DataError> {
+    let tally = Tally::new(cases.len(), "cases");
     parallel::map(cases.len(), workers, |i| {
         let case = &cases[i];
-        match parallel::guarded(|| add(importer, case, foreground)) {
+        let added = parallel::guarded(|| add(importer, case, foreground));
+        tally.add();
+        match added {
             Err(DataError { problem: problem @ Problem::Io { .. }, path }) if path.is_none() => {
                 Err(DataError::bare(problem))
             }
@@ -69,6 +74,7 @@ pub(super) fn add_all(
             Ok(()) => Ok(()),
         }
     })?;
+    tally.finish();
     Ok(())
 }
 
@@ -150,16 +156,9 @@ pub(super) fn stem(path: &Path) -> Option<&str> {
 /// # Errors
 /// It cannot be read.
 pub(super) fn files(dir: &Path) -> Result<Vec<PathBuf>, DataError> {
-    let failed = |e: std::io::Error| DataError::io(dir, &e);
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(dir).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        if !entry.file_name().as_encoded_bytes().starts_with(b".") && !entry.path().is_dir() {
-            paths.push(entry.path());
-        }
-    }
-    paths.sort();
-    Ok(paths)
+    let mut problems = vec![];
+    let files = dataset::files(dir, &mut problems);
+    dataset::first(problems).map(|()| files)
 }
 
 /// The JSON document in a file.
