@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::{DeviceArg, Outcome, print_json, say};
 use crate::config::Config;
-use crate::doctor::{Diagnosis, Severity, examine};
+use crate::doctor::{Diagnosis, Severity, Wish, examine};
 use crate::tune::place::{VARIABLE, Wanted};
 
 #[derive(clap::Args)]
@@ -27,7 +27,8 @@ pub fn run(args: Args) -> Outcome {
     let config = Config::load(&args.config, &args.set)?;
     let tuning = Wanted::by(args.adapter.no_tuning, std::env::var_os(VARIABLE), None);
     let name = args.config.display().to_string();
-    let found = examine(&name, &config, args.adapter.name().as_deref(), &tuning)?;
+    let wish = Wish { name: &name, set: &args.set, config: &config };
+    let found = examine(wish, args.adapter.name().as_deref(), &tuning)?;
     if args.json {
         print_json(&found)?;
     } else {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::config::Config;
 use crate::gpu::{self, AdapterDescription, Gpu, GpuError, GpuOptions};
 use crate::program::Precision;
-use crate::tune::place::Wanted;
+use crate::tune::place::{VARIABLE, Wanted};
 pub use needs::Needs;
 
 /// What was found.
@@ -74,72 +74,87 @@ impl Diagnosis {
     }
 }
 
-/// Looks at the machine for a training by `config`, which the user called `name`, on the adapter that `wanted` names or the
-/// best one, with the tuning table of `tuning`. Nothing is computed on the device.
+/// A training that is asked about.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish<'a> {
+    /// The config as the user called it.
+    pub name: &'a str,
+    /// Keys that were set besides, `KEY=VALUE` each.
+    pub set: &'a [String],
+    pub config: &'a Config,
+}
+
+impl Wish<'_> {
+    /// The command that trains so, with some keys set otherwise.
+    fn train(&self, set: &[&str]) -> String {
+        let key = |text: &str| text.split('=').next().map(str::trim).map(str::to_owned);
+        let own =
+            self.set.iter().map(String::as_str).filter(|own| set.iter().all(|new| key(new) != key(own)));
+        let set: String = own.chain(set.iter().copied()).map(|text| format!(" --set {text}")).collect();
+        format!("wgseg train {}{set} --data DIR --out RUN", self.name)
+    }
+}
+
+const F32: &str = "train.precision=f32";
+
+/// Looks at the machine for a training, on the adapter that `wanted` names or the best one, with the tuning table of
+/// `tuning`. Nothing is computed on the device.
 ///
 /// # Errors
 /// `wanted` names no adapter, or several.
-pub fn examine(
-    name: &str,
-    config: &Config,
-    wanted: Option<&str>,
-    tuning: &Wanted,
-) -> Result<Diagnosis, GpuError> {
+pub fn examine(wish: Wish, wanted: Option<&str>, tuning: &Wanted) -> Result<Diagnosis, GpuError> {
+    let precision = wish.config.train.precision;
     let mut findings = vec![];
-    let precision = config.train.precision;
-    let mut options = GpuOptions { adapter: wanted.map(str::to_owned), precision, ..GpuOptions::default() };
-    let mut opened = Gpu::open(&options);
-    if let Err(error) = &opened
-        && precision != Precision::F32
-        && !matches!(
-            error,
-            GpuError::NoAdapter | GpuError::UnknownAdapter { .. } | GpuError::AmbiguousAdapter { .. }
-        )
-    {
-        let mend = "set train.precision = \"f32\"";
-        findings.push(Finding::new(Severity::Error, error.to_string(), mend));
-        options.precision = Precision::F32;
-        opened = Gpu::open(&options);
-    }
-    let gpu = match opened {
-        Ok(gpu) => Some(gpu),
+    // The command that mends the first error.
+    let mut mended = None;
+    let open = |precision| {
+        Gpu::open(&GpuOptions { adapter: wanted.map(str::to_owned), precision, ..GpuOptions::default() })
+    };
+    let gpu = match open(precision) {
         Err(error @ (GpuError::UnknownAdapter { .. } | GpuError::AmbiguousAdapter { .. })) => {
             return Err(error);
         }
-        Err(error) => {
-            findings.push(Finding::new(Severity::Error, error.to_string(), driver_advice()));
-            None
-        }
+        Err(error) if precision != Precision::F32 => match open(Precision::F32) {
+            Ok(gpu) => {
+                findings.push(Finding::new(Severity::Error, error.to_string(), format!("--set {F32}")));
+                mended = Some(wish.train(&[F32]));
+                Ok(gpu)
+            }
+            Err(error) => Err(error),
+        },
+        opened => opened,
     };
+    let gpu = gpu.map_err(|error| {
+        findings.push(Finding::new(Severity::Error, error.to_string(), driver_advice()));
+        mended = Some("wgseg adapters".to_owned());
+    });
+    let gpu = gpu.ok();
     let taken = gpu.as_ref().map(|gpu| {
         let adapter = gpu.description().clone();
-        let tuned = match tuning.find(&adapter) {
-            Ok(table) => table.is_some(),
-            Err(error) => {
-                findings.push(Finding::new(
-                    Severity::Error,
-                    error.to_string(),
-                    "run `wgseg tune` again, or set WGSEG_TUNING=off",
-                ));
-                false
-            }
-        };
+        let table = tuning.find(&adapter);
+        let tuned = matches!(table, Ok(Some(_)));
+        if let Err(error) = table {
+            let mend = format!("run `wgseg tune` again, or set {VARIABLE}=off");
+            findings.push(Finding::new(Severity::Error, error.to_string(), mend));
+            mended.get_or_insert(format!("wgseg tune {}", wish.name));
+        }
         let free_bytes = if adapter.is_software() { gpu::free_host_memory() } else { None };
         Taken { adapter, free_bytes, tuned }
     });
-    let needs = gpu.as_ref().map(|gpu| needs::of(config, gpu.caps(), precision));
+    let needs = gpu.as_ref().map(|gpu| needs::of(wish.config, gpu.caps(), precision));
     if let Some(Needs { problem: Some(problem), fitting_batch, .. }) = &needs {
-        let mend = match fitting_batch {
-            Some(batch) => format!("--set train.batch_size={batch}"),
-            None => "use a smaller data.size or model.base_channels".to_owned(),
+        let set = match fitting_batch {
+            Some(batch) => format!("train.batch_size={batch}"),
+            None => format!("data.size={}", (wish.config.data.size / 2).max(1 << wish.config.model.depth)),
         };
-        findings.push(Finding::new(Severity::Error, problem.clone(), mend));
+        findings.push(Finding::new(Severity::Error, problem.clone(), format!("--set {set}")));
+        mended.get_or_insert(wish.train(&[&set]));
     }
     if let Some(taken) = &taken {
         findings.extend(slow(taken, precision));
     }
     findings.sort_by_key(|finding| finding.severity);
-    let next = next(name, taken.as_ref(), needs.as_ref(), &findings);
+    let next = mended.unwrap_or_else(|| next(wish, taken.as_ref()));
     Ok(Diagnosis {
         wgseg: env!("CARGO_PKG_VERSION").to_owned(),
         system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
@@ -158,8 +173,7 @@ fn slow(taken: &Taken, precision: Precision) -> Vec<Finding> {
     let mut found = vec![];
     let software = taken.adapter.is_software();
     if software {
-        let what =
-            "the adapter is a software driver: it computes on the CPU, some hundred times slower than a GPU";
+        let what = "the adapter is a software driver: it computes on the CPU";
         found.push(Finding::new(Severity::Slow, what, driver_advice()));
     }
     if software && precision != Precision::F32 {
@@ -186,17 +200,11 @@ fn driver_advice() -> &'static str {
     }
 }
 
-/// The one command: what mends the worst error, else the next step of a training.
-fn next(name: &str, taken: Option<&Taken>, needs: Option<&Needs>, findings: &[Finding]) -> String {
-    let is_error = findings.iter().any(|finding| finding.severity == Severity::Error);
-    match (taken, needs) {
-        (None, _) => "wgseg adapters".to_owned(),
-        (_, Some(Needs { problem: Some(_), fitting_batch: Some(batch), .. })) => {
-            format!("wgseg train {name} --set train.batch_size={batch} --data DIR --out RUN")
-        }
-        _ if is_error => format!("wgseg train {name} --set train.precision=f32 --data DIR --out RUN"),
-        (Some(taken), _) if !taken.tuned && !taken.adapter.is_software() => format!("wgseg tune {name}"),
-        _ => format!("wgseg train {name} --data DIR --out RUN"),
+/// The next step where nothing is wrong: a GPU is tuned before it trains.
+fn next(wish: Wish, taken: Option<&Taken>) -> String {
+    match taken {
+        Some(taken) if !taken.tuned && !taken.adapter.is_software() => format!("wgseg tune {}", wish.name),
+        _ => wish.train(&[]),
     }
 }
 
@@ -223,14 +231,18 @@ mod tests {
     }
 
     #[test]
-    fn the_next_command_mends_first_and_tunes_a_gpu_before_it_trains() {
-        let on = |taken: &Taken| next("lungs", Some(taken), None, &slow(taken, Precision::F32));
-        assert_eq!(on(&taken("DiscreteGpu", false)), "wgseg tune lungs");
-        assert_eq!(on(&taken("DiscreteGpu", true)), "wgseg train lungs --data DIR --out RUN");
-        assert_eq!(on(&taken("Cpu", false)), "wgseg train lungs --data DIR --out RUN");
-        let large = Needs { problem: Some("too large".into()), fitting_batch: Some(2), ..Needs::default() };
-        let next = next("lungs", Some(&taken("DiscreteGpu", false)), Some(&large), &[]);
-        assert!(next.contains("train.batch_size=2"), "{next}");
+    fn a_gpu_is_tuned_before_it_trains_and_keys_that_were_set_are_kept() {
+        let config = Config::default();
+        let set = ["train.epochs=3".to_owned(), "train.batch_size=64".to_owned()];
+        let plain = Wish { name: "lungs", set: &[], config: &config };
+        assert_eq!(next(plain, Some(&taken("DiscreteGpu", false))), "wgseg tune lungs");
+        assert_eq!(next(plain, Some(&taken("DiscreteGpu", true))), "wgseg train lungs --data DIR --out RUN");
+        assert_eq!(next(plain, Some(&taken("Cpu", false))), "wgseg train lungs --data DIR --out RUN");
+        let wish = Wish { set: &set, ..plain };
+        assert_eq!(
+            wish.train(&["train.batch_size=2"]),
+            "wgseg train lungs --set train.epochs=3 --set train.batch_size=2 --data DIR --out RUN"
+        );
     }
 
     #[test]
