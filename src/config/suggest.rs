@@ -113,8 +113,7 @@ fn text(folder: &Path, report: &CheckReport, threshold: Option<f64>) -> String {
         "[model]".to_owned(),
         format!("# The images are {}.", if colour { "in colour, some or all" } else { "grey" }),
         format!("in_channels = {}", if colour { 3 } else { 1 }),
-        "# Twice as many are better where there are thousands of images, and cost four times as much."
-            .to_owned(),
+        "# Twice as many cost four times as much.".to_owned(),
         "base_channels = 16".to_owned(),
         format!("depth = {depth}"),
         String::new(),
@@ -137,7 +136,7 @@ fn text(folder: &Path, report: &CheckReport, threshold: Option<f64>) -> String {
     lines.push("[loss]".into());
     let share = report.foreground_share.unwrap_or(0.0);
     lines.push(format!(
-        "# {} of all pixels are foreground. Dice counts structures alike, whatever their size.",
+        "# {} of all pixels are foreground. The rarer it is, the more Dice keeps masks from staying empty.",
         percent(share)
     ));
     lines.extend(["bce = 1.0".to_owned(), "dice = 1.0".to_owned(), String::new()]);
