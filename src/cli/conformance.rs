@@ -10,7 +10,7 @@ use crate::conformance::diff::{self, Difference, Kind, word};
 use crate::conformance::{self, Check, ConformanceError, Event, Options, Report, page, web};
 use crate::gpu::{self, AdapterDescription};
 use crate::report::console::tell;
-use crate::report::run_folder::{check_free, make_folder, write_json};
+use crate::report::run_folder::{check_free, lock, make_folder, write_json};
 use crate::report::{ReportError, atomic};
 
 #[derive(clap::Args)]
@@ -94,6 +94,10 @@ pub fn run(args: Args) -> Outcome {
     check_out(&out)?;
     let adapters = adapters(args.adapter.as_deref())?;
     let patience = Duration::from_secs(args.patience);
+    // Nothing is written for an op that there is not.
+    conformance::units(&options)?;
+    make_folder(&out)?;
+    let _lock = lock(&out)?;
     // What was found before an interrupt is there.
     let mut save = |report: &Report| write(&out, report);
     let report = conformance::run(&adapters, &options, patience, &mut progress(), &mut save)?;
@@ -139,7 +143,6 @@ fn adapters(wanted: Option<&str>) -> Result<Vec<AdapterDescription>, Conformance
 }
 
 fn write(out: &Path, report: &Report) -> Result<(), ReportError> {
-    make_folder(out)?;
     write_json(&out.join("report.json"), report)?;
     atomic::write(&out.join("report.html"), page(report).as_bytes())
 }
@@ -150,6 +153,7 @@ fn progress() -> impl FnMut(Event) {
     let (mut units, mut done, mut at) = (0, 0, String::new());
     let mut told = Instant::now();
     move |event| {
+        let is_last = matches!(event, Event::Done(count) if count == units);
         match event {
             Event::Device(device, count) => {
                 (units, done) = (count, 0);
@@ -163,9 +167,9 @@ fn progress() -> impl FnMut(Event) {
             Event::Check(_) => {}
             Event::Done(count) => done = count,
         }
-        if told.elapsed() > TELL_EACH || (done == units && units > 0) {
+        if is_last || told.elapsed() > TELL_EACH {
             tell(&format!("{done} of {units} groups of checks done; the last one begun: {at}"));
-            (told, units) = (Instant::now(), if done == units { 0 } else { units });
+            told = Instant::now();
         }
     }
 }
@@ -208,14 +212,11 @@ fn compare(a: &Path, b: &Path, all: bool, json: bool) -> Outcome {
             let kind = if kind.is_empty() { kind } else { format!(" ({kind})") };
             say!("{}, {}{kind}\n  A: {}\n  B: {}", d.subject, d.case, d.a, d.b);
         }
-        let alone = |d: &&Difference, name: &str| {
-            d.kind == Kind::Missing && !d.is_of_results() && name == "is not there"
-        };
-        let of = |is: &dyn Fn(&&Difference) -> bool| found.iter().filter(is).count();
+        let of = |kind: Kind| found.iter().filter(|d| d.kind == kind && !d.is_bad).count();
         for (count, what) in [
-            (of(&|d| alone(d, &d.b)), "in A alone"),
-            (of(&|d| alone(d, &d.a)), "in B alone"),
-            (of(&|d| d.kind == Kind::Offer), "about limits and features of the device"),
+            (of(Kind::OnlyA), "in A alone"),
+            (of(Kind::OnlyB), "in B alone"),
+            (of(Kind::Offer), "about limits and features of the device"),
         ] {
             if count > 0 && !all {
                 say!("{count} {what}; --all lists them");

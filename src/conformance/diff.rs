@@ -32,7 +32,7 @@ pub struct Difference {
     weight: f64,
     /// One of them failed or crashed.
     #[serde(skip)]
-    is_bad: bool,
+    pub is_bad: bool,
 }
 
 impl Difference {
@@ -51,8 +51,10 @@ pub enum Kind {
     /// Both are right, and one is nearer to its bound.
     Error,
     Time,
-    /// One report does not have it: a form that the other's device has no feature for, or an option of one run.
-    Missing,
+    /// Only A has it: a form that B's device has no feature for, or an option of one run.
+    OnlyA,
+    /// Only B has it.
+    OnlyB,
     /// What the devices offer.
     Offer,
 }
@@ -157,7 +159,8 @@ fn difference(key: Key, a: Option<&Check>, b: Option<&Check>) -> Option<Differen
     };
     let (Some(a), Some(b)) = (a, b) else {
         let told = |check: Option<&Check>| check.map_or("is not there".to_owned(), outcome);
-        return of(Kind::Missing, told(a), told(b), 0.0);
+        let kind = if b.is_none() { Kind::OnlyA } else { Kind::OnlyB };
+        return of(kind, told(a), told(b), 0.0);
     };
     if a.outcome != b.outcome {
         let weight = if a.outcome.is_bad() != b.outcome.is_bad() { 1.0 } else { 0.0 };
@@ -269,7 +272,7 @@ mod tests {
         let cases: Vec<&str> = found.iter().map(|d| d.case.as_str()).collect();
         assert_eq!(cases, ["broken", "nearer", "near", "slow", "gone"]);
         assert_eq!(found[0].b, "FAIL");
-        assert_eq!((found[4].kind, found[4].b.as_str()), (Kind::Missing, "is not there"));
+        assert_eq!((found[4].kind, found[4].b.as_str()), (Kind::OnlyA, "is not there"));
         let of_results: Vec<bool> = found.iter().map(Difference::is_of_results).collect();
         assert_eq!(of_results, [true, true, true, false, false]);
         assert_eq!((found[3].a.as_str(), found[3].b.as_str()), ("1.000 ms", "4.000 ms"));
