@@ -1,7 +1,10 @@
 //! Bad data folders, one test each, and the real data where it is at hand.
 
+mod common;
+
 use std::path::{Path, PathBuf};
 
+use common::real;
 use image::{GrayImage, Luma};
 use tempfile::TempDir;
 use wgseg::config::schema::DataConfig;
@@ -309,19 +312,6 @@ fn more_labelled_than_there_are() {
     let problem = data.labelled(Some(99), 0).unwrap_err().problem;
     assert_eq!(problem, Problem::Labelled { wanted: 99, available });
     assert!(data.labelled(Some(0), 0).is_err());
-}
-
-/// A folder of the real data, or a note that the test is skipped.
-fn real(name: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("WGSEG_SHARED_DATA")
-        .map(PathBuf::from)
-        .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"));
-    let path = root.join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    println!("skipped: no real data at {} (set WGSEG_SHARED_DATA)", path.display());
-    None
 }
 
 #[test]

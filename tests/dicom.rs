@@ -4,23 +4,11 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
+use common::real;
 use wgseg::data::decode::{Mask, decode_image, decode_mask};
 use wgseg::data::header::read_header;
 use wgseg::data::import::siim::{SiimOptions, import_siim};
 use wgseg::data::{Problem, rle};
-
-/// A folder of the real data, or a note that the test is skipped.
-fn real(name: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("WGSEG_SHARED_DATA")
-        .map(PathBuf::from)
-        .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"));
-    let path = root.join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    println!("skipped: no real data at {} (set WGSEG_SHARED_DATA)", path.display());
-    None
-}
 
 fn files(dir: &Path) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();
@@ -215,6 +203,13 @@ fn grey_values_by_hand() {
         (0x0028_1051, b"DS", ds("2001\\10 ")),
     ]);
     near(&window, [0.0, 0.0, 0.0, 1.0, 1.0, (1900.0 - 1899.5) / 2000.0 + 0.5]);
+    // A window counts before a table.
+    let both = shown(&[
+        (0x0028_1050, b"DS", ds("2000")),
+        (0x0028_1051, b"DS", ds("1 ")),
+        (0x0028_3010, b"SQ", vec![]),
+    ]);
+    near(&both, [0.0, 0.0, 0.0, 1.0, 1.0, 0.0]);
 }
 
 #[test]
@@ -234,6 +229,7 @@ fn what_is_no_image_is_refused_and_says_by_which_tag() {
     tag(&[(0x0028_1053, b"DS", b"0 ".to_vec())], "Rescale Slope");
     tag(&[(0x0028_1053, b"DS", b"x ".to_vec())], "Rescale Slope");
     tag(&[(0x0028_3000, b"SQ", vec![])], "Modality LUT Sequence");
+    tag(&[(0x0028_3010, b"SQ", vec![])], "VOI LUT Sequence");
     let size = |height, width| {
         problem(&made(&[(0x0028_0010, b"US", us(height)), (0x0028_0011, b"US", us(width))], &[]))
     };

@@ -7,7 +7,7 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::wgseg;
+use common::{node_tools, wgseg};
 use image::{DynamicImage, GrayImage, ImageBuffer, Luma, Rgba};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -16,23 +16,12 @@ use wgseg::train::model::ModelFile;
 /// How far a probability may be from that of `wgseg predict`.
 const OFF: f64 = 1e-3;
 
-/// Where Node finds its packages; none where they are not installed.
-fn tools(package: &str) -> Option<PathBuf> {
-    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/webgpu");
-    let node = Command::new("node").arg("--version").output().is_ok_and(|o| o.status.success());
-    let there = node && tools.join("node_modules").join(package).is_dir();
-    if !there {
-        eprintln!("skipped: {package} for Node is not installed; see scripts/webgpu.sh");
-    }
-    there.then_some(tools)
-}
-
 fn chromium() -> Option<PathBuf> {
     if !Path::new("/usr/bin/chromium").exists() {
         eprintln!("skipped: there is no /usr/bin/chromium");
         return None;
     }
-    tools("playwright-core")
+    node_tools("playwright-core")
 }
 
 /// A model trained on phantoms, and its page.
@@ -84,7 +73,10 @@ impl Exported {
                 path
             })
             .collect();
-        paths.extend(real("lungs/images", 2));
+        paths.extend(first_of("lungs/images", 2));
+        // Plain pixels of 16 bit, signed and not; those of JPEG are the browser's to decode.
+        let plain = ["dicom/CT_small.dcm", "dicom/MR_small_implicit.dcm", "dicom/MR_small_padded.dcm"];
+        paths.extend(plain.into_iter().filter_map(common::real));
         paths
     }
 
@@ -143,13 +135,10 @@ impl Exported {
 }
 
 /// The first images of a folder of real data; none where it is not.
-fn real(folder: &str, count: usize) -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(folder);
-    let Ok(entries) = std::fs::read_dir(&folder) else {
-        eprintln!("skipped: there is no {}", folder.display());
-        return vec![];
-    };
-    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+fn first_of(folder: &str, count: usize) -> Vec<PathBuf> {
+    let Some(folder) = common::real(folder) else { return vec![] };
+    let entries = std::fs::read_dir(&folder).expect("a folder");
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
     paths.sort();
     paths.truncate(count);
     paths
@@ -157,7 +146,7 @@ fn real(folder: &str, count: usize) -> Vec<PathBuf> {
 
 #[test]
 fn dawn_marks_what_predict_marks() {
-    let Some(tools) = tools("webgpu") else { return };
+    let Some(tools) = node_tools("webgpu") else { return };
     let exported = Exported::new();
     let images = exported.images();
     let out = exported.file("out");
@@ -175,7 +164,7 @@ fn the_page_marks_what_predict_marks_and_asks_no_network() {
     let Some(tools) = chromium() else { return };
     let exported = Exported::new();
     let mut images = exported.images();
-    images.extend(real("siim/image", 2));
+    images.extend(first_of("siim/image", 2));
     let out = exported.file("out");
     let told = exported.in_chromium(&tools, &["--drop", "--lose"], &out, &images);
     for result in told["results"].as_array().expect("results") {
