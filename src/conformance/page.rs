@@ -160,7 +160,7 @@ fn section(index: usize, report: &Report, adapter: &AdapterReport) -> Markup {
                 h3 { (title) }
                 p.soft { (what) }
                 @if group == Group::Gradient || group == Group::Determinism {
-                    details open[!passed] { summary { (summary_of(&checks)) } (table(group, &checks)) }
+                    details open[!passed] { summary { (summary(checks.iter().copied())) } (table(group, &checks)) }
                 } @else { (table(group, &checks)) }
             }
         }
@@ -170,10 +170,6 @@ fn section(index: usize, report: &Report, adapter: &AdapterReport) -> Markup {
             p.soft { (device.features.join(", ")) }
         }
     }
-}
-
-fn summary_of(checks: &[&Check]) -> String {
-    summary(checks.iter().copied())
 }
 
 /// All that did not simply pass.
