@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use super::{Outcome, say};
 use crate::config::suggest::{self, Suggestion};
+use crate::report::words::count;
 use crate::report::{self, atomic};
 
 #[derive(clap::Args)]
@@ -22,13 +23,12 @@ pub fn run(args: Args) -> Outcome {
     report::check_new_file(&args.out)?;
     let Suggestion { text, config } = suggest::of(&args.data)?;
     atomic::write(&args.out, text.as_bytes())?;
-    let model = &config.model;
     say!(
-        "{}: images of {}×{}, {} channels, batches of {}, {} epochs",
+        "{}: images of {}×{}, {}, batches of {}, {} epochs",
         args.out.display(),
         config.data.size,
         config.data.size,
-        model.in_channels,
+        count(config.model.in_channels, "channel"),
         config.train.batch_size,
         config.train.epochs
     );

@@ -104,7 +104,8 @@ fn text(folder: &Path, report: &CheckReport, threshold: Option<f64>) -> String {
     }
     if report.split_file.is_none() {
         lines.push(
-            "# There is no split.csv: images are drawn. Write one if patients have several images.".into(),
+            "# There is no split.csv: images are drawn. `wgseg data split` writes one, by patient too."
+                .into(),
         );
         lines.push("seed = 0".into());
     }
