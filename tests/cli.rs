@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use common::wgseg;
 use serde_json::Value;
 use tempfile::TempDir;
+use wgseg::data::rle;
 
 /// A config small enough for a test.
 const TINY: [&str; 14] = [
@@ -526,6 +527,33 @@ fn predict_tells_bad_images_and_does_the_others() {
         .clone();
     expect_words(&String::from_utf8_lossy(&output.stderr), &["bad.png", "empty"]);
     assert!(out.join("masks/phantom_0001.png").is_file());
+}
+
+#[test]
+fn a_submission_has_the_masks_that_are_written() {
+    let (folder, data, model) = model();
+    let table = folder.path().join("submission.csv");
+    let predict = |out: &str| {
+        let mut command = wgseg();
+        command.args(["predict", "--threshold", "0.5"]).arg("--model").arg(&model);
+        command.arg("--out").arg(folder.path().join(out)).arg("--submission").arg(&table);
+        command.arg(data.join("images"));
+        command
+    };
+    predict("predicted").assert().success();
+    let mut csv = csv::Reader::from_path(&table).expect("a table");
+    assert_eq!(csv.headers().expect("a first line"), vec!["ImageId", "EncodedPixels"]);
+    let (mut rows, mut foreground) = (0, 0);
+    for row in csv.records().map(|row| row.expect("a row")) {
+        let path = folder.path().join("predicted/masks").join(format!("{}.png", &row[0]));
+        let written = image::open(path).expect("a mask").to_luma8();
+        let told = rle::decode(&row[1], 32, 32).expect("a code");
+        assert!(told.pixels.iter().zip(written.pixels()).all(|(told, p)| (*told == 1) == (p.0[0] == 255)));
+        (rows, foreground) = (rows + 1, foreground + told.pixels.iter().filter(|p| **p == 1).count());
+    }
+    assert!(rows == 24 && foreground > 0, "{foreground} pixels in {rows} rows");
+    expect_words(&failure(&mut predict("again")), &["submission.csv", "exists already"]);
+    assert!(!folder.path().join("again").exists());
 }
 
 #[test]
