@@ -127,3 +127,37 @@ fn values(volume: InMemNiftiVolume, header: &NiftiHeader) -> nifti::Result<Vec<f
         other => Err(nifti::NiftiError::UnsupportedDataType(other)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file that nibabel wrote; `tests/fixtures/make_nifti.py` has the formulas.
+    fn read(name: &str) -> Volume {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/nifti");
+        Volume::read(&fixtures.join(name)).unwrap()
+    }
+
+    #[test]
+    fn slope_and_intercept_are_applied_to_what_is_stored() {
+        let volume = read("image.nii.gz");
+        assert_eq!((volume.width, volume.height, volume.depth), (6, 5, 3));
+        for k in 0..3 {
+            for (place, value) in volume.slice(k).iter().enumerate() {
+                let stored = if k == 2 { 50 } else { place % 6 + 10 * (place / 6) + 100 * k };
+                assert_eq!(*value, 2.0 * stored as f64 - 10.0, "voxel {place} of slice {k}");
+            }
+        }
+        assert_eq!(volume.range(), Some((-10.0, 280.0)));
+        // Stored as 4 with a slope of a quarter.
+        let label = read("flat_label.nii");
+        assert_eq!((label.values[0], label.values[6 * 5 - 1]), (0.0, 1.0));
+    }
+
+    #[test]
+    fn big_endian_floats_without_a_slope() {
+        let volume = read("flat.nii");
+        let expected: Vec<f64> = (0..30).map(|place| f64::from(place % 6 + 10 * (place / 6))).collect();
+        assert_eq!((volume.depth, volume.values), (1, expected));
+    }
+}
