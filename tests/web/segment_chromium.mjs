@@ -7,7 +7,7 @@
 // end, --without-webgpu opens it without WebGPU, --drop drops the images, --lose loses the device and starts again.
 import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
-import { basename, join } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 
@@ -23,7 +23,7 @@ const { values: options, positionals } = parseArgs({
   allowPositionals: true,
 });
 const [tools, folder, out, ...images] = positionals;
-const { chromium } = createRequire(`${tools}/`)("playwright-core");
+const { chromium } = createRequire(`${resolve(tools)}/`)("playwright-core");
 const browser = await chromium.launch({
   executablePath: "/usr/bin/chromium",
   args: ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--no-sandbox"],

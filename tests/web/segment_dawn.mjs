@@ -5,11 +5,11 @@
 // TOOLS has node_modules/webgpu. Writes OUT/NAME-mask.png and OUT/NAME-probability.png.
 import { createRequire } from "node:module";
 import { readFileSync, writeFileSync } from "node:fs";
-import { basename, join } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 
 const [tools, folder, out, ...images] = process.argv.slice(2);
-const { create, globals } = await import(pathToFileURL(createRequire(`${tools}/`).resolve("webgpu")));
+const { create, globals } = await import(pathToFileURL(createRequire(`${resolve(tools)}/`).resolve("webgpu")));
 Object.assign(globalThis, globals);
 const load = (name) => import(pathToFileURL(join(folder, `${name}.js`)));
 for (const name of ["runner", "png", "jpeg", "dicom", "segment"]) await load(name);
