@@ -9,6 +9,7 @@ mod data;
 mod demo;
 mod evaluate;
 mod experiment;
+mod export;
 mod inspect;
 mod interrupt;
 mod plan;
@@ -52,6 +53,7 @@ Examples:
   wgseg plan two_stage_lungs
   wgseg two-stage two_stage_lungs --data lungs --unlabelled cxr --out run
   wgseg predict --model run/best.safetensors --out predicted image.png
+  wgseg export onnx --model run/best.safetensors --out model.onnx
 
 Exit codes: 0 done; 1 an error or a failed check; 2 wrong usage; 130 interrupted (train goes on with --resume,
 two-stage and compare by the same command).";
@@ -67,6 +69,9 @@ enum Command {
     Evaluate(evaluate::Args),
     /// Write masks, probability maps and overlays of images.
     Predict(predict::Args),
+    /// Write a model for other programs.
+    #[command(subcommand)]
+    Export(export::Command),
     /// Write results, tables and a page of a two-stage or compare folder.
     Report(report::Args),
     /// Check each kernel against the CPU reference.
@@ -162,6 +167,7 @@ pub fn main() -> ExitCode {
         Command::Train(args) => train::run(args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Predict(args) => predict::run(args),
+        Command::Export(command) => export::run(command),
         Command::Report(args) => report::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Bench(args) => bench::run(args),
