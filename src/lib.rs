@@ -16,6 +16,7 @@ pub mod inspect;
 mod itself;
 pub mod method;
 pub mod nn;
+pub mod onnx;
 pub mod ops;
 pub mod program;
 pub mod reference;

@@ -541,7 +541,8 @@ fn a_submission_has_the_masks_that_are_written() {
     };
     // The median of one image's probabilities: a network of one step may put all of them on one side of any number we name.
     predict("first", &[]).assert().success();
-    let map = image::open(folder.path().join("first/probabilities/phantom_0001.png")).expect("a map").to_luma16();
+    let map =
+        image::open(folder.path().join("first/probabilities/phantom_0001.png")).expect("a map").to_luma16();
     let mut values: Vec<u16> = map.pixels().map(|pixel| pixel.0[0]).collect();
     values.sort_unstable();
     let threshold = (f64::from(values[values.len() / 2]) / f64::from(u16::MAX)).to_string();

@@ -60,6 +60,7 @@ Examples:
   wgseg plan two_stage_lungs
   wgseg two-stage two_stage_lungs --data lungs --unlabelled cxr --out run
   wgseg predict --model run/best.safetensors --out predicted image.png
+  wgseg export onnx --model run/best.safetensors --out model.onnx
 
 Exit codes: 0 done; 1 an error or a failed check; 2 wrong usage; 130 interrupted (train goes on
 with --resume, two-stage and compare by the same command).";

@@ -11,6 +11,7 @@ use super::validation::{Network, Predicted, evaluate};
 use crate::config::Config;
 use crate::data::Cache;
 use crate::gpu::{Gpu, States};
+use crate::tape::Shape;
 
 /// A checkpoint and what it says of itself; nothing is on a device yet.
 pub struct ModelFile {
@@ -42,6 +43,13 @@ impl ModelFile {
     /// Errors when a tensor is missing or of another shape.
     pub fn weights(&self) -> Result<Vec<(String, Vec<f32>)>, TrainError> {
         read_weights(&self.config, &self.checkpoint)
+    }
+
+    /// The tensor `name` of this crate's `shape`, in this crate's layout.
+    ///
+    /// Errors when it is missing, of another shape or type, or not finite.
+    pub fn tensor(&self, name: &str, shape: &Shape) -> Result<Vec<f32>, TrainError> {
+        Ok(self.checkpoint.tensor(name, shape)?)
     }
 
     /// Loads the weights, ready for `batch` images at once.

@@ -63,3 +63,17 @@ pub fn node_tools(package: &str) -> Option<PathBuf> {
     }
     there.then_some(tools)
 }
+
+/// The Python that `WGSEG_PYTHON` names, or `python3`, if it has all of `modules`; else `None`, said plainly.
+pub fn python(modules: &[&str]) -> Option<PathBuf> {
+    let python = PathBuf::from(std::env::var_os("WGSEG_PYTHON").unwrap_or("python3".into()));
+    let imports = format!("import {}", modules.join(", "));
+    let output = std::process::Command::new(&python).args(["-c", &imports]).output();
+    let why = match output {
+        Ok(output) if output.status.success() => return Some(python),
+        Ok(output) => String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or_default().to_owned(),
+        Err(error) => error.to_string(),
+    };
+    eprintln!("SKIPPED: {} cannot {imports}: {why}; WGSEG_PYTHON names another", python.display());
+    None
+}

@@ -1,23 +1,17 @@
-//! `wgseg export`
+//! `wgseg export web`
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::{Outcome, say};
+use super::super::{Outcome, say};
 use crate::export::web;
 use crate::report::check_free;
 use crate::report::console::tell;
 use crate::train::model::ModelFile;
 
-#[derive(clap::Subcommand)]
-pub enum Command {
-    /// Write a static page that runs the model through a browser's WebGPU; nothing leaves the browser
-    Web(Web),
-}
-
 #[derive(clap::Args)]
-#[command(after_help = AFTER_WEB)]
-pub struct Web {
+#[command(after_help = AFTER)]
+pub struct Args {
     /// A checkpoint
     #[arg(long, value_name = "FILE")]
     model: PathBuf,
@@ -29,7 +23,7 @@ pub struct Web {
     title: String,
 }
 
-const AFTER_WEB: &str = "\
+const AFTER: &str = "\
 Open DIR/index.html in a browser with WebGPU, from disk or from any static web server (over a network browsers give WebGPU
 to pages from https:// alone), and drop an image on it: PNG, JPEG or DICOM of 8 or 16 bit. The page shows mask,
 probability map and overlay with a slider for the threshold, and saves mask and map as PNG. It makes no connection.
@@ -37,13 +31,7 @@ probability map and overlay with a slider for the threshold, and saves mask and 
 Example:
   wgseg export web --model run/best.safetensors --out page --title 'Lung fields'";
 
-pub fn run(command: Command) -> Outcome {
-    match command {
-        Command::Web(args) => export_web(args),
-    }
-}
-
-fn export_web(args: Web) -> Outcome {
+pub fn run(args: Args) -> Outcome {
     let model = ModelFile::open(&args.model)?;
     check_free(&args.out)?;
     let written = web::write(&model, &args.title, &args.out)?;
