@@ -18,7 +18,8 @@ class UNet(nn.Module):
         self.dec = nn.ModuleList(block(2 * i, i) for i in reversed(w[:-1]))
         self.head = nn.Conv2d(w[0], out_channels, 1)
     def forward(self, x):  # [N, in_channels, H, W] of any scale; gives logits
-        x, skips = (x - x.mean((1, 2, 3), keepdim=True)) / (x.std((1, 2, 3), keepdim=True) + 1e-6), []
+        x = x.double()  # a mean of f32 is too coarse for 16-bit images and for images of one value
+        x, skips = ((x - x.mean((1, 2, 3), keepdim=True)) / (x.std((1, 2, 3), keepdim=True) + 1e-6)).to(self.head.weight.dtype), []
         for i, down in enumerate(self.down): skips.append(x := down(nn.functional.max_pool2d(x, 2) if i else x))
         for up, dec, skip in zip(self.up, self.dec, skips[-2::-1]): x = dec(torch.cat([skip, up(x)], 1))
         return self.head(x)

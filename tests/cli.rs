@@ -506,6 +506,57 @@ fn bad_checkpoints() {
 }
 
 #[test]
+fn training_begins_with_given_weights() {
+    let (folder, data, good) = model();
+    let run = folder.path().join("begun");
+    let begin = |weights: &Path, out: &Path, more: &[&str]| {
+        let weights = ["--weights", weights.to_str().expect("a name")];
+        train(
+            &data,
+            out,
+            &[&weights[..], &["--set", "train.epochs=1", "--set", "train.steps_per_epoch=1"], more].concat(),
+        )
+    };
+    // Adam moves a weight by the learning rate at most.
+    begin(&good, &run, &["--set", "train.learning_rate=1e-9"]).success();
+    let bytes = [&good, &run.join("last.safetensors")].map(|path| std::fs::read(path).expect("a file"));
+    let [given, found] =
+        [&bytes[0], &bytes[1]].map(|b| safetensors::SafeTensors::deserialize(b).expect("tensors"));
+    let numbers = |file: &safetensors::SafeTensors, name: &str| -> Vec<f32> {
+        bytemuck::pod_collect_to_vec(file.tensor(name).expect("a tensor").data())
+    };
+    for name in given.names().into_iter().filter(|name| !name.contains("running_")) {
+        let (given, found) = (numbers(&given, name), numbers(&found, name));
+        assert!(given.iter().zip(&found).all(|(a, b)| (a - b).abs() < 1e-8), "{name}");
+    }
+    let info: Value =
+        serde_json::from_slice(&std::fs::read(run.join("run.json")).expect("run.json")).expect("JSON");
+    assert_eq!(info["weights"].as_str().map(str::len), Some(64));
+    // What it goes on with is its own: a file that is gone does not stop it.
+    begin(&folder.path().join("gone"), &run, &["--set", "train.learning_rate=1e-9", "--resume"]).success();
+
+    let refused = |weights: &Path, more: &[&str]| {
+        let out = folder.path().join("refused");
+        let output = begin(weights, &out, more).failure().code(1).get_output().clone();
+        assert!(!out.exists());
+        String::from_utf8(output.stderr).expect("UTF-8")
+    };
+    let other = refused(&good, &["--set", "model.base_channels=8"]);
+    expect_words(&other, &["last.safetensors", "shape", "[4, 1, 3, 3]", "[8, 1, 3, 3]"]);
+    expect_words(&refused(&good, &["--set", "model.depth=3"]), &["last.safetensors", "missing", "[model]"]);
+    expect_words(
+        &refused(&good, &["--set", "model.depth=1"]),
+        &["last.safetensors", "none of the network's"],
+    );
+    let state = good.with_file_name("training_state.safetensors");
+    expect_words(
+        &refused(&state, &[]),
+        &["training_state.safetensors", "none of the network's", "best.safetensors"],
+    );
+    expect_words(&refused(&folder.path().join("none"), &[]), &["none", "read"]);
+}
+
+#[test]
 fn predict_tells_bad_images_and_does_the_others() {
     let (folder, data, model) = model();
     let bad = folder.path().join("bad.png");
@@ -562,6 +613,62 @@ fn a_submission_has_the_masks_that_are_written() {
     assert!(rows == 24 && foreground > 0, "{foreground} pixels in {rows} rows");
     expect_words(&failure(&mut predict("again", &options)), &["submission.csv", "exists already"]);
     assert!(!folder.path().join("again").exists());
+}
+
+/// Three folds of eight images: each image is tested on once. What is done is not done again, and what was begun is gone on
+/// with.
+#[test]
+fn cross_validation_tests_each_image_once_and_goes_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = phantom(&folder);
+    let out = folder.path().join("folds");
+    let command = |more: &[&str]| {
+        let mut command = wgseg();
+        command
+            .args(["cross-validate", "phantom", "--json"])
+            .args(TINY)
+            .args(["--set", "train.epochs=1"])
+            .args(more);
+        command.arg("--data").arg(&data).arg("--out").arg(&out);
+        command
+    };
+    std::fs::remove_file(data.join("split.csv")).expect("the split");
+    wgseg().args(["data", "split", "--test", "0.2"]).arg(&data).assert().success();
+    expect_words(&failure(&mut command(&[])), &["split.csv", "fold", "wgseg data split DIR --folds 5"]);
+    assert!(!out.exists());
+
+    wgseg().args(["data", "split", "--folds", "3", "--force"]).arg(&data).assert().success();
+    let result = |command: &mut assert_cmd::Command| -> Value {
+        serde_json::from_slice(&command.assert().success().get_output().stdout).expect("JSON")
+    };
+    let first = result(&mut command(&[]));
+    let folds = first["folds"].as_array().expect("folds");
+    let mut ids: Vec<&str> = folds
+        .iter()
+        .flat_map(|fold| fold["evaluation"]["images"].as_array().expect("images"))
+        .map(|image| image["id"].as_str().expect("an id"))
+        .collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!((folds.len(), ids.len()), (3, 24));
+    let dice = |fold: &Value| fold["evaluation"]["dice"]["mean"].as_f64().expect("a number");
+    let mean = folds.iter().map(dice).sum::<f64>() / 3.0;
+    assert!((first["dice"]["mean"].as_f64().expect("a number") - mean).abs() < 1e-12);
+    for fold in folds {
+        assert!(out.join(fold["model"].as_str().expect("a path")).is_file());
+    }
+
+    // The second fold loses its scores and the third is not there at all.
+    let when =
+        || std::fs::metadata(out.join("fold_0/metrics.jsonl")).and_then(|m| m.modified()).expect("a time");
+    let before = when();
+    std::fs::remove_file(out.join("fold_1/test.json")).expect("the scores");
+    std::fs::remove_dir_all(out.join("fold_2")).expect("the fold");
+    assert_eq!(result(&mut command(&[])), first);
+    assert_eq!(when(), before);
+
+    let other = failure(&mut command(&["--set", "train.batch_size=2"]));
+    expect_words(&other, &["fold_0", "train.batch_size", "4", "2"]);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use prost::Message;
+use safetensors::SafeTensors;
 use wgseg::config::Config;
 use wgseg::config::schema::{Norm, Upsample};
 use wgseg::data::standardise::standardise;
@@ -146,6 +147,57 @@ fn onnxruntime_computes_what_the_reference_does() {
 fn the_module_in_docs_computes_in_pytorch_what_the_reference_does() {
     let Some(python) = common::python(&["numpy", "torch", "safetensors.torch"]) else { return };
     compare(&python, "torch_run.py", Path::to_owned);
+}
+
+/// A training that moves no weight, begun with those of PyTorch: they come back as they were.
+#[test]
+fn training_begins_with_the_weights_of_pytorch() {
+    let Some(python) = common::python(&["torch", "safetensors.torch"]) else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    common::wgseg()
+        .args(["data", "phantom", "--count", "24", "--size", "32", "--seed", "3", "--out"])
+        .arg(path("data"))
+        .assert()
+        .success();
+    let mut config = Config::default();
+    (config.model.base_channels, config.model.depth) = (4, 2);
+    std::fs::write(path("model.json"), serde_json::to_string(&config.model).expect("JSON")).expect("a file");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/export/torch_save.py");
+    let args = [script, path("model.json"), path("torch.safetensors")];
+    let output = std::process::Command::new(python).args(args).output().expect("Python runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+
+    let settings = ["data.size=32", "model.base_channels=4", "model.depth=2", "train.epochs=1"];
+    let still = ["train.steps_per_epoch=1", "train.learning_rate=1e-9", "train.weight_decay=0"];
+    common::wgseg()
+        .args(["train", "phantom"])
+        .args(settings.iter().chain(&still).flat_map(|setting| ["--set", setting]))
+        .arg("--weights")
+        .arg(path("torch.safetensors"))
+        .arg("--data")
+        .arg(path("data"))
+        .arg("--out")
+        .arg(path("run"))
+        .assert()
+        .success();
+    let bytes = |name: &str| std::fs::read(path(name)).expect("a file");
+    let (given, trained) = (bytes("torch.safetensors"), bytes("run/last.safetensors"));
+    let [given, trained] = [&given, &trained].map(|bytes| SafeTensors::deserialize(bytes).expect("tensors"));
+    let numbers = |file: &SafeTensors, name: &str| -> Vec<f32> {
+        bytemuck::pod_collect_to_vec(file.tensor(name).expect("a tensor").data())
+    };
+    let mut compared = 0;
+    for name in trained.names() {
+        if !name.contains("running_") {
+            let (found, wanted) = (numbers(&trained, name), numbers(&given, name));
+            assert_eq!(found.len(), wanted.len(), "{name}");
+            assert!(found.iter().zip(&wanted).all(|(f, w)| (f - w).abs() < 1e-8), "{name}");
+            compared += 1;
+        }
+    }
+    // Ten convolutions and norms, two transposed convolutions, the head.
+    assert_eq!(compared, 10 + 2 * 10 + 2 * 2 + 2);
 }
 
 /// Runs every variant by `script`, given what `file` makes of its checkpoint. Prints a table of the differences.

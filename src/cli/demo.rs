@@ -38,7 +38,8 @@ pub fn run(args: Args) -> Outcome {
     let options = PhantomOptions { count: IMAGES, size: 128, seed: 1, workers: config.data.workers };
     crate::report::console::tell(&format!("{}", write_phantoms(&data, &options)?));
     let stop = interrupt.training();
-    let options = TrainOptions { config: &config, data: &data, out: &run, resume: false, stop: &stop };
+    let options =
+        TrainOptions { config: &config, data: &data, out: &run, weights: None, resume: false, stop: &stop };
     if train(&gpu, &options)?.interrupted {
         return Ok(ExitCode::from(INTERRUPTED));
     }

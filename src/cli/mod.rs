@@ -6,6 +6,7 @@ mod compare;
 mod completions;
 mod config;
 mod conformance;
+mod cross_validate;
 mod data;
 mod demo;
 mod doctor;
@@ -56,6 +57,7 @@ Examples:
   wgseg init lungs --out lungs.toml                       a config for your images
   wgseg train configs/lungs.toml --data lungs --out run --set train.epochs=5
   wgseg evaluate --model run/best.safetensors --data lungs --split test --json
+  wgseg cross-validate lungs --data lungs --out folds     after: wgseg data split lungs --folds 5
   wgseg tune lungs                                        measure the fastest kernels here
   wgseg plan two_stage_lungs
   wgseg two-stage two_stage_lungs --data lungs --unlabelled cxr --out run
@@ -74,6 +76,8 @@ enum Command {
     Init(init::Args),
     /// Train a model.
     Train(train::Args),
+    /// Train and test a model for each fold of a split.
+    CrossValidate(cross_validate::Args),
     /// Score a model on labelled images.
     Evaluate(evaluate::Args),
     /// Write masks, probability maps and overlays of images.
@@ -85,7 +89,7 @@ enum Command {
     Report(report::Args),
     /// Check each kernel against the CPU reference.
     Verify(verify::Args),
-    /// Tell whether a device and its driver train rightly: a report to read and to compare.
+    /// Tell whether a device and its driver train correctly: a report to read and to compare.
     Conformance(conformance::Args),
     /// Measure kernels and the U-Net beside what the adapter can do.
     Bench(bench::Args),
@@ -180,6 +184,7 @@ pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Data(command) => data::run(command),
         Command::Train(args) => train::run(args),
+        Command::CrossValidate(args) => cross_validate::run(args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Predict(args) => predict::run(args),
         Command::Export(command) => export::run(command),

@@ -26,6 +26,10 @@ pub struct Args {
     /// Seed of weights, order and augmentation: train.seed
     #[arg(long)]
     seed: Option<u64>,
+    /// Begin with the weights in this file rather than with random ones: a model of wgseg, or PyTorch's state_dict as
+    /// safetensors, with the same names (see docs/pytorch_unet.py); not read with --resume
+    #[arg(long, value_name = "FILE.safetensors")]
+    weights: Option<PathBuf>,
     /// Go on with an interrupted run in --out
     #[arg(long)]
     resume: bool,
@@ -41,8 +45,14 @@ pub fn run(args: Args) -> Outcome {
     let begun = args.resume.then_some(args.out.as_path());
     let gpu = args.adapter.open_for(Extra::None, config.train.precision, begun)?;
     let stop = interrupt.training();
-    let options =
-        TrainOptions { config: &config, data: &args.data, out: &args.out, resume: args.resume, stop: &stop };
+    let options = TrainOptions {
+        config: &config,
+        data: &args.data,
+        out: &args.out,
+        weights: args.weights.as_deref(),
+        resume: args.resume,
+        stop: &stop,
+    };
     let summary = train(&gpu, &options)?;
     let out = args.out.display();
     if summary.interrupted {

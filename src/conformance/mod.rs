@@ -1,4 +1,4 @@
-//! Whether a device and its driver train rightly: every kernel against the f64 reference, the same bits run after run, the
+//! Whether a device and its driver train correctly: every kernel against the f64 reference, the same bits run after run, the
 //! device's limits used to the full, a whole training beside the reference, and how near kernels come to the device's peak.
 //!
 //! [`run`] does it for some adapters, each in a process of its own, and gives a [`Report`]; [`page`] draws it, [`diff`]

@@ -57,7 +57,7 @@ const GROUPS: [(Group, &str, &str); 8] = [
 /// The whole page.
 pub fn page(report: &Report) -> String {
     let body = html! {
-        h1 { "Does this device train rightly?" }
+        h1 { "Does this device train correctly?" }
         p.soft {
             "wgseg " (report.wgseg) ", kernels " code { (report.kernels.chars().take(12).collect::<String>()) } ", "
             (report.made) ", " (runner(report.runner))
@@ -123,7 +123,7 @@ fn overview(report: &Report) -> Markup {
     }
 }
 
-/// What a report says of an adapter in a sentence, and how it looks. That a device trains rightly is said only of one that
+/// What a report says of an adapter in a sentence, and how it looks. That a device trains correctly is said only of one that
 /// went through all checks.
 fn verdict(report: &Report, adapter: &AdapterReport) -> (String, &'static str) {
     let passed = adapter.checks.iter().any(|check| check.outcome == Outcome::Pass);

@@ -190,7 +190,7 @@ pub struct Fingerprint {
 }
 
 /// As 64 hexadecimal digits.
-pub(super) fn hex(hash: Sha256) -> String {
+pub(crate) fn hex(hash: Sha256) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -370,7 +370,7 @@ impl Place<'_> {
 /// Removes what a run left that was killed before it could be resumed. Files of the caller, such as
 /// what the run is made of, stay.
 fn remove_metrics(folder: &Path) -> Result<(), TrainError> {
-    for name in [report::metrics_log::CSV, JSONL] {
+    for name in [report::metrics_log::CSV, JSONL, report::EVENTS] {
         match std::fs::remove_file(folder.join(name)) {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}

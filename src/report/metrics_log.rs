@@ -1,5 +1,7 @@
-//! The numbers of a run: `metrics.csv`, one row per epoch, and `metrics.jsonl`, one per step and epoch.
+//! The numbers of a run: `metrics.csv`, one row per epoch, and `metrics.jsonl`, one per step and epoch; the same for
+//! TensorBoard.
 
+use super::event_file::EventFile;
 use super::{ReportError, atomic};
 use crate::train::threshold::Threshold;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -165,10 +167,11 @@ fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<Vec<(&'a [u8], Row)>, Repor
 pub struct MetricsLog {
     csv: Appender,
     jsonl: Appender,
+    events: EventFile,
 }
 
 impl MetricsLog {
-    /// Starts both files in `folder`.
+    /// Starts the files in `folder`.
     ///
     /// # Errors
     /// They exist already or cannot be written.
@@ -178,7 +181,7 @@ impl MetricsLog {
         let jsonl = Appender::open(folder.join(JSONL), &new())?;
         let header = csv_header(&csv.path)?;
         csv.append(&header)?;
-        Ok(MetricsLog { csv, jsonl })
+        Ok(MetricsLog { csv, jsonl, events: EventFile::create(folder)? })
     }
 
     /// Goes on with the files in `folder` from a checkpoint taken after `step`
@@ -205,46 +208,54 @@ impl MetricsLog {
         atomic::write(&csv, &table)?;
         atomic::write(&jsonl, &lines)?;
         let existing = OpenOptions::new().append(true).clone();
-        Ok(MetricsLog { csv: Appender::open(csv, &existing)?, jsonl: Appender::open(jsonl, &existing)? })
+        Ok(MetricsLog {
+            csv: Appender::open(csv, &existing)?,
+            jsonl: Appender::open(jsonl, &existing)?,
+            events: EventFile::resume(folder, step)?,
+        })
     }
 
-    /// Waits until both files are on the disk.
+    /// Waits until the files are on the disk.
     ///
     /// # Errors
     /// A file cannot be written, as when the disk is full.
     pub fn sync(&self) -> Result<(), ReportError> {
         self.csv.sync()?;
-        self.jsonl.sync()
+        self.jsonl.sync()?;
+        self.events.sync()
     }
 
-    /// Appends a step to `metrics.jsonl`.
+    /// Appends a step to `metrics.jsonl` and the events.
     ///
     /// # Errors
     /// The file cannot be written, as when the disk is full.
     pub fn step(&mut self, row: &StepRow) -> Result<(), ReportError> {
         let line = json_line(&self.jsonl.path, &Row::Step(*row))?;
-        self.jsonl.append(&line)
+        self.jsonl.append(&line)?;
+        self.events.step(row)
     }
 
-    /// Appends a branch of a step to `metrics.jsonl`.
+    /// Appends a branch of a step to `metrics.jsonl` and the events.
     ///
     /// # Errors
     /// The file cannot be written, as when the disk is full.
     pub fn branch(&mut self, row: BranchRow) -> Result<(), ReportError> {
+        self.events.branch(&row)?;
         let line = json_line(&self.jsonl.path, &Row::Branch(row))?;
         self.jsonl.append(&line)
     }
 
-    /// Appends a task's scores to `metrics.jsonl`.
+    /// Appends a task's scores to `metrics.jsonl` and the events.
     ///
     /// # Errors
     /// The file cannot be written, as when the disk is full.
     pub fn task(&mut self, row: TaskRow) -> Result<(), ReportError> {
+        self.events.task(&row)?;
         let line = json_line(&self.jsonl.path, &Row::Task(row))?;
         self.jsonl.append(&line)
     }
 
-    /// Appends an epoch to both files.
+    /// Appends an epoch to the files.
     ///
     /// # Errors
     /// A file cannot be written, as when the disk is full.
@@ -252,7 +263,22 @@ impl MetricsLog {
         let line = csv_line(&self.csv.path, row)?;
         self.csv.append(&line)?;
         let line = json_line(&self.jsonl.path, &Row::Epoch(*row))?;
-        self.jsonl.append(&line)
+        self.jsonl.append(&line)?;
+        self.events.epoch(row)
+    }
+
+    /// Appends a picture to the events, as the bytes of a PNG file of 8-bit RGB.
+    ///
+    /// # Errors
+    /// The file cannot be written, as when the disk is full.
+    pub fn image(
+        &mut self,
+        step: usize,
+        tag: &str,
+        size: (u32, u32),
+        png: Vec<u8>,
+    ) -> Result<(), ReportError> {
+        self.events.image(step, tag, size, png)
     }
 }
 

@@ -5,6 +5,7 @@ pub mod console;
 pub mod curves;
 pub mod document;
 mod error;
+mod event_file;
 pub mod experiment;
 pub mod growth;
 pub mod images;
@@ -20,6 +21,7 @@ pub mod words;
 
 pub use curves::write_curves;
 pub use error::ReportError;
+pub use event_file::EVENTS;
 pub use images::{picture, write_mask, write_probability_map};
 pub use metrics_log::{BranchRow, EpochRow, History, JSONL, StepRow, TaskRow};
 pub use overlay::{Overlay, write_overlay};

@@ -18,6 +18,9 @@ pub struct RunInfo {
     pub backend: String,
     /// Driver and its version; may be empty.
     pub driver: String,
+    /// SHA-256 of the file that the weights began as.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<String>,
     /// The table of `wgseg tune` that kernels' forms are from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tuning: Option<String>,
@@ -44,6 +47,7 @@ impl RunInfo {
             adapter: adapter.into(),
             backend: backend.into(),
             driver: driver.into(),
+            weights: None,
             tuning: None,
         }
     }
@@ -167,6 +171,17 @@ impl RunFolder {
     pub fn log_epoch(&mut self, row: &EpochRow) -> Result<(), ReportError> {
         self.log.epoch(row)
     }
+
+    /// Appends the PNG file `picture`, of 8-bit RGB, to the metrics as TensorBoard reads them.
+    ///
+    /// # Errors
+    /// The picture cannot be read, or the metrics cannot be written.
+    pub fn log_image(&mut self, step: usize, tag: &str, picture: &Path) -> Result<(), ReportError> {
+        let failed = |source| ReportError::Read { path: picture.into(), source };
+        let png = std::fs::read(picture).map_err(failed)?;
+        let size = image::image_dimensions(picture).map_err(ReportError::draw)?;
+        self.log.image(step, tag, size, png)
+    }
 }
 
 /// Locks the folder, so that no two processes write it, until the file is dropped.
@@ -226,6 +241,7 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), ReportError
 
 #[cfg(test)]
 mod tests {
+    use super::super::event_file::EVENTS;
     use super::super::metrics_log::tests::{epoch, step};
     use super::*;
 
@@ -247,7 +263,7 @@ mod tests {
         let mut names: Vec<_> =
             std::fs::read_dir(run.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
-        assert_eq!(names, [".lock", "config.toml", "metrics.csv", "metrics.jsonl", "run.json"]);
+        assert_eq!(names, [".lock", "config.toml", EVENTS, "metrics.csv", "metrics.jsonl", "run.json"]);
         // While one process writes the run no other may.
         assert!(matches!(RunFolder::resume(&path, 1), Err(ReportError::Busy { .. })));
         drop(run);

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::threshold::Threshold;
 use crate::config::schema::ModelConfig;
+use crate::method::material::hex;
 use crate::method::plan::PLAN;
 use crate::nn::layout;
 use crate::report::{ReportError, atomic};
@@ -64,6 +66,11 @@ pub enum CheckpointError {
         "{path}: tensor {name:?} has shape {found:?}, expected {expected:?}; the checkpoint is of another architecture than the config's [model]"
     )]
     Shape { path: PathBuf, name: String, found: Vec<usize>, expected: Vec<usize> },
+    #[error(
+        "{path}: tensor {name:?} is none of the network's; expected those of the config's [model] alone: give a model such as \
+         best.safetensors, or a file of PyTorch's `state_dict()` of docs/pytorch_unet.py"
+    )]
+    ExtraTensor { path: PathBuf, name: String },
     #[error("{path}: tensor {name:?} is {found}, expected F32")]
     Dtype { path: PathBuf, name: String, found: String },
     #[error("{path}: tensor {name:?} holds a value that is not finite")]
@@ -136,6 +143,18 @@ impl Checkpoint {
             .ok_or_else(|| CheckpointError::NoInfo { path: self.path.clone() })?;
         serde_json::from_str(json)
             .map_err(|e| CheckpointError::BadInfo { path: self.path.clone(), message: e.to_string() })
+    }
+
+    /// Of the whole file, as hexadecimal digits.
+    pub fn sha256(&self) -> String {
+        hex(Sha256::new_with_prefix(&self.bytes))
+    }
+
+    /// The names of all tensors, in alphabetical order.
+    pub fn names(&self) -> Result<Vec<String>, CheckpointError> {
+        let mut names: Vec<String> = self.parse()?.names().into_iter().map(str::to_owned).collect();
+        names.sort();
+        Ok(names)
     }
 
     /// Whether there is a tensor `name`.

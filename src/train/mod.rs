@@ -3,6 +3,7 @@
 pub mod branch;
 pub mod checkpoint;
 pub mod coupled;
+pub mod cross_validation;
 pub mod loss_scale;
 pub mod metrics;
 pub mod model;

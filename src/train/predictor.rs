@@ -1,11 +1,11 @@
 //! A model on a device, ready to predict batches of any size.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::TrainError;
-use super::checkpoint::Checkpoint;
+use super::checkpoint::{Checkpoint, CheckpointError};
 use super::step::{IMAGES, PROBABILITIES, inference};
 use crate::config::Config;
 use crate::gpu::{Gpu, Session, States};
@@ -62,6 +62,22 @@ pub fn read_weights(config: &Config, checkpoint: &Checkpoint) -> Result<Vec<(Str
             Ok((name, data))
         })
         .collect()
+}
+
+/// What PyTorch's batch norm counts beside its statistics, and nothing here needs.
+const UNUSED: &str = ".num_batches_tracked";
+
+/// Checks that a file holds the network's weights, all of them and nothing else.
+///
+/// Errors when a tensor is missing, of another shape or type, not finite, or none of the network's.
+pub fn check_weights(config: &Config, checkpoint: &Checkpoint) -> Result<(), TrainError> {
+    let weights = read_weights(config, checkpoint)?;
+    let known: HashSet<&str> = weights.iter().map(|(name, _)| name.as_str()).collect();
+    let names = checkpoint.names()?;
+    match names.into_iter().find(|name| !known.contains(name.as_str()) && !name.ends_with(UNUSED)) {
+        None => Ok(()),
+        Some(name) => Err(CheckpointError::ExtraTensor { path: checkpoint.path().to_owned(), name }.into()),
+    }
 }
 
 /// Sets the network's states from a checkpoint. The states must have been made by a session.

@@ -6,7 +6,8 @@ use std::sync::atomic::AtomicBool;
 
 use super::TrainError;
 use super::branch::Target;
-use super::checkpoint::BEST;
+use super::checkpoint::{BEST, Checkpoint};
+use super::predictor::check_weights;
 use super::resume::{STATE, check_resumable};
 use super::setup::{Mixing, Setup, Start};
 use super::sheet::write_sheet;
@@ -24,6 +25,8 @@ pub struct TrainOptions<'a> {
     pub config: &'a Config,
     pub data: &'a Path,
     pub out: &'a Path,
+    /// A safetensors file that the weights begin as; else they are drawn.
+    pub weights: Option<&'a Path>,
     /// Go on with the run in `out`.
     pub resume: bool,
     /// Set from outside to stop after the current step.
@@ -42,6 +45,14 @@ pub fn train(gpu: &Arc<Gpu>, options: &TrainOptions) -> Result<TrainSummary, Tra
         }
         report::check_free(options.out)?;
     }
+    // A run that goes on has its weights.
+    let start = match options.weights {
+        Some(weights) if !options.resume => {
+            check_weights(config, &Checkpoint::open(weights)?)?;
+            Start::From { checkpoint: weights.to_owned(), frozen_steps: 0 }
+        }
+        _ => Start::Scratch,
+    };
     // A resumed run keeps its split, and is refused where the folder holds other images since.
     let mut data = config.data.clone();
     if options.resume {
@@ -72,7 +83,7 @@ pub fn train(gpu: &Arc<Gpu>, options: &TrainOptions) -> Result<TrainSummary, Tra
         mixing: Mixing::Sum(vec![1.0]),
         val: Some(Arc::clone(&val_images)),
         probes: &|_, _| Ok(vec![]),
-        start: Start::Scratch,
+        start,
         teach: None,
         steps_per_epoch: steps_per_epoch(config, train_images.len()),
         out: options.out,
@@ -122,5 +133,6 @@ fn write_report(
     report::write_curves(&pictures.join("curves.png"), &history)?;
     let (predictor, states) = trainer.load(&out.join(BEST))?;
     let path = pictures.join("validation.png");
-    write_sheet(predictor, states, val_images, config.train.batch_size, summary.threshold, &path)
+    write_sheet(predictor, states, val_images, config.train.batch_size, summary.threshold, &path)?;
+    trainer.log_image("val/overlays", &path)
 }

@@ -54,6 +54,12 @@ impl TryFrom<f64> for Threshold {
     }
 }
 
+impl From<Threshold> for f64 {
+    fn from(threshold: Threshold) -> f64 {
+        f64::from(threshold.0)
+    }
+}
+
 impl FromStr for Threshold {
     type Err = BadThreshold;
 

@@ -118,7 +118,7 @@ impl<'a> Trainer<'a> {
         others.extend(moments);
         others.extend(scaling.iter().map(|(name, _)| (name.clone(), Shape::scalar())));
 
-        let info = run_info(gpu);
+        let mut info = run_info(gpu);
         let (folder, progressed) = match saved {
             None => {
                 initialise(gpu, &states, &inits, config.train.seed, given.as_ref().map(|(c, _)| c))?;
@@ -127,6 +127,7 @@ impl<'a> Trainer<'a> {
                 }
                 let folder = RunFolder::create_among(setup.out)?;
                 folder.write_config(config)?;
+                info.weights = given.as_ref().map(|(checkpoint, _)| checkpoint.sha256());
                 folder.write_info(&info)?;
                 (folder, Progressed::default())
             }
@@ -143,6 +144,7 @@ impl<'a> Trainer<'a> {
                 for (name, shape) in weights.iter().chain(&others) {
                     states.write(gpu, name, &checkpoint.tensor(name, shape)?)?;
                 }
+                info.weights = started.as_ref().and_then(|started| started.weights.clone());
                 if started.is_some_and(|started| started != info) {
                     setup.watch.note(
                         "the run was started by another adapter, driver or version: it goes on, but not to the same bits",
@@ -465,6 +467,11 @@ impl<'a> Trainer<'a> {
         let mut tensors: Tensors = self.read_states(&self.weights)?;
         tensors.append(&mut self.read_states(&self.others)?);
         Ok(checkpoint::save(&self.folder.file(STATE), &tensors, &self.progressed)?)
+    }
+
+    /// Adds a PNG file to what TensorBoard shows of the run, as of its last step.
+    pub fn log_image(&mut self, tag: &str, picture: &Path) -> Result<(), TrainError> {
+        Ok(self.folder.log_image(self.progressed.step, tag, picture)?)
     }
 
     /// Loads a checkpoint of the run for prediction.

@@ -15,7 +15,7 @@ mod series;
 mod setting;
 mod source;
 mod stage1;
-mod statistics;
+pub(crate) mod statistics;
 mod tables;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -1,0 +1,71 @@
+//! `wgseg cross-validate`
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::interrupt::{INTERRUPTED, Interrupt};
+use super::{DeviceArg, Outcome, print_json, say};
+use crate::config::Config;
+use crate::gpu::Extra;
+use crate::report::console::tell;
+use crate::train::cross_validation::{CrossValidationOptions, OverFolds, RESULT, cross_validate};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// A TOML file, or the name of a built-in config
+    config: PathBuf,
+    /// Folder with images/, masks/ and a split.csv with folds, as `wgseg data split --folds 5` makes it
+    #[arg(long)]
+    data: PathBuf,
+    /// Folder for the runs fold_0, fold_1 and so on: new, empty, or of the same command before, which is then gone on with
+    #[arg(long)]
+    out: PathBuf,
+    /// Set a key of the config, as in --set train.epochs=5; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Seed of weights, order and augmentation: train.seed
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    adapter: DeviceArg,
+}
+
+pub fn run(args: Args) -> Outcome {
+    let mut set = args.set;
+    set.extend(args.seed.map(|seed| format!("train.seed={seed}")));
+    let interrupt = Interrupt::heed()?;
+    let config = Config::load(&args.config, &set)?;
+    let begun = args.out.join("fold_0");
+    let begun = begun.is_dir().then_some(begun.as_path());
+    let gpu = args.adapter.open_for(Extra::None, config.train.precision, begun)?;
+    let stop = interrupt.training();
+    let options = CrossValidationOptions { config: &config, data: &args.data, out: &args.out, stop: &stop };
+    let Some(result) = cross_validate(&gpu, &options)? else {
+        tell("interrupted; the same command goes on from there");
+        return Ok(ExitCode::from(INTERRUPTED));
+    };
+    if args.json {
+        print_json(&result)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    say!("fold  images  Dice    positives  IoU     threshold");
+    let optional = |x: Option<f64>| x.map_or("–".to_owned(), |x| format!("{x:.4}"));
+    for fold in &result.folds {
+        let scores = &fold.evaluation;
+        let (images, dice, positives) =
+            (scores.images.len(), scores.dice.mean, optional(scores.dice.positives_only));
+        let (iou, threshold) = (scores.iou.mean, scores.threshold);
+        say!("{:<4}  {images:<6}  {dice:.4}  {positives:<9}  {iou:.4}  {threshold:.2}", fold.fold);
+    }
+    let told = |of: OverFolds| format!("{:.4} ± {:.4}", of.mean, of.sd);
+    say!("Dice           {}   (mean and standard deviation over folds)", told(result.dice));
+    if let Some(positives) = result.dice_positives_only {
+        say!("  positives    {}", told(positives));
+    }
+    say!("IoU            {}", told(result.iou));
+    say!("scores of each image: {}", args.out.join(RESULT).display());
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,186 @@
+//! The same training on each fold of a split, and what the models score on images that they did not see.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use serde::{Deserialize, Serialize};
+
+use super::TrainError;
+use super::checkpoint::BEST;
+use super::metrics::Evaluation;
+use super::model::ModelFile;
+use super::resume::{STATE, check_resumable};
+use super::single::{TrainOptions, train};
+use crate::config::Config;
+use crate::data::split::count_folds;
+use crate::data::{Cache, Part, Scoring};
+use crate::gpu::Gpu;
+use crate::report::console::tell;
+use crate::report::experiment::statistics;
+use crate::report::run_folder::write_json;
+use crate::report::{ReportError, check_free};
+
+/// The result, in the folder of the whole.
+pub const RESULT: &str = "cross_validation.json";
+/// The scores of a fold's test images, in the fold's folder. Written last, so a fold that has it is done.
+const SCORES: &str = "test.json";
+
+/// What to train, on what, into where.
+pub struct CrossValidationOptions<'a> {
+    /// `data.fold` counts for nothing: all folds are done.
+    pub config: &'a Config,
+    pub data: &'a Path,
+    /// Gets a run folder `fold_K` for each fold. Folds that are there are gone on with.
+    pub out: &'a Path,
+    /// Set from outside to stop after the current step.
+    pub stop: &'a AtomicBool,
+}
+
+/// A fold's model on its test images.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Fold {
+    pub fold: usize,
+    /// Best checkpoint, as a path in the folder of the whole.
+    pub model: PathBuf,
+    pub evaluation: Evaluation,
+}
+
+/// Mean and sample standard deviation over folds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OverFolds {
+    pub mean: f64,
+    pub sd: f64,
+}
+
+/// All folds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CrossValidation {
+    /// Of each fold's mean Dice.
+    pub dice: OverFolds,
+    /// Of each fold's mean Dice over images whose mask is not empty; none where a fold has no such image.
+    pub dice_positives_only: Option<OverFolds>,
+    /// Of each fold's mean IoU.
+    pub iou: OverFolds,
+    pub folds: Vec<Fold>,
+}
+
+/// Trains a model for each fold and scores it on the fold's test images. None when it was stopped from outside: the same
+/// call goes on.
+///
+/// # Errors
+/// The split has no folds; the folder holds something else, or folds of another config; as [`train`].
+pub fn cross_validate(
+    gpu: &Arc<Gpu>,
+    options: &CrossValidationOptions,
+) -> Result<Option<CrossValidation>, TrainError> {
+    let CrossValidationOptions { data, out, stop, .. } = *options;
+    let own = data.join("split.csv");
+    let count = count_folds(options.config.data.split_file.as_deref().unwrap_or(&own))?;
+    let folders: Vec<PathBuf> = (0..count).map(|fold| out.join(format!("fold_{fold}"))).collect();
+    if !folders.iter().any(|folder| folder.is_dir()) {
+        check_free(out)?;
+    }
+    // What another config left is told before hours of training.
+    for (fold, folder) in folders.iter().enumerate().filter(|(_, folder)| folder.join(STATE).is_file()) {
+        check_resumable(folder, &of_fold(options.config, fold))?;
+    }
+    let mut folds = vec![];
+    for (fold, folder) in folders.iter().enumerate() {
+        let scores = folder.join(SCORES);
+        let evaluation = if scores.is_file() {
+            read(&scores)?
+        } else {
+            tell(&format!("fold {fold} of 0 to {}", count - 1));
+            let config = of_fold(options.config, fold);
+            let resume = folder.join(STATE).is_file();
+            let training = TrainOptions { config: &config, data, out: folder, weights: None, resume, stop };
+            if train(gpu, &training)?.interrupted {
+                return Ok(None);
+            }
+            let evaluation = score(gpu, &folder.join(BEST), data)?;
+            write_json(&scores, &evaluation)?;
+            evaluation
+        };
+        let (mean, images) = (evaluation.dice.mean, evaluation.images.len());
+        tell(&format!("fold {fold}: Dice {mean:.4} over {images} test images"));
+        let model = Path::new(&format!("fold_{fold}")).join(BEST);
+        folds.push(Fold { fold, model, evaluation });
+    }
+    let result = summarise(folds);
+    write_json(&out.join(RESULT), &result)?;
+    Ok(Some(result))
+}
+
+fn of_fold(config: &Config, fold: usize) -> Config {
+    let mut config = config.clone();
+    config.data.fold = Some(fold);
+    config
+}
+
+/// Scores a run's best model on the test images of its split.
+fn score(gpu: &Arc<Gpu>, model: &Path, data: &Path) -> Result<Evaluation, TrainError> {
+    let file = ModelFile::open(model)?;
+    let config = &file.config;
+    let split = model.with_file_name("split.csv");
+    let scoring = Scoring::select(data, &config.data, Some(Part::Test), Some(&split))?;
+    let cache = Cache::of_items(&scoring.items, config.model.in_channels, &config.data)?;
+    let (batch, threshold) = (config.train.batch_size.min(cache.len()), file.info.threshold);
+    Ok(file.load(gpu, batch)?.evaluate(&cache, threshold)?.evaluation)
+}
+
+fn read(path: &Path) -> Result<Evaluation, ReportError> {
+    let bytes = std::fs::read(path).map_err(|source| ReportError::Read { path: path.into(), source })?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| ReportError::Read { path: path.into(), source: error.into() })
+}
+
+fn summarise(folds: Vec<Fold>) -> CrossValidation {
+    let of = |value: fn(&Evaluation) -> f64| over(folds.iter().map(|fold| value(&fold.evaluation)).collect());
+    let positives: Option<Vec<f64>> = folds.iter().map(|fold| fold.evaluation.dice.positives_only).collect();
+    CrossValidation {
+        dice: of(|evaluation| evaluation.dice.mean),
+        dice_positives_only: positives.map(over),
+        iou: of(|evaluation| evaluation.iou.mean),
+        folds,
+    }
+}
+
+fn over(values: Vec<f64>) -> OverFolds {
+    // One value has no deviation, and there is one at least.
+    OverFolds {
+        mean: statistics::mean(&values).unwrap_or(f64::NAN),
+        sd: statistics::sd(&values).unwrap_or(0.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::metrics::Evaluator;
+    use crate::train::threshold::Threshold;
+
+    /// One image of four pixels, of which `found` of the two that are foreground are predicted.
+    fn fold(fold: usize, truth: [f32; 4], found: [f32; 4]) -> Fold {
+        let mut evaluator = Evaluator::new(Threshold::default());
+        evaluator.add("a", &found, &truth).unwrap();
+        Fold { fold, model: PathBuf::new(), evaluation: evaluator.finish().unwrap() }
+    }
+
+    /// Dice 1 and 2/3, IoU 1 and 1/2: by hand their means and sample standard deviations are 5/6 and √2/6, 3/4 and √2/4.
+    #[test]
+    fn means_and_deviations_are_over_folds() {
+        let both = [1.0, 1.0, 0.0, 0.0];
+        let result = summarise(vec![fold(0, both, both), fold(1, both, [1.0, 0.0, 0.0, 0.0])]);
+        let near = |found: OverFolds, mean: f64, sd: f64| {
+            assert!((found.mean - mean).abs() < 1e-12 && (found.sd - sd).abs() < 1e-12, "{found:?}");
+        };
+        near(result.dice, 5.0 / 6.0, 2f64.sqrt() / 6.0);
+        near(result.dice_positives_only.unwrap(), 5.0 / 6.0, 2f64.sqrt() / 6.0);
+        near(result.iou, 0.75, 2f64.sqrt() / 4.0);
+        // An empty mask says nothing of positives, so there is no mean over all folds.
+        let empty = [0.0; 4];
+        let result = summarise(vec![fold(0, both, both), fold(1, empty, empty)]);
+        assert_eq!((result.dice_positives_only, result.dice.mean), (None, 1.0));
+    }
+}
