@@ -2,7 +2,7 @@
 # All checks: format, lints, tests. Says at the end how long each took.
 #
 # On Debian 12 it also fetches two further software drivers into target/drivers, and under CI=true installs the compilers
-# that `wgseg inspect` gives kernels to, and Dawn. Tests of what cannot be had are skipped, and say so.
+# that `wgseg inspect` gives kernels to, Dawn, and onnxruntime and TensorBoard for Python. Tests of what cannot be had are skipped, and say so.
 set -euo pipefail
 export PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin"
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -34,6 +34,7 @@ if grep -q 'VERSION_CODENAME=bookworm' /etc/os-release 2>/dev/null; then
     if [ "${CI:-}" = true ]; then
         optional compilers bash scripts/offline_compilers.sh
         if command -v npm >/dev/null 2>&1; then optional dawn bash scripts/webgpu.sh; fi
+        if command -v python3 >/dev/null 2>&1; then optional python bash scripts/python.sh; fi
     fi
 fi
 if cargo fmt --version >/dev/null 2>&1; then

@@ -90,7 +90,7 @@ fn tensorboard_reads_what_metrics_tell_of_a_run_that_was_resumed() {
         assert_eq!(&scalars[*tag], expected, "{tag}");
     }
     let others: Vec<&String> = scalars.keys().filter(|tag| !expected.contains_key(tag.as_str())).collect();
-    assert_eq!(others, ["branch_target/loss", "branch_target/weight"]);
+    assert!(others.is_empty(), "{others:?}");
     let sheet = image::image_dimensions(run.join("report/validation.png")).expect("a sheet");
     assert_eq!(images, BTreeMap::from([("val/overlays".to_owned(), vec![(200, sheet.0, sheet.1)])]));
 }

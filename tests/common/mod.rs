@@ -64,9 +64,12 @@ pub fn node_tools(package: &str) -> Option<PathBuf> {
     there.then_some(tools)
 }
 
-/// The Python that `WGSEG_PYTHON` names, or `python3`, if it has all of `modules`; else `None`, said plainly.
+/// The Python that `WGSEG_PYTHON` names, or that of scripts/python.sh, or `python3`, if it has all of `modules`; else `None`,
+/// said plainly.
 pub fn python(modules: &[&str]) -> Option<PathBuf> {
-    let python = PathBuf::from(std::env::var_os("WGSEG_PYTHON").unwrap_or("python3".into()));
+    let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/python/bin/python");
+    let found = if ours.is_file() { ours } else { PathBuf::from("python3") };
+    let python = std::env::var_os("WGSEG_PYTHON").map_or(found, PathBuf::from);
     let imports = format!("import {}", modules.join(", "));
     let output = std::process::Command::new(&python).args(["-c", &imports]).output();
     let why = match output {
