@@ -17,6 +17,7 @@ mod init;
 mod inspect;
 mod interrupt;
 mod man;
+mod mask_rule;
 mod plan;
 mod predict;
 mod report;

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use super::mask_rule::MaskRuleArg;
 use super::{DeviceArg, Outcome, say};
 use crate::data::{ImageFile, decode, list_images, prepare, resize, rle};
 use crate::report::words::count;
 use crate::report::{self, Overlay};
 use crate::train::TrainError;
+use crate::train::mask_rule::{MaskRule, RuledMask};
 use crate::train::model::{Model, ModelFile};
-use crate::train::threshold::Threshold;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -23,9 +24,8 @@ pub struct Args {
     /// Images, or folders of images
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<PathBuf>,
-    /// Probability above which a pixel is foreground; default: the one chosen on validation data
-    #[arg(long, allow_negative_numbers = true)]
-    threshold: Option<Threshold>,
+    #[command(flatten)]
+    rule: MaskRuleArg,
     /// Also write the masks as run-length codes, in the form of the SIIM-ACR competition: ImageId,EncodedPixels; must not
     /// exist
     #[arg(long, value_name = "FILE.csv")]
@@ -37,7 +37,7 @@ pub struct Args {
 pub fn run(args: Args) -> Outcome {
     let model = ModelFile::open(&args.model)?;
     let (size, channels) = (model.config.data.size, model.config.model.in_channels);
-    let threshold = args.threshold.unwrap_or(model.info.threshold);
+    let rule = args.rule.or_of(&model.info);
     let files = list_images(&args.images)?;
     report::check_free(&args.out)?;
     args.submission.as_deref().map(report::check_new_file).transpose()?;
@@ -56,9 +56,16 @@ pub fn run(args: Args) -> Outcome {
     let mut failed = 0;
     let mut codes = Vec::new();
     for file in &files {
-        match predict(&mut model, file, size, channels, threshold, &folders) {
-            Ok(Predicted { foreground, code }) => {
-                say!("{}: {:.2} % foreground", file.id, 100.0 * foreground);
+        match predict(&mut model, file, size, channels, rule, &folders) {
+            Ok(Predicted { foreground, emptied, code }) => {
+                match emptied > 0.0 {
+                    true => say!(
+                        "{}: 0.00 % foreground, as {:.2} % is below the smallest area",
+                        file.id,
+                        100.0 * emptied
+                    ),
+                    false => say!("{}: {:.2} % foreground", file.id, 100.0 * foreground),
+                }
                 codes.push((file.id.as_str(), code));
             }
             Err(error) => {
@@ -73,7 +80,7 @@ pub fn run(args: Args) -> Outcome {
     }
     let done = files.len() - failed;
     crate::report::console::tell(&format!(
-        "{} in {:.1} s; masks, probabilities and overlays are in {}",
+        "{} in {:.1} s by {rule}; masks, probabilities and overlays are in {}",
         count(done, "image"),
         start.elapsed().as_secs_f64(),
         args.out.display()
@@ -92,6 +99,8 @@ struct Folders {
 struct Predicted {
     /// Share of all pixels.
     foreground: f64,
+    /// Share that was above the threshold in a mask that was emptied.
+    emptied: f64,
     /// The mask's run-length code.
     code: String,
 }
@@ -112,13 +121,13 @@ fn predict(
     file: &ImageFile,
     size: usize,
     channels: usize,
-    threshold: Threshold,
+    rule: MaskRule,
     folders: &Folders,
 ) -> Result<Predicted, TrainError> {
     let image = decode::decode_image(&file.path, channels)?;
     let map = model.predict(&prepare(&image, size))?;
     let map = resize::resize_back(&map, size, image.width, image.height);
-    let mask: Vec<bool> = map.iter().map(|p| threshold.is_foreground(*p)).collect();
+    let RuledMask { pixels: mask, emptied } = rule.mask(&map);
     let name = format!("{}.png", file.id);
     let (width, height) = (image.width as u32, image.height as u32);
     report::write_mask(&folders.masks.join(&name), &mask, width, height)?;
@@ -126,9 +135,10 @@ fn predict(
     let picture = report::picture(&image.pixels, channels, width, height)?;
     let overlay = Overlay { picture: &picture, truth: None, prediction: &mask };
     report::write_overlay(&folders.overlays.join(&name), &overlay)?;
-    let foreground = mask.iter().filter(|m| **m).count();
+    let share = |count: usize| count as f64 / mask.len().max(1) as f64;
+    let foreground = share(mask.iter().filter(|m| **m).count());
     let code = rle::encode(image.width, image.height, |x, y| mask[y * image.width + x]);
-    Ok(Predicted { foreground: foreground as f64 / mask.len().max(1) as f64, code })
+    Ok(Predicted { foreground, emptied: share(emptied), code })
 }
 
 #[cfg(test)]

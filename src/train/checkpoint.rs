@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
+use super::mask_rule::MaskRule;
+use super::min_area::MinArea;
 use super::threshold::Threshold;
 use crate::config::schema::ModelConfig;
 use crate::method::plan::PLAN;
@@ -29,10 +31,20 @@ pub struct CheckpointInfo {
     pub size: usize,
     /// Chosen on the validation images.
     pub threshold: Threshold,
+    /// Chosen on the validation images at `threshold`; files of before have none.
+    #[serde(default)]
+    pub min_area: MinArea,
     pub epoch: usize,
     pub step: usize,
-    /// Mean Dice on the validation images at `threshold`.
+    /// Mean Dice on the validation images at `threshold`, no mask emptied.
     pub val_dice: f64,
+}
+
+impl CheckpointInfo {
+    /// How the model's masks are made.
+    pub fn rule(&self) -> MaskRule {
+        MaskRule { threshold: self.threshold, min_area: self.min_area }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]

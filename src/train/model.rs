@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::TrainError;
 use super::checkpoint::{Checkpoint, CheckpointError, CheckpointInfo};
+use super::mask_rule::MaskRule;
 use super::predictor::{Predictor, load_weights, read_weights};
-use super::threshold::Threshold;
 use super::validation::{Network, Predicted, evaluate};
 use crate::config::Config;
 use crate::data::Cache;
@@ -99,9 +99,9 @@ impl Model {
         self.predictor.predict(&mut self.states, 1, image)
     }
 
-    /// Predicts the images of `cache` and scores them at a threshold.
-    pub fn evaluate(&mut self, cache: &Cache, threshold: Threshold) -> Result<Predicted, TrainError> {
+    /// Predicts the images of `cache` and scores the masks that `rule` makes; a threshold alone empties none.
+    pub fn evaluate(&mut self, cache: &Cache, rule: impl Into<MaskRule>) -> Result<Predicted, TrainError> {
         let Model { predictor, states, batch, .. } = self;
-        evaluate(&mut Network { predictor, states, batch: *batch }, cache, threshold)
+        evaluate(&mut Network { predictor, states, batch: *batch }, cache, rule)
     }
 }
