@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 
-use super::mask_rule::MaskRuleArg;
+use super::mask_rule::{MaskRuleArg, MirrorArg};
 use super::{DeviceArg, Outcome, print_json, say};
 use crate::data::{Cache, Part, Scoring};
 use crate::report::console;
@@ -39,6 +39,8 @@ pub struct Args {
     mask_threshold: Option<f64>,
     #[command(flatten)]
     rule: MaskRuleArg,
+    #[command(flatten)]
+    mirror: MirrorArg,
     /// Images predicted at once
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
     batch: u16,
@@ -68,9 +70,10 @@ pub fn run(args: Args) -> Outcome {
     console::tell(&format!("scoring {}", scoring.note));
     let cache = Cache::of_items(&scoring.items, file.config.model.in_channels, &data)?;
     let rule = args.rule.or_of(&file.info);
+    let mirrored = args.mirror.of(&file);
 
     let gpu = args.adapter.open()?;
-    let mut model = file.load(&gpu, usize::from(args.batch).min(cache.len()))?;
+    let mut model = file.load(&gpu, usize::from(args.batch).min(cache.len()))?.mirrored(mirrored);
     let predicted = model.evaluate(&cache, rule)?;
     if let Some(sheet) = &args.sheet {
         draw_sheet(&cache, &predicted, sheet)?;
@@ -81,7 +84,8 @@ pub fn run(args: Args) -> Outcome {
         return Ok(ExitCode::SUCCESS);
     }
     let optional = |x: Option<f64>| x.map_or("–".to_owned(), |x| format!("{x:.4}"));
-    say!("{} images at {} pixels, {rule}", evaluation.images.len(), cache.size());
+    let mirrors = if mirrored { ", with mirror images" } else { "" };
+    say!("{} images at {} pixels, {rule}{mirrors}", evaluation.images.len(), cache.size());
     say!("Dice           {:.4}", evaluation.dice.mean);
     say!("  positives    {}", optional(evaluation.dice.positives_only));
     say!("IoU            {:.4}", evaluation.iou.mean);

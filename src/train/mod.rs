@@ -7,6 +7,7 @@ pub mod loss_scale;
 pub mod mask_rule;
 pub mod metrics;
 pub mod min_area;
+pub mod mirror;
 pub mod model;
 pub mod predictor;
 pub mod resume;
@@ -20,6 +21,7 @@ pub mod threshold;
 pub mod trainer;
 pub mod validation;
 pub mod watch;
+pub mod window;
 
 use std::path::PathBuf;
 
