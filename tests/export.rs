@@ -73,6 +73,7 @@ fn save_checkpoint(config: &Config, folder: &Path) -> PathBuf {
         model: config.model.clone(),
         size: SIZE,
         threshold: Threshold::percent(35),
+        min_area: "0.001".parse().expect("an area"),
         epoch: 1,
         step: 1,
         val_dice: 0.5,
@@ -86,7 +87,7 @@ fn export(model: &Path, out: &Path) {
     let args = [Path::new("export"), Path::new("onnx"), Path::new("--model"), model, Path::new("--out"), out];
     let said = common::wgseg().args(args).assert().success().get_output().stdout.clone();
     let said = String::from_utf8(said).expect("text");
-    assert!(said.contains("opset 17, 16 × 16, threshold 0.35"), "{said}");
+    assert!(said.contains("opset 17, 16 × 16, threshold 0.35, smallest area 0.001"), "{said}");
 }
 
 /// As they are read: grey values to 1, of 16 bits with a large offset, and without any contrast. Channels last.
@@ -261,6 +262,7 @@ fn a_graph_is_whole_and_in_order() {
         let metadata: HashMap<_, _> =
             model.metadata_props.iter().map(|e| (e.key.as_str(), e.value.as_str())).collect();
         assert_eq!((metadata["threshold"], metadata["size"]), ("0.35", "16"));
+        assert_eq!(metadata["min_area"], "0.001");
         let graph = model.graph.expect("a graph");
         check_names(&graph, &words(&config));
         for tensor in &graph.initializer {

@@ -46,13 +46,13 @@ pub fn run(args: Args) -> Outcome {
     interrupt.trained();
 
     let file = ModelFile::open(&run.join(BEST))?;
-    let threshold = file.info.threshold;
+    let rule = file.info.rule();
     let dataset = Dataset::open(&data, &config.data)?;
     let indices = dataset.part(Part::Test);
     let items = indices.iter().map(|i| &dataset.items()[*i]);
     let cache = Cache::of_items(items, config.model.in_channels, &config.data)?;
     let mut model = file.load(&gpu, config.train.batch_size.min(cache.len()))?;
-    let predicted = model.evaluate(&cache, threshold)?;
+    let predicted = model.evaluate(&cache, rule)?;
     let sheet = run.join("report").join("test.png");
     draw_sheet(&cache, &predicted, &sheet)?;
     let dice = &predicted.evaluation.dice;

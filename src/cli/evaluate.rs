@@ -5,12 +5,12 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 
+use super::mask_rule::{MaskRuleArg, MirrorArg};
 use super::{DeviceArg, Outcome, print_json, say};
 use crate::data::{Cache, Part, Scoring};
 use crate::report::console;
 use crate::train::model::ModelFile;
 use crate::train::sheet::draw_sheet;
-use crate::train::threshold::Threshold;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Split {
@@ -37,9 +37,10 @@ pub struct Args {
     /// Mask values above this are foreground; default: as in training
     #[arg(long, value_name = "VALUE")]
     mask_threshold: Option<f64>,
-    /// Probability above which a pixel is foreground; default: the one chosen on validation data
-    #[arg(long, allow_negative_numbers = true)]
-    threshold: Option<Threshold>,
+    #[command(flatten)]
+    rule: MaskRuleArg,
+    #[command(flatten)]
+    mirror: MirrorArg,
     /// Images predicted at once
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
     batch: u16,
@@ -68,11 +69,12 @@ pub fn run(args: Args) -> Outcome {
     let scoring = Scoring::select(&args.data, &data, part, of_run.is_file().then_some(of_run.as_path()))?;
     console::tell(&format!("scoring {}", scoring.note));
     let cache = Cache::of_items(&scoring.items, file.config.model.in_channels, &data)?;
-    let threshold = args.threshold.unwrap_or(file.info.threshold);
+    let rule = args.rule.or_of(&file.info);
+    let mirrored = args.mirror.of(&file);
 
     let gpu = args.adapter.open()?;
-    let mut model = file.load(&gpu, usize::from(args.batch).min(cache.len()))?;
-    let predicted = model.evaluate(&cache, threshold)?;
+    let mut model = file.load(&gpu, usize::from(args.batch).min(cache.len()))?.mirrored(mirrored);
+    let predicted = model.evaluate(&cache, rule)?;
     if let Some(sheet) = &args.sheet {
         draw_sheet(&cache, &predicted, sheet)?;
     }
@@ -82,7 +84,8 @@ pub fn run(args: Args) -> Outcome {
         return Ok(ExitCode::SUCCESS);
     }
     let optional = |x: Option<f64>| x.map_or("–".to_owned(), |x| format!("{x:.4}"));
-    say!("{} images at {} pixels, threshold {threshold:.2}", evaluation.images.len(), cache.size());
+    let mirrors = if mirrored { ", with mirror images" } else { "" };
+    say!("{} images at {} pixels, {rule}{mirrors}", evaluation.images.len(), cache.size());
     say!("Dice           {:.4}", evaluation.dice.mean);
     say!("  positives    {}", optional(evaluation.dice.positives_only));
     say!("IoU            {:.4}", evaluation.iou.mean);

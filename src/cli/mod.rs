@@ -18,6 +18,7 @@ mod init;
 mod inspect;
 mod interrupt;
 mod man;
+mod mask_rule;
 mod plan;
 mod predict;
 mod report;

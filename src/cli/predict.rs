@@ -1,16 +1,20 @@
 //! `wgseg predict`
 
+use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::mask_rule::{MaskRuleArg, MirrorArg};
 use super::{DeviceArg, Outcome, say};
-use crate::data::{ImageFile, decode, list_images, prepare, resize, rle};
+use crate::data::decode::Image;
+use crate::data::{ImageFile, dicom_seg, list_images, prepare, read_image, resize, rle};
+use crate::report::console::tell;
 use crate::report::words::count;
 use crate::report::{self, Overlay};
 use crate::train::TrainError;
+use crate::train::mask_rule::{MaskRule, RuledMask};
 use crate::train::model::{Model, ModelFile};
-use crate::train::threshold::Threshold;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -20,12 +24,22 @@ pub struct Args {
     /// Folder for the results: must be new or empty
     #[arg(long)]
     out: PathBuf,
-    /// Images, or folders of images
+    /// Images (PNG, JPEG, TIFF, DICOM, NIfTI of one slice), or folders of images
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<PathBuf>,
-    /// Probability above which a pixel is foreground; default: the one chosen on validation data
-    #[arg(long, allow_negative_numbers = true)]
-    threshold: Option<Threshold>,
+    #[command(flatten)]
+    rule: MaskRuleArg,
+    #[command(flatten)]
+    mirror: MirrorArg,
+    /// Predict in windows of the training size at the image's own resolution, overlapping by half: for a model trained on
+    /// patches or at native scale. Without it the whole image is resized to the training size, which is right for a model
+    /// trained on whole images
+    #[arg(long)]
+    window: bool,
+    /// Also write each mask as a DICOM Segmentation object, segmentations/NAME.dcm, which refers to its image: DICOM images
+    /// alone
+    #[arg(long)]
+    dicom_seg: bool,
     /// Also write the masks as run-length codes, in the form of the SIIM-ACR competition: ImageId,EncodedPixels; must not
     /// exist
     #[arg(long, value_name = "FILE.csv")]
@@ -37,33 +51,45 @@ pub struct Args {
 pub fn run(args: Args) -> Outcome {
     let model = ModelFile::open(&args.model)?;
     let (size, channels) = (model.config.data.size, model.config.model.in_channels);
-    let threshold = args.threshold.unwrap_or(model.info.threshold);
+    let rule = args.rule.or_of(&model.info);
+    let mirrored = args.mirror.of(&model);
     let files = list_images(&args.images)?;
     report::check_free(&args.out)?;
     args.submission.as_deref().map(report::check_new_file).transpose()?;
 
     let gpu = args.adapter.open()?;
-    let mut model = model.load(&gpu, 1)?;
+    let model = model.load(&gpu, 1)?.mirrored(mirrored);
     let folders = Folders {
         masks: args.out.join("masks"),
         probabilities: args.out.join("probabilities"),
         overlays: args.out.join("overlays"),
+        segmentations: args.dicom_seg.then(|| args.out.join("segmentations")),
     };
-    for folder in [&folders.masks, &folders.probabilities, &folders.overlays] {
+    let made = [&folders.masks, &folders.probabilities, &folders.overlays];
+    for folder in made.into_iter().chain(&folders.segmentations) {
         report::make_folder(folder)?;
     }
     let start = Instant::now();
+    let mut predicting =
+        Predicting { model, size, channels, window: args.window, rule, folders, spent: Spent::default() };
     let mut failed = 0;
     let mut codes = Vec::new();
     for file in &files {
-        match predict(&mut model, file, size, channels, threshold, &folders) {
-            Ok(Predicted { foreground, code }) => {
-                say!("{}: {:.2} % foreground", file.id, 100.0 * foreground);
+        match predicting.predict(file) {
+            Ok(Predicted { foreground, emptied, code }) => {
+                match emptied > 0.0 {
+                    true => say!(
+                        "{}: 0.00 % foreground, as {:.2} % is below the smallest area",
+                        file.id,
+                        100.0 * emptied
+                    ),
+                    false => say!("{}: {:.2} % foreground", file.id, 100.0 * foreground),
+                }
                 codes.push((file.id.as_str(), code));
             }
             Err(error) => {
                 // One bad file among many must not cost the results of the others.
-                crate::report::console::tell(&format!("error: {}: {error}", file.id));
+                tell(&format!("error: {}: {error}", file.id));
                 failed += 1;
             }
         }
@@ -72,10 +98,12 @@ pub fn run(args: Args) -> Outcome {
         report::atomic::write(path, &submission(&codes)?)?;
     }
     let done = files.len() - failed;
-    crate::report::console::tell(&format!(
-        "{} in {:.1} s; masks, probabilities and overlays are in {}",
+    let seconds = start.elapsed().as_secs_f64();
+    tell(&format!(
+        "{} in {seconds:.1} s, {:.1} a second: {}; by {rule}; masks, probabilities and overlays are in {}",
         count(done, "image"),
-        start.elapsed().as_secs_f64(),
+        done as f64 / seconds,
+        predicting.spent,
         args.out.display()
     ));
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -86,12 +114,52 @@ struct Folders {
     masks: PathBuf,
     probabilities: PathBuf,
     overlays: PathBuf,
+    /// Of DICOM Segmentation objects; none where they are not asked for.
+    segmentations: Option<PathBuf>,
+}
+
+/// What the time went to.
+#[derive(Default)]
+struct Spent {
+    reading: Duration,
+    network: Duration,
+    writing: Duration,
+}
+
+impl fmt::Display for Spent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [reading, network, writing] =
+            [self.reading, self.network, self.writing].map(|spent| spent.as_secs_f64());
+        write!(f, "reading {reading:.1} s, network {network:.1} s, writing {writing:.1} s")
+    }
+}
+
+/// Adds the time that `work` takes to `spent`.
+fn timed<T>(spent: &mut Duration, work: impl FnOnce() -> T) -> T {
+    let start = Instant::now();
+    let result = work();
+    *spent += start.elapsed();
+    result
+}
+
+/// How images are predicted.
+struct Predicting {
+    model: Model,
+    /// Side in pixels that the model was trained at.
+    size: usize,
+    channels: usize,
+    window: bool,
+    rule: MaskRule,
+    folders: Folders,
+    spent: Spent,
 }
 
 /// What came out for one image.
 struct Predicted {
     /// Share of all pixels.
     foreground: f64,
+    /// Share that was above the threshold in a mask that was emptied.
+    emptied: f64,
     /// The mask's run-length code.
     code: String,
 }
@@ -106,29 +174,50 @@ fn submission(codes: &[(&str, String)]) -> Result<Vec<u8>, csv::Error> {
     csv.into_inner().map_err(|e| e.into_error().into())
 }
 
-/// Writes the results of one image.
-fn predict(
-    model: &mut Model,
+impl Predicting {
+    /// Writes the results of one image.
+    fn predict(&mut self, file: &ImageFile) -> Result<Predicted, TrainError> {
+        let image = timed(&mut self.spent.reading, || read_image(&file.path, self.channels))?;
+        let map = timed(&mut self.spent.network, || match self.window {
+            true => self.model.predict_windows(&image),
+            false => whole(&mut self.model, &image, self.size),
+        })?;
+        timed(&mut self.spent.writing, || write(file, &image, &map, self.rule, &self.folders))
+    }
+}
+
+/// The probabilities `[height, width]` of an image that the network sees as a whole, at its own size.
+fn whole(model: &mut Model, image: &Image, size: usize) -> Result<Vec<f32>, TrainError> {
+    let prepared = prepare(image, size);
+    let maps = model.predict_all(&[&prepared])?;
+    Ok(maps.iter().flat_map(|map| resize::resize_back(map, size, image.width, image.height)).collect())
+}
+
+/// Writes the mask that `rule` makes of `map`, the map, and the mask on the image.
+fn write(
     file: &ImageFile,
-    size: usize,
-    channels: usize,
-    threshold: Threshold,
+    image: &Image,
+    map: &[f32],
+    rule: MaskRule,
     folders: &Folders,
 ) -> Result<Predicted, TrainError> {
-    let image = decode::decode_image(&file.path, channels)?;
-    let map = model.predict(&prepare(&image, size))?;
-    let map = resize::resize_back(&map, size, image.width, image.height);
-    let mask: Vec<bool> = map.iter().map(|p| threshold.is_foreground(*p)).collect();
+    let RuledMask { pixels: mask, emptied } = rule.mask(map);
     let name = format!("{}.png", file.id);
     let (width, height) = (image.width as u32, image.height as u32);
+    if let Some(folder) = &folders.segmentations {
+        // First, as this is what may be refused.
+        let bytes = dicom_seg::encode(&file.path, &mask, image.width, image.height)?;
+        report::atomic::write(&folder.join(format!("{}.dcm", file.id)), &bytes)?;
+    }
     report::write_mask(&folders.masks.join(&name), &mask, width, height)?;
-    report::write_probability_map(&folders.probabilities.join(&name), &map, width, height)?;
-    let picture = report::picture(&image.pixels, channels, width, height)?;
+    report::write_probability_map(&folders.probabilities.join(&name), map, width, height)?;
+    let picture = report::picture(&image.pixels, image.channels, width, height)?;
     let overlay = Overlay { picture: &picture, truth: None, prediction: &mask };
     report::write_overlay(&folders.overlays.join(&name), &overlay)?;
-    let foreground = mask.iter().filter(|m| **m).count();
+    let share = |count: usize| count as f64 / mask.len().max(1) as f64;
+    let foreground = share(mask.iter().filter(|m| **m).count());
     let code = rle::encode(image.width, image.height, |x, y| mask[y * image.width + x]);
-    Ok(Predicted { foreground: foreground as f64 / mask.len().max(1) as f64, code })
+    Ok(Predicted { foreground, emptied: share(emptied), code })
 }
 
 #[cfg(test)]

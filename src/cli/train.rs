@@ -8,6 +8,7 @@ use super::{DeviceArg, Outcome, say};
 use crate::config::Config;
 use crate::gpu::Extra;
 use crate::train::checkpoint::BEST;
+use crate::train::min_area::MinArea;
 use crate::train::single::{TrainOptions, train};
 
 #[derive(clap::Args)]
@@ -68,6 +69,12 @@ pub fn run(args: Args) -> Outcome {
         summary.best_epoch,
         summary.threshold
     );
+    if summary.min_area != MinArea::default() {
+        say!(
+            "evaluate and predict empty masks of less than {} of the image, as that raises the Dice on validation images",
+            summary.min_area
+        );
+    }
     say!("curves and overlays: {out}/report/");
     Ok(ExitCode::SUCCESS)
 }

@@ -35,7 +35,7 @@ const WIDTH: (Tag, &str) = (Tag(0x0028, 0x1051), "Window Width");
 const FUNCTION: (Tag, &str) = (Tag(0x0028, 0x1056), "VOI LUT Function");
 const MODALITY_LUT: (Tag, &str) = (Tag(0x0028, 0x3000), "Modality LUT Sequence");
 const VOI_LUT: (Tag, &str) = (Tag(0x0028, 0x3010), "VOI LUT Sequence");
-const PIXELS: (Tag, &str) = (Tag(0x7FE0, 0x0010), "Pixel Data");
+pub(super) const PIXELS: (Tag, &str) = (Tag(0x7FE0, 0x0010), "Pixel Data");
 const ENCRYPTED: Tag = Tag(0x0400, 0x0500);
 const INSTANCE: Tag = Tag(0x0008, 0x0018);
 const PATIENT: Tag = Tag(0x0010, 0x0020);
@@ -101,7 +101,7 @@ pub(super) fn decode(path: &Path) -> Result<(Raw, About), DataError> {
 }
 
 /// Runs `work` on the file; decoders of others panic on some damaged files.
-fn guarded<T>(path: &Path, work: impl FnOnce() -> Result<T, Problem>) -> Result<T, DataError> {
+pub(super) fn guarded<T>(path: &Path, work: impl FnOnce() -> Result<T, Problem>) -> Result<T, DataError> {
     std::fs::metadata(path).map_err(|e| DataError::io(path, &e)).and_then(|found| {
         if found.len() == 0 { Err(DataError::at(path, Problem::EmptyFile)) } else { Ok(()) }
     })?;
@@ -110,12 +110,12 @@ fn guarded<T>(path: &Path, work: impl FnOnce() -> Result<T, Problem>) -> Result<
         .map_err(|problem| DataError::at(path, problem))
 }
 
-fn corrupt(message: impl std::fmt::Display) -> Problem {
+pub(super) fn corrupt(message: impl std::fmt::Display) -> Problem {
     Problem::Corrupt { format: NAME, message: message.to_string() }
 }
 
 /// The whole chain of causes, as the outermost tells little.
-fn unread(error: &dyn std::error::Error) -> Problem {
+pub(super) fn unread(error: &dyn std::error::Error) -> Problem {
     let mut message = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
@@ -166,7 +166,11 @@ fn real(object: &DefaultDicomObject, (tag, name): (Tag, &'static str)) -> Result
     value.map(Some).ok_or_else(|| bad_tag((tag, name), text, "a number"))
 }
 
-fn bad_tag((tag, name): (Tag, &'static str), found: impl std::fmt::Display, expected: &str) -> Problem {
+pub(super) fn bad_tag(
+    (tag, name): (Tag, &'static str),
+    found: impl std::fmt::Display,
+    expected: &str,
+) -> Problem {
     Problem::DicomTag {
         tag: format!("{name} {tag}"),
         found: found.to_string(),

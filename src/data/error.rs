@@ -232,6 +232,10 @@ pub enum Problem {
     #[error("the volume is {}, expected 2 or 3 dimensions and at most 268 million voxels",
         dims.iter().map(u16::to_string).collect::<Vec<_>>().join("×"))]
     NiftiDimensions { dims: Vec<u16> },
+    #[error("is no DICOM image, expected one, as a segmentation object belongs to one")]
+    SegOfOther,
+    #[error("the volume has {slices} slices, expected one")]
+    NiftiSlices { slices: usize },
     #[error("the label is {}, but its image is {}", by(label), by(image))]
     VolumeMismatch { image: [usize; 3], label: [usize; 3] },
     #[error("the affines of image and label differ, so they do not lie on each other")]
@@ -340,6 +344,8 @@ impl Problem {
             Problem::OtherFormat => "Convert one of the two.".into(),
             Problem::Nifti { .. } => "Copy or export the file again.".into(),
             Problem::NiftiDimensions { .. } => "Take one volume out of a series, or cut it up.".into(),
+            Problem::SegOfOther => "Leave --dicom-seg out for other images.".into(),
+            Problem::NiftiSlices { .. } => "Save each slice as a file of its own.".into(),
             Problem::VolumeMismatch { .. } | Problem::AffineMismatch => "Resample the label to its image.".into(),
             Problem::Worker { .. } => "This is a fault in wgseg; please report it.".into(),
         }

@@ -1,15 +1,16 @@
-//! Images without masks, for prediction.
+//! Images without masks, to predict or to learn from. They may be NIfTI files of one slice, too.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::dataset::{stem, stems};
-use super::decode::Image;
+use super::dataset::{files, stem};
+use super::decode::{Image, decode_image};
 use super::error::{DataError, Problem};
+use super::nifti::{Volume, is_nifti};
 use super::resize::resize_image;
 use super::standardise::standardise;
 
-/// An image file to predict on.
+/// An image file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageFile {
     /// The file name without its ending.
@@ -32,18 +33,25 @@ pub fn list_images(paths: &[PathBuf]) -> Result<Vec<ImageFile>, DataError> {
         }
         if path.is_dir() {
             let mut problems = Vec::new();
-            let found = stems(path, &mut problems);
+            let paths = files(path, &mut problems);
             if let Some(error) = problems.into_iter().next() {
                 return Err(error);
+            }
+            let mut found = Vec::new();
+            for path in paths {
+                found.extend(id_of(&path)?.map(|id| ImageFile { id, path }));
             }
             if found.is_empty() {
                 return Err(DataError::at(path, Problem::NoImages));
             }
-            list.extend(found.into_iter().map(|(id, path)| ImageFile { id, path }));
+            found.sort_by(|a, b| a.id.cmp(&b.id));
+            list.append(&mut found);
         } else {
-            let id = stem(path)?.ok_or_else(|| {
+            let id = id_of(path)?.ok_or_else(|| {
                 let found =
-                    "a name with another ending than .png, .jpg, .jpeg, .tif, .tiff, .dcm and .dicom".into();
+                    "a name with another ending than .png, .jpg, .jpeg, .tif, .tiff, .dcm, .dicom, .nii \
+                             and .nii.gz"
+                        .into();
                 DataError::at(path, Problem::UnknownFormat { found })
             })?;
             list.push(ImageFile { id, path: path.clone() });
@@ -57,6 +65,31 @@ pub fn list_images(paths: &[PathBuf]) -> Result<Vec<ImageFile>, DataError> {
         }
     }
     Ok(list)
+}
+
+/// The name of an image file without its ending, or none for a file that is no image.
+fn id_of(path: &Path) -> Result<Option<String>, DataError> {
+    if !is_nifti(path) {
+        return stem(path);
+    }
+    let id = path.file_name().and_then(|name| name.to_str()).and_then(|name| {
+        let lower = name.to_ascii_lowercase();
+        let ending = [".nii.gz", ".nii"].into_iter().find(|ending| lower.ends_with(ending))?;
+        Some(name[..name.len() - ending.len()].to_owned()).filter(|id| !id.is_empty())
+    });
+    id.map(Some).ok_or_else(|| DataError::at(path, Problem::FileName))
+}
+
+/// Decodes an image file as [`decode_image`] does, NIfTI too: of that the least value becomes 0 and the largest 1.
+///
+/// # Errors
+/// Those of [`decode_image`]; a NIfTI file of several slices, or without a finite value.
+pub fn read_image(path: &Path, channels: usize) -> Result<Image, DataError> {
+    if is_nifti(path) {
+        Ok(Volume::read_picture(path)?.to_image(channels))
+    } else {
+        decode_image(path, channels)
+    }
 }
 
 /// Resizes and standardises a decoded image: `[size, size, channels]`, as the network takes it.
@@ -79,6 +112,24 @@ mod tests {
         assert_eq!(listed.iter().map(|f| f.id.as_str()).collect::<Vec<_>>(), ["a00", "a01", "a02"]);
         let one = list_images(&[dir.path().join("images/a01.png")]).unwrap();
         assert_eq!(one[0].id, "a01");
+    }
+
+    #[test]
+    fn nifti_files_are_images_too() {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/nifti");
+        let dir = folder(2);
+        let images = dir.path().join("images");
+        std::fs::copy(fixtures.join("flat.nii"), images.join("a00b.nii")).unwrap();
+        std::fs::copy(fixtures.join("label.nii.gz"), images.join("z.1.nii.gz")).unwrap();
+        let listed = list_images(std::slice::from_ref(&images)).unwrap();
+        let ids: Vec<&str> = listed.iter().map(|f| f.id.as_str()).collect();
+        assert_eq!(ids, ["a00", "a00b", "a01", "z.1"]);
+        let image = read_image(&listed[1].path, 3).unwrap();
+        assert_eq!((image.width, image.height, image.channels), (6, 5, 3));
+        assert_eq!((image.pixels[0], image.pixels[6 * 5 * 3 - 1]), (0.0, 1.0));
+        assert!(matches!(read_image(&listed[3].path, 1).unwrap_err().problem, Problem::NiftiSlices { .. }));
+        std::fs::copy(fixtures.join("flat.nii"), images.join("a00.nii")).unwrap();
+        assert!(matches!(list_images(&[images]).unwrap_err().problem, Problem::SameName { .. }));
     }
 
     #[test]

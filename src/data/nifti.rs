@@ -3,6 +3,7 @@
 //! The first dimension is the width, the second the height, the third counts slices, as they are stored: nothing is
 //! turned by the affine.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use nifti::{DataElement, InMemNiftiVolume, NiftiHeader, NiftiObject, NiftiType, ReaderOptions};
@@ -54,6 +55,22 @@ impl Volume {
         }
         let affine = (header.sform_code > 0).then_some([header.srow_x, header.srow_y, header.srow_z]);
         Ok(Volume { width, height, depth, values, affine })
+    }
+
+    /// The one slice of a file as [`Volume::picture`] gives it.
+    ///
+    /// # Errors
+    /// As [`Volume::read`]; there are several slices, or no value is finite.
+    pub fn read_picture(path: &Path) -> Result<Raw, DataError> {
+        let bad = |message: &str| DataError::at(path, Problem::Nifti { message: message.into() });
+        // A decoder that panics on a damaged file must not take the run down.
+        let volume = catch_unwind(AssertUnwindSafe(|| Volume::read(path)))
+            .unwrap_or_else(|_| Err(bad("the decoder failed on it")))?;
+        if volume.depth != 1 {
+            return Err(DataError::at(path, Problem::NiftiSlices { slices: volume.depth }));
+        }
+        let range = volume.range().ok_or_else(|| bad("no value is finite"))?;
+        Ok(volume.picture(0, range))
     }
 
     /// The values of a slice, `[height, width]`.
@@ -152,6 +169,18 @@ mod tests {
         // Stored as 4 with a slope of a quarter.
         let label = read("flat_label.nii");
         assert_eq!((label.values[0], label.values[6 * 5 - 1]), (0.0, 1.0));
+    }
+
+    #[test]
+    fn one_slice_is_a_picture_and_several_are_none() {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/nifti");
+        let raw = Volume::read_picture(&fixtures.join("flat.nii")).unwrap();
+        assert_eq!((raw.header.width, raw.header.height), (6, 5));
+        // 0 to 45 over the whole range of 16 bits.
+        assert_eq!((raw.samples[0], raw.samples[1], raw.samples[29]), (0, 1456, u16::MAX));
+        let problem = |name: &str| Volume::read_picture(&fixtures.join(name)).err().unwrap().problem;
+        assert_eq!(problem("image.nii.gz"), Problem::NiftiSlices { slices: 3 });
+        assert_eq!(problem("none.nii"), Problem::Missing);
     }
 
     #[test]

@@ -1,9 +1,8 @@
 //! Images without masks in memory, at training size.
 
 use super::cache::Cache;
-use super::decode::decode_image;
 use super::error::DataError;
-use super::images::{ImageFile, prepare};
+use super::images::{ImageFile, prepare, read_image};
 use super::parallel;
 use super::sampler::permutation;
 use crate::config::schema::DataConfig;
@@ -31,7 +30,7 @@ impl Unlabelled {
         in_channels(channels)?;
         let size = config.size;
         let images = parallel::map(files.len(), config.workers, |i| {
-            Ok(prepare(&decode_image(&files[i].path, channels)?, size))
+            Ok(prepare(&read_image(&files[i].path, channels)?, size))
         })?;
         Ok(Unlabelled { size, channels, ids: files.iter().map(|f| f.id.clone()).collect(), images })
     }

@@ -417,6 +417,7 @@ pub(super) mod tests {
                 precision: None,
                 recall: None,
                 threshold: Threshold::default(),
+                min_area: Default::default(),
                 images: vec![],
             };
             let left = RunResult {

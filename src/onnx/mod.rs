@@ -123,7 +123,8 @@ pub fn export(model: &ModelFile) -> Result<ModelProto, OnnxError> {
         ir_version: IR_VERSION,
         producer_name: "wgseg".to_owned(),
         producer_version: model.info.version.clone(),
-        doc_string: "A pixel is foreground where its probability is above the metadata's threshold."
+        doc_string: "A pixel is foreground where its probability is above the metadata's threshold; a mask of less than the \
+                     share min_area of the image is emptied."
             .to_owned(),
         graph: Some(graph),
         opset_import: vec![OperatorSetIdProto { domain: String::new(), version: OPSET }],
@@ -138,6 +139,7 @@ fn metadata(model: &ModelFile) -> Vec<StringStringEntryProto> {
     vec![
         entry("wgseg_version", info.version.clone()),
         entry("threshold", info.threshold.to_string()),
+        entry("min_area", info.min_area.to_string()),
         entry("size", info.size.to_string()),
         // A struct of numbers and names always has a JSON form.
         entry("config", serde_json::json!({ "model": info.model }).to_string()),

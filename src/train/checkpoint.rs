@@ -7,6 +7,8 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::mask_rule::MaskRule;
+use super::min_area::MinArea;
 use super::threshold::Threshold;
 use crate::config::schema::ModelConfig;
 use crate::method::material::hex;
@@ -31,10 +33,20 @@ pub struct CheckpointInfo {
     pub size: usize,
     /// Chosen on the validation images.
     pub threshold: Threshold,
+    /// Chosen on the validation images at `threshold`; files of before have none.
+    #[serde(default)]
+    pub min_area: MinArea,
     pub epoch: usize,
     pub step: usize,
-    /// Mean Dice on the validation images at `threshold`.
+    /// Mean Dice on the validation images at `threshold`, no mask emptied.
     pub val_dice: f64,
+}
+
+impl CheckpointInfo {
+    /// How the model's masks are made.
+    pub fn rule(&self) -> MaskRule {
+        MaskRule { threshold: self.threshold, min_area: self.min_area }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]

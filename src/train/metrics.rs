@@ -14,6 +14,8 @@
 //! Dice and IoU are means over images. Precision and recall of a data set are
 //! pooled: computed once from the counts of all its pixels.
 
+use super::mask_rule::MaskRule;
+use super::min_area::{AREAS, MinArea};
 use super::threshold::Threshold;
 use serde::{Deserialize, Serialize};
 use std::ops::AddAssign;
@@ -65,6 +67,21 @@ impl Counts {
             *count += 1;
         }
         Ok(counts)
+    }
+
+    /// The same image with nothing predicted.
+    pub fn emptied(self) -> Counts {
+        Counts {
+            true_positive: 0,
+            false_positive: 0,
+            false_negative: self.truth_pixels(),
+            true_negative: self.true_negative + self.false_positive,
+        }
+    }
+
+    /// All pixels.
+    pub fn pixels(&self) -> u64 {
+        self.truth_pixels() + self.false_positive + self.true_negative
     }
 
     /// Foreground pixels of the truth.
@@ -150,6 +167,9 @@ pub struct Evaluation {
     pub recall: Option<f64>,
     /// Pixels with a probability above this are predicted.
     pub threshold: Threshold,
+    /// Masks of less than this share of the image are emptied; 0 is none.
+    #[serde(default)]
+    pub min_area: MinArea,
     /// In the order in which they were added.
     pub images: Vec<ImageScore>,
 }
@@ -157,16 +177,17 @@ pub struct Evaluation {
 /// Collects images into an [`Evaluation`].
 #[derive(Clone, Debug)]
 pub struct Evaluator {
-    threshold: Threshold,
+    rule: MaskRule,
     pooled: Counts,
     means: Means,
     images: Vec<ImageScore>,
 }
 
 impl Evaluator {
-    pub fn new(threshold: Threshold) -> Evaluator {
+    /// Scores masks made by `rule`; of a threshold alone, none is emptied.
+    pub fn new(rule: impl Into<MaskRule>) -> Evaluator {
         let (pooled, means) = (Counts::default(), Means::default());
-        Evaluator { threshold, pooled, means, images: Vec::new() }
+        Evaluator { rule: rule.into(), pooled, means, images: Vec::new() }
     }
 
     /// Scores one image and keeps the score. Slices as in [`Counts::of`].
@@ -179,7 +200,10 @@ impl Evaluator {
         probabilities: &[f32],
         truth: &[f32],
     ) -> Result<&ImageScore, MetricsError> {
-        let counts = Counts::of(probabilities, truth, self.threshold)?;
+        let mut counts = Counts::of(probabilities, truth, self.rule.threshold)?;
+        if self.rule.min_area.empties(counts.predicted_pixels(), counts.pixels()) {
+            counts = counts.emptied();
+        }
         self.pooled += counts;
         self.means.add(&counts);
         let index = self.images.len();
@@ -208,7 +232,8 @@ impl Evaluator {
             iou,
             precision: self.pooled.precision(),
             recall: self.pooled.recall(),
-            threshold: self.threshold,
+            threshold: self.rule.threshold,
+            min_area: self.rule.min_area,
             images: self.images,
         })
     }
@@ -221,6 +246,9 @@ const THRESHOLDS: usize = 19;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ThresholdScore {
     pub threshold: Threshold,
+    /// Of [`MinArea::TRIED`] the one that gives the highest mean Dice at this threshold; of equal ones the smallest. The
+    /// scores here are without it.
+    pub min_area: MinArea,
     /// Mean over all images.
     pub dice: f64,
     /// Mean over the images whose truth is not empty; none when there are none.
@@ -231,10 +259,12 @@ pub struct ThresholdScore {
 
 /// Mean scores over images at the thresholds 0.05, 0.10, …, 0.95, in one pass.
 ///
-/// It keeps sums for each threshold and nothing of the images.
+/// It keeps sums for each threshold, and for each with each smallest area, and nothing of the images.
 #[derive(Clone, Debug, Default)]
 pub struct ThresholdSweep {
     means: [Means; THRESHOLDS],
+    /// Sums of Dice with masks emptied by [`MinArea::TRIED`].
+    dice_by_area: [[f64; AREAS]; THRESHOLDS],
 }
 
 impl ThresholdSweep {
@@ -267,12 +297,16 @@ impl ThresholdSweep {
             false_positive: background.iter().sum(),
             ..Counts::default()
         };
-        for (index, means) in self.means.iter_mut().enumerate() {
+        for (index, (means, by_area)) in self.means.iter_mut().zip(&mut self.dice_by_area).enumerate() {
             counts.true_positive -= foreground[index];
             counts.false_negative += foreground[index];
             counts.false_positive -= background[index];
             counts.true_negative += background[index];
             means.add(&counts);
+            for (sum, area) in by_area.iter_mut().zip(MinArea::TRIED) {
+                let empties = area.empties(counts.predicted_pixels(), counts.pixels());
+                *sum += if empties { counts.emptied().dice() } else { counts.dice() };
+            }
         }
         Ok(())
     }
@@ -287,15 +321,17 @@ impl ThresholdSweep {
     /// # Errors
     /// No image was added.
     pub fn scores(&self) -> Result<Vec<ThresholdScore>, MetricsError> {
-        let score = |(threshold, means): (Threshold, &Means)| {
+        let score = |((threshold, means), by_area): ((Threshold, &Means), &[f64; AREAS])| {
             Some(ThresholdScore {
                 threshold,
+                min_area: best_area(by_area),
                 dice: means.dice()?,
                 dice_positives_only: means.dice_positives_only(),
                 iou: means.iou()?,
             })
         };
-        let scores: Option<Vec<_>> = Self::thresholds().into_iter().zip(&self.means).map(score).collect();
+        let means = Self::thresholds().into_iter().zip(&self.means);
+        let scores: Option<Vec<_>> = means.zip(&self.dice_by_area).map(score).collect();
         scores.ok_or(MetricsError::NoImages)
     }
 
@@ -313,6 +349,17 @@ impl ThresholdSweep {
         let best = self.scores()?.into_iter().enumerate().max_by(better);
         best.map(|(_, score)| score).ok_or(MetricsError::NoImages)
     }
+}
+
+/// The smallest of the areas with the largest sum of Dice.
+fn best_area(by_area: &[f64; AREAS]) -> MinArea {
+    let mut best = (MinArea::default(), f64::NEG_INFINITY);
+    for (area, sum) in MinArea::TRIED.into_iter().zip(by_area) {
+        if *sum > best.1 {
+            best = (area, *sum);
+        }
+    }
+    best.0
 }
 
 /// Sums over images, for means.
@@ -446,6 +493,7 @@ mod tests {
             "precision": 0.5,
             "recall": 0.5,
             "threshold": 0.5,
+            "min_area": 0.0,
             "images": [
                 {"id": "half", "dice": dice, "iou": 0.5, "precision": 1.0, "recall": 0.5,
                  "truth_pixels": 2, "predicted_pixels": 1},
@@ -457,6 +505,62 @@ mod tests {
         });
         // As text, so that the order of the keys is checked too.
         assert_eq!(serde_json::to_string(&evaluation).unwrap(), expected.to_string());
+    }
+
+    #[test]
+    fn a_mask_below_the_smallest_area_counts_as_empty() {
+        let rule = MaskRule { min_area: "0.5".parse().unwrap(), ..HALF.into() };
+        let mut evaluator = Evaluator::new(rule);
+        let mut add = |id, p: &[f32; 4], truth: &[f32; 4]| evaluator.add(id, p, truth).unwrap().dice;
+        let one = [0.9, 0.1, 0.1, 0.1];
+        assert_eq!(add("false alarm", &one, &EMPTY), 1.0);
+        assert_eq!(add("find", &one, &[1.0, 0.0, 0.0, 0.0]), 0.0);
+        assert_eq!(add("large", &[0.9, 0.9, 0.1, 0.1], &[1.0, 1.0, 0.0, 0.0]), 1.0);
+        let evaluation = evaluator.finish().unwrap();
+        assert_eq!((evaluation.precision, evaluation.recall), (Some(1.0), Some(2.0 / 3.0)));
+        assert_eq!(evaluation.images[0].predicted_pixels, 0);
+        assert_eq!(evaluation.min_area, rule.min_area);
+    }
+
+    /// Images of 1,000 pixels, of which the first `found` are sure and `true_pixels` true.
+    fn image(found: usize, true_pixels: usize) -> (Vec<f32>, Vec<f32>) {
+        let first = |n: usize, on: f32| (0..1000).map(|i| if i < n { on } else { 0.0 }).collect();
+        (first(found, 0.9), first(true_pixels, 1.0))
+    }
+
+    fn best_of(images: &[(Vec<f32>, Vec<f32>)]) -> ThresholdScore {
+        let mut sweep = ThresholdSweep::new();
+        images.iter().for_each(|(probabilities, truth)| sweep.add(probabilities, truth).unwrap());
+        sweep.best().unwrap()
+    }
+
+    #[test]
+    fn the_smallest_area_is_the_one_with_the_best_mean_dice() {
+        // A false alarm of 4 pixels; a right mask of 30, which the largest area, 20 pixels, leaves.
+        let best = best_of(&[image(4, 0), image(30, 30)]);
+        // 0.002 would keep the alarm, 0.005 and all above do as well.
+        assert_eq!(best.min_area.to_string(), "0.005");
+        // The Dice is without the rule, so that epochs are compared as before.
+        assert_eq!(best.dice, 0.5);
+        // A find as small as the alarm is worth as much: nothing is gained.
+        assert_eq!(best_of(&[image(4, 0), image(4, 4)]).min_area, MinArea::default());
+        assert_eq!(best_of(&[image(30, 30)]).min_area, MinArea::default());
+        assert_eq!(best_of(&[image(0, 0)]).min_area, MinArea::default());
+    }
+
+    #[test]
+    fn the_sweep_agrees_with_the_evaluation_by_the_same_rule() {
+        let images = [image(4, 0), image(30, 25), image(9, 0), image(0, 7), image(12, 12), image(40, 40)];
+        let best = best_of(&images);
+        let mean = |min_area| {
+            let mut evaluator = Evaluator::new(MaskRule { threshold: best.threshold, min_area });
+            images.iter().for_each(|(p, truth)| drop(evaluator.add("x", p, truth).unwrap()));
+            evaluator.finish().unwrap().dice.mean
+        };
+        let most = MinArea::TRIED.into_iter().map(mean).fold(0.0, f64::max);
+        assert_eq!(mean(best.min_area), most);
+        assert_eq!(mean(MinArea::default()), best.dice);
+        assert!(most > best.dice);
     }
 
     #[test]

@@ -5,7 +5,10 @@ pub mod checkpoint;
 pub mod coupled;
 pub mod cross_validation;
 pub mod loss_scale;
+pub mod mask_rule;
 pub mod metrics;
+pub mod min_area;
+pub mod mirror;
 pub mod model;
 pub mod predictor;
 pub mod resume;
@@ -19,6 +22,7 @@ pub mod threshold;
 pub mod trainer;
 pub mod validation;
 pub mod watch;
+pub mod window;
 
 use std::path::PathBuf;
 

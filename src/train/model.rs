@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use super::TrainError;
 use super::checkpoint::{Checkpoint, CheckpointError, CheckpointInfo};
+use super::mask_rule::MaskRule;
+use super::mirror::{mean_with_mirrored, mirror};
 use super::predictor::{Predictor, load_weights, read_weights};
-use super::threshold::Threshold;
-use super::validation::{Network, Predicted, evaluate};
+use super::validation::{Predicted, Segmenter, Visit, evaluate};
+use super::window::Windows;
 use crate::config::Config;
 use crate::data::Cache;
+use crate::data::decode::Image;
 use crate::gpu::{Gpu, States};
 use crate::tape::Shape;
 
@@ -60,8 +63,9 @@ impl ModelFile {
         let mut predictor = Predictor::new(gpu, &self.config, self.config.data.size);
         predictor.prepare(batch, &mut states)?;
         load_weights(gpu, &states, &self.config, &self.checkpoint)?;
-        let image_len = self.config.data.size.pow(2) * self.config.model.in_channels;
-        Ok(Model { predictor, states, batch, image_len })
+        let (size, model) = (self.config.data.size, &self.config.model);
+        let (in_channels, out_channels) = (model.in_channels, model.out_channels);
+        Ok(Model { predictor, states, batch, size, in_channels, out_channels, mirrored: false })
     }
 }
 
@@ -70,18 +74,39 @@ pub struct Model {
     predictor: Predictor,
     states: States,
     batch: usize,
-    image_len: usize,
+    size: usize,
+    in_channels: usize,
+    out_channels: usize,
+    mirrored: bool,
 }
 
 impl Model {
+    /// Whether it also answers for the mirror image of each image, and the mean counts; see [`super::mirror`].
+    pub fn mirrored(self, mirrored: bool) -> Model {
+        Model { mirrored, ..self }
+    }
+
     /// Numbers of an image `[size, size, in_channels]`.
     pub fn image_len(&self) -> usize {
-        self.image_len
+        self.size * self.size * self.in_channels
     }
 
     /// Probabilities `[size, size, out_channels]` of each of `images [size, size, in_channels]`, in
     /// batches of the size that the model was loaded for.
     pub fn predict_all(&mut self, images: &[&[f32]]) -> Result<Vec<Vec<f32>>, TrainError> {
+        let maps = self.predict_batches(images)?;
+        if !self.mirrored {
+            return Ok(maps);
+        }
+        let (size, channels) = (self.size, self.out_channels);
+        let turned: Vec<Vec<f32>> =
+            images.iter().map(|image| mirror(image, size, self.in_channels)).collect();
+        let turned: Vec<&[f32]> = turned.iter().map(Vec::as_slice).collect();
+        let of_turned = self.predict_batches(&turned)?;
+        Ok(maps.iter().zip(&of_turned).map(|(a, b)| mean_with_mirrored(a, b, size, channels)).collect())
+    }
+
+    fn predict_batches(&mut self, images: &[&[f32]]) -> Result<Vec<Vec<f32>>, TrainError> {
         let mut all = Vec::with_capacity(images.len());
         for chunk in images.chunks(self.batch) {
             // The last batch is filled up with its first image, so that one program serves all.
@@ -94,14 +119,29 @@ impl Model {
         Ok(all)
     }
 
-    /// Probabilities `[size, size, out_channels]` of one image `[size, size, in_channels]`.
-    pub fn predict(&mut self, image: &[f32]) -> Result<Vec<f32>, TrainError> {
-        self.predictor.predict(&mut self.states, 1, image)
+    /// Probabilities `[height, width]` of an image of any size in windows of the training size, at its own resolution;
+    /// see [`super::window`].
+    pub fn predict_windows(&mut self, image: &Image) -> Result<Vec<f32>, TrainError> {
+        let batch = self.batch;
+        Windows::new(image, self.size).predict(batch, |windows| self.predict_all(windows))
     }
 
-    /// Predicts the images of `cache` and scores them at a threshold.
-    pub fn evaluate(&mut self, cache: &Cache, threshold: Threshold) -> Result<Predicted, TrainError> {
-        let Model { predictor, states, batch, .. } = self;
-        evaluate(&mut Network { predictor, states, batch: *batch }, cache, threshold)
+    /// Predicts the images of `cache` and scores the masks that `rule` makes; a threshold alone empties none.
+    pub fn evaluate(&mut self, cache: &Cache, rule: impl Into<MaskRule>) -> Result<Predicted, TrainError> {
+        evaluate(self, cache, rule)
+    }
+}
+
+impl Segmenter for Model {
+    fn segment(&mut self, cache: &Cache, visit: &mut Visit) -> Result<(), TrainError> {
+        let positions: Vec<usize> = (0..cache.len()).collect();
+        for chunk in positions.chunks(self.batch) {
+            let images: Vec<&[f32]> = chunk.iter().map(|i| cache.image(*i)).collect();
+            for (position, map) in chunk.iter().zip(self.predict_all(&images)?) {
+                let mask: Vec<f32> = cache.mask(*position).iter().map(|y| f32::from(*y)).collect();
+                visit(*position, &map, &mask)?;
+            }
+        }
+        Ok(())
     }
 }

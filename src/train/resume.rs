@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::TrainError;
 use super::checkpoint::Checkpoint;
+use super::min_area::MinArea;
 use super::threshold::Threshold;
 use crate::config::Config;
 
@@ -27,6 +28,8 @@ pub(super) struct Progressed {
     pub best_epoch: usize,
     pub best_dice: f64,
     pub threshold: Threshold,
+    #[serde(default)]
+    pub min_area: MinArea,
     /// Stopped early: nothing is left to do.
     pub finished: bool,
     /// What a coupling remembers.

@@ -12,6 +12,7 @@ use super::checkpoint::{self, BEST, Checkpoint, CheckpointInfo, LAST, Tensors};
 use super::coupled::{OBSERVED, Observed, WEIGHTS, read_observed};
 use super::loss_scale::{LEAST, LOSS_SCALE};
 use super::metrics::MetricsError;
+use super::min_area::MinArea;
 use super::predictor::{Predictor, load_weights};
 use super::resume::{Progressed, STATE, open_saved};
 use super::schedule::learning_rate;
@@ -44,6 +45,8 @@ pub struct TrainSummary {
     /// Mean Dice on the validation images after the best epoch.
     pub best_dice: f64,
     pub threshold: Threshold,
+    /// Chosen after the threshold; `best_dice` is without it.
+    pub min_area: MinArea,
     /// Numbers that are trained.
     pub parameters: usize,
 }
@@ -238,6 +241,7 @@ impl<'a> Trainer<'a> {
             best_epoch: self.progressed.best_epoch,
             best_dice: self.progressed.best_dice,
             threshold: self.progressed.threshold,
+            min_area: self.progressed.min_area,
             parameters: self.parameters,
         }
     }
@@ -387,7 +391,7 @@ impl<'a> Trainer<'a> {
         if is_best {
             done.best_epoch = epoch;
             if let Some(Validation { best, .. }) = &validation {
-                (done.best_dice, done.threshold) = (best.dice, best.threshold);
+                (done.best_dice, done.threshold, done.min_area) = (best.dice, best.threshold, best.min_area);
             }
         }
         let patience = config.train.early_stop;
@@ -402,6 +406,7 @@ impl<'a> Trainer<'a> {
                 model: config.model.clone(),
                 size: config.data.size,
                 threshold: best.threshold,
+                min_area: best.min_area,
                 epoch,
                 step,
                 val_dice: best.dice,

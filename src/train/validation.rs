@@ -1,9 +1,9 @@
 //! A model's scores on a set of images.
 
 use super::TrainError;
+use super::mask_rule::MaskRule;
 use super::metrics::{Evaluation, Evaluator, ThresholdScore, ThresholdSweep};
 use super::predictor::Predictor;
-use super::threshold::Threshold;
 use crate::config::schema::LossConfig;
 use crate::data::Cache;
 use crate::gpu::States;
@@ -51,7 +51,7 @@ pub struct Validation {
     pub best: ThresholdScore,
 }
 
-/// Scores the validation images and chooses the threshold.
+/// Scores the validation images and chooses the threshold, and the smallest area that goes with it.
 pub fn validate(
     model: &mut impl Segmenter,
     cache: &Cache,
@@ -73,17 +73,18 @@ pub struct Predicted {
     pub masks: Vec<Vec<bool>>,
 }
 
-/// Predicts the images of `cache` and scores them at a threshold.
+/// Predicts the images of `cache` and scores the masks that `rule` makes; a threshold alone empties none.
 pub fn evaluate(
     model: &mut impl Segmenter,
     cache: &Cache,
-    threshold: Threshold,
+    rule: impl Into<MaskRule>,
 ) -> Result<Predicted, TrainError> {
-    let mut evaluator = Evaluator::new(threshold);
+    let rule = rule.into();
+    let mut evaluator = Evaluator::new(rule);
     let mut masks = Vec::with_capacity(cache.len());
     model.segment(cache, &mut |position, probabilities, mask| {
         evaluator.add(&cache.ids()[position], probabilities, mask)?;
-        masks.push(probabilities.iter().map(|p| threshold.is_foreground(*p)).collect());
+        masks.push(rule.mask(probabilities).pixels);
         Ok(())
     })?;
     Ok(Predicted { evaluation: evaluator.finish()?, masks })

@@ -80,3 +80,25 @@ pub fn python(modules: &[&str]) -> Option<PathBuf> {
     eprintln!("SKIPPED: {} cannot {imports}: {why}; WGSEG_PYTHON names another", python.display());
     None
 }
+
+/// Writes the checkpoint `model` to `to` with another smallest area; none leaves the entry out, as before there was one.
+pub fn with_min_area(model: &Path, to: &Path, area: Option<f64>) {
+    let bytes = std::fs::read(model).expect("a checkpoint");
+    let (length, rest) = bytes.split_first_chunk::<8>().expect("a length");
+    let (header, data) = rest.split_at(u64::from_le_bytes(*length) as usize);
+    let mut header: serde_json::Value = serde_json::from_slice(header).expect("a header");
+    let info = &mut header["__metadata__"]["wgseg"];
+    let mut changed: serde_json::Value =
+        serde_json::from_str(info.as_str().expect("a description")).expect("JSON");
+    let entries = changed.as_object_mut().expect("entries");
+    match area {
+        Some(area) => entries.insert("min_area".to_owned(), area.into()),
+        None => entries.remove("min_area"),
+    };
+    *info = changed.to_string().into();
+    let mut header = header.to_string();
+    // Tensors begin at a multiple of 8.
+    header += &" ".repeat(header.len().next_multiple_of(8) - header.len());
+    let length = (header.len() as u64).to_le_bytes();
+    std::fs::write(to, [&length, header.as_bytes(), data].concat()).expect("a file");
+}

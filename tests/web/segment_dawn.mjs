@@ -22,7 +22,7 @@ for (const path of images) {
   const { width, height } = image;
   const probabilities = await segmenter.probabilities(image);
   const name = join(out, basename(path).replace(/\.[^.]+$/, ""));
-  writeFileSync(`${name}-mask.png`, await wgseg.maskFile(probabilities, width, height, segmenter.model.threshold));
+  writeFileSync(`${name}-mask.png`, await wgseg.maskFile(probabilities, width, height, segmenter.model.threshold, segmenter.model.min_area));
   writeFileSync(`${name}-probability.png`, await wgseg.mapFile(probabilities, width, height));
 }
 segmenter.session.close();

@@ -9,7 +9,7 @@ use crate::train::model::ModelFile;
 
 const ABOUT: &str = "\
 The graph takes `images` [batch, channels, size, size], f32 of any scale, standardises each and gives `probabilities` \
-and `logits` of the same extents. Its metadata hold threshold, size, wgseg_version, config and val_dice.";
+and `logits` of the same extents. Its metadata hold threshold, min_area, size, wgseg_version, config and val_dice.";
 
 #[derive(clap::Args)]
 #[command(after_help = ABOUT)]
@@ -27,9 +27,9 @@ pub fn run(args: Args) -> Outcome {
     let bytes = onnx::write(&model, &args.out)?;
     let (size, opset) = (model.config.data.size, onnx::OPSET);
     say!(
-        "{}: opset {opset}, {size} × {size}, threshold {:.2}, {:.1} MB",
+        "{}: opset {opset}, {size} × {size}, {}, {:.1} MB",
         args.out.display(),
-        model.info.threshold,
+        model.info.rule(),
         bytes as f64 / 1e6
     );
     Ok(ExitCode::SUCCESS)

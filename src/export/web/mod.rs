@@ -12,6 +12,7 @@ use crate::program::{Caps, CompileError, compile};
 use crate::report::{ReportError, atomic, make_folder};
 use crate::tape::TapeError;
 use crate::train::TrainError;
+use crate::train::min_area::MinArea;
 use crate::train::model::ModelFile;
 use crate::train::step::{IMAGES, PROBABILITIES, inference};
 use crate::train::threshold::Threshold;
@@ -72,6 +73,7 @@ struct Model<'a> {
     /// 1 (grey) or 3 (colour).
     channels: usize,
     threshold: Threshold,
+    min_area: MinArea,
     val_dice: f64,
     epoch: usize,
     input: &'static str,
@@ -119,6 +121,7 @@ pub fn write(model: &ModelFile, title: &str, folder: &Path) -> Result<WebSummary
         size,
         channels: config.model.in_channels,
         threshold: model.info.threshold,
+        min_area: model.info.min_area,
         val_dice: model.info.val_dice,
         epoch: model.info.epoch,
         input: IMAGES,

@@ -163,6 +163,7 @@ fn segmentation(val_dice: f64, dice: &[f64]) -> Segmentation {
         precision: None,
         recall: None,
         threshold: Threshold::percent(50),
+        min_area: Default::default(),
         images: dice.iter().enumerate().map(image).collect(),
     };
     Segmentation { val_dice, threshold: Threshold::percent(50), test }

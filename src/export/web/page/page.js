@@ -12,7 +12,7 @@
   const RAMP = [[0, 0, 4], [66, 10, 104], [147, 38, 103], [221, 81, 58], [252, 165, 10], [252, 255, 164]];
 
   let segmenter = null;
-  // The image that is shown: name, size, probabilities, threshold, and at the size of the pictures probabilities and greys.
+  // The image that is shown: name, size, probabilities, threshold, smallest area (share), and at the size of the pictures probabilities and greys.
   let shown = null;
 
   function tell(title, more = "", bad = false) {
@@ -76,6 +76,7 @@
     const facts = {
       "Sees": `${model.size}×${model.size} pixels, ${model.channels === 1 ? "grey" : "colour"}; the shape of an image is not kept`,
       "Threshold": `${short(model.threshold)}, chosen on validation images`,
+      "Smallest area": model.min_area > 0 ? `${percent(model.min_area)} of the image, chosen there; less is not marked` : "none",
       "Mean Dice there": model.val_dice.toFixed(3),
       "Trained": `${model.epoch} ${model.epoch === 1 ? "epoch" : "epochs"}`,
       "Runs on": description || [vendor, architecture].filter(Boolean).join(" ") || "a WebGPU device",
@@ -93,6 +94,8 @@
   const sentence = (words) => `${words[0].toUpperCase()}${words.slice(1).replace(/\.+$/, "")}.`;
 
   const short = (x) => x.toFixed(2);
+
+  const percent = (share) => `${(100 * share).toFixed(2)} %`;
 
   // Lets the browser draw, but does not wait for it where the page is hidden.
   const painted = () => new Promise((resolve) => setTimeout(resolve, 20));
@@ -141,7 +144,7 @@
         picture[4 * to + 3] = 255;
       }
     }
-    shown = { name, width, height, probabilities, w, h, picture, small, threshold: segmenter.model.threshold };
+    shown = { name, width, height, probabilities, w, h, picture, small, threshold: segmenter.model.threshold, least: segmenter.model.min_area };
     byId("drop").classList.add("small");
     byId("result").hidden = false;
     byId("name").textContent = name;
@@ -165,7 +168,9 @@
   function draw() {
     const { w, h, small, picture, name } = shown;
     const isMarked = wgseg.isForeground(shown.threshold);
-    const mask = Uint8Array.from(small, (p) => (isMarked(p) ? 1 : 0));
+    const count = shown.probabilities.reduce((sum, p) => sum + isMarked(p), 0);
+    const isEmptied = wgseg.isEmptied(count, shown.probabilities.length, shown.least);
+    const mask = Uint8Array.from(small, (p) => (isMarked(p) && !isEmptied ? 1 : 0));
     const inner = shrink(mask, w, h, Math.max(1, Math.floor(Math.max(w, h) / 256)));
     const overlay = new ImageData(picture.slice(), w, h);
     const white = new ImageData(w, h);
@@ -178,10 +183,12 @@
     }
     byId("overlay").getContext("2d").putImageData(overlay, 0, 0);
     byId("mask").getContext("2d").putImageData(white, 0, 0);
-    const count = shown.probabilities.reduce((sum, p) => sum + isMarked(p), 0);
-    const share = `${((100 * count) / shown.probabilities.length).toFixed(2)} %`;
+    const above = percent(count / shown.probabilities.length);
+    const share = isEmptied ? percent(0) : above;
     byId("value").textContent = short(shown.threshold);
-    byId("summary").textContent = `${share} of the image is marked: pixels with a probability above ${short(shown.threshold)}.`;
+    byId("summary").textContent = isEmptied
+      ? `Nothing is marked: only ${above} of the image has a probability above ${short(shown.threshold)}, which is less than the smallest area.`
+      : `${share} of the image is marked: pixels with a probability above ${short(shown.threshold)}.`;
     byId("overlay").setAttribute("aria-label", `${name} with the marked ${share} in red`);
     byId("mask").setAttribute("aria-label", `Mask of ${name}, ${share} white`);
     byId("reset").disabled = shown.threshold === segmenter?.model.threshold;
@@ -249,8 +256,8 @@
       byId(id).addEventListener("pointerdown", probe);
     }
     byId("save-mask").addEventListener("click", () => {
-      const { probabilities, width, height, threshold } = shown;
-      save("mask", wgseg.maskFile(probabilities, width, height, threshold));
+      const { probabilities, width, height, threshold, least } = shown;
+      save("mask", wgseg.maskFile(probabilities, width, height, threshold, least));
     });
     byId("save-map").addEventListener("click", () => save("probability", wgseg.mapFile(shown.probabilities, shown.width, shown.height)));
   }

@@ -96,6 +96,9 @@
     return (probability) => probability > least;
   };
 
+  // Whether a mask of `marked` of `pixels` pixels is emptied: it has less than the share `least`.
+  const isEmptied = (marked, pixels, least) => marked < least * pixels;
+
   // The model on a device.
   class Segmenter {
     // `load` brings the data files; `told` hears of how many there are and have come.
@@ -135,13 +138,15 @@
   }
 
   // The files that `wgseg predict` writes: 0 and 255, and 16 bit, of which 65535 is 1.
-  const maskFile = (probabilities, width, height, threshold) => {
-    const marked = isForeground(threshold);
-    return wgseg.png.write(width, height, Uint8Array.from(probabilities, (p) => (marked(p) ? 255 : 0)));
+  const maskFile = (probabilities, width, height, threshold, least) => {
+    const isMarked = isForeground(threshold);
+    const mask = Uint8Array.from(probabilities, (p) => (isMarked(p) ? 255 : 0));
+    const marked = mask.reduce((count, value) => count + (value > 0), 0);
+    return wgseg.png.write(width, height, isEmptied(marked, mask.length, least) ? mask.fill(0) : mask);
   };
   const mapFile = (probabilities, width, height) =>
     wgseg.png.write(width, height, Uint16Array.from(probabilities, (p) => Math.round(p * 65535)));
 
   globalThis.wgseg ??= {};
-  Object.assign(wgseg, { Segmenter, checkSize, decode, isForeground, toChannels, maskFile, mapFile });
+  Object.assign(wgseg, { Segmenter, checkSize, decode, isEmptied, isForeground, toChannels, maskFile, mapFile });
 })();
