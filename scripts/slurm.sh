@@ -127,7 +127,8 @@ start() {
 stop() {
     local pid file
     if alive "$home/slurmctld.pid"; then
-        SLURM_CONF=$home/slurm.conf scancel --quiet --user="$(id -un)" >/dev/null 2>&1 || true
+        # It waits long where munged has ended.
+        SLURM_CONF=$home/slurm.conf timeout 10 scancel --quiet --user="$(id -un)" >/dev/null 2>&1 || true
         sleep 1
     fi
     for file in "$home"/slurmd.*.pid "$home/slurmctld.pid" "$home/munge/pid"; do
