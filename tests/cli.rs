@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use common::wgseg;
 use serde_json::Value;
 use tempfile::TempDir;
+use wgseg::data::rle;
 
 /// A config small enough for a test.
 const TINY: [&str; 14] = [
@@ -529,6 +530,41 @@ fn predict_tells_bad_images_and_does_the_others() {
 }
 
 #[test]
+fn a_submission_has_the_masks_that_are_written() {
+    let (folder, data, model) = model();
+    let table = folder.path().join("submission.csv");
+    let predict = |out: &str, options: &[&str]| {
+        let mut command = wgseg();
+        command.arg("predict").args(options).arg("--model").arg(&model);
+        command.arg("--out").arg(folder.path().join(out)).arg(data.join("images"));
+        command
+    };
+    // The median of one image's probabilities: a network of one step may put all of them on one side of any number we name.
+    predict("first", &[]).assert().success();
+    let map =
+        image::open(folder.path().join("first/probabilities/phantom_0001.png")).expect("a map").to_luma16();
+    let mut values: Vec<u16> = map.pixels().map(|pixel| pixel.0[0]).collect();
+    values.sort_unstable();
+    let threshold = (f64::from(values[values.len() / 2]) / f64::from(u16::MAX)).to_string();
+    let options = ["--threshold", &threshold, "--submission", table.to_str().expect("a name")];
+
+    predict("predicted", &options).assert().success();
+    let mut csv = csv::Reader::from_path(&table).expect("a table");
+    assert_eq!(csv.headers().expect("a first line"), vec!["ImageId", "EncodedPixels"]);
+    let (mut rows, mut foreground) = (0, 0);
+    for row in csv.records().map(|row| row.expect("a row")) {
+        let path = folder.path().join("predicted/masks").join(format!("{}.png", &row[0]));
+        let written = image::open(path).expect("a mask").to_luma8();
+        let told = rle::decode(&row[1], 32, 32).expect("a code");
+        assert!(told.pixels.iter().zip(written.pixels()).all(|(told, p)| (*told == 1) == (p.0[0] == 255)));
+        (rows, foreground) = (rows + 1, foreground + told.pixels.iter().filter(|p| **p == 1).count());
+    }
+    assert!(rows == 24 && foreground > 0, "{foreground} pixels in {rows} rows");
+    expect_words(&failure(&mut predict("again", &options)), &["submission.csv", "exists already"]);
+    assert!(!folder.path().join("again").exists());
+}
+
+#[test]
 fn a_mask_threshold_that_is_no_number() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = phantom(&folder);
@@ -605,4 +641,69 @@ fn a_run_that_is_there_already() {
 #[test]
 fn wrong_usage_has_exit_code_2() {
     wgseg().arg("trian").assert().failure().code(2);
+}
+
+#[test]
+fn doctor_tells_what_a_config_needs_and_what_to_run_next() {
+    let output = wgseg().args(["doctor", "phantom", "--no-tuning", "--json"]).assert().success();
+    let found: Value = serde_json::from_slice(&output.get_output().stdout).unwrap();
+    let needs = &found["needs"];
+    assert!(needs["problem"].is_null());
+    assert!(needs["step_bytes"].as_u64() > needs["predict_bytes"].as_u64());
+    let adapter = &found["taken"]["adapter"];
+    assert_eq!(adapter["name"], found["adapters"][0]["name"]);
+    if adapter["device_type"] == "Cpu" {
+        assert!(found["findings"][0]["what"].as_str().unwrap().contains("software driver"));
+        assert!(found["next"].as_str().unwrap().starts_with("wgseg train phantom"));
+        // Its memory is the host's, so that there is a batch that does not fit, and a smaller one that does.
+        let large = ["--set", "train.batch_size=4096", "--set", "data.size=512"];
+        let output = wgseg().args(["doctor", "phantom", "--no-tuning"]).args(large).assert().code(1);
+        let told = String::from_utf8(output.get_output().stdout.clone()).unwrap();
+        expect_words(&told, &["ERROR", "does not fit", "--set train.batch_size="]);
+    }
+}
+
+#[test]
+fn init_writes_a_config_that_trains() {
+    let folder = TempDir::new().unwrap();
+    let data = phantom(&folder);
+    let config = folder.path().join("mine.toml");
+    let init = |data: &Path| {
+        let mut command = wgseg();
+        command.arg("init").arg(data).arg("--out").arg(&config);
+        command
+    };
+    let output = init(&data).assert().success();
+    expect_words(&String::from_utf8_lossy(&output.get_output().stdout), &["wgseg train", "mine.toml"]);
+    let out = folder.path().join("run");
+    let short = ["--set", "train.epochs=1", "--set", "train.steps_per_epoch=1"];
+    wgseg()
+        .arg("train")
+        .arg(&config)
+        .args(short)
+        .arg("--data")
+        .arg(&data)
+        .arg("--out")
+        .arg(&out)
+        .assert()
+        .success();
+    expect_words(&failure(&mut init(&data)), &["mine.toml", "exists already"]);
+    std::fs::remove_file(&config).unwrap();
+    expect_words(&failure(&mut init(&folder.path().join("none"))), &["none", "wgseg data check"]);
+    assert!(!config.exists());
+}
+
+#[test]
+fn completions_and_man_pages_know_every_command() {
+    let shells = ["bash", "zsh", "fish", "elvish", "powershell"];
+    for shell in shells {
+        let output = wgseg().args(["completions", shell]).assert().success();
+        let text = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
+        expect_words(&text, &["two-stage", "conformance"]);
+    }
+    let folder = TempDir::new().unwrap();
+    wgseg().args(["man", "--out"]).arg(folder.path()).assert().success();
+    let page = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    expect_words(&page("wgseg.1"), &[".TH", "conformance"]);
+    expect_words(&page("wgseg-data-check.1"), &["split"]);
 }

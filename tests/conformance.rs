@@ -193,10 +193,81 @@ fn the_command_writes_a_report_and_a_page_that_do_not_differ_from_themselves() {
         );
     }
     assert!(checks.iter().all(|check| check.group != Group::Speed || check.percent_of_peak.is_some()));
-    assert!(std::fs::read_to_string(out.join("report.html")).expect("a page").contains("nothing failed"));
+    let page = std::fs::read_to_string(out.join("report.html")).expect("a page");
+    assert!(page.contains("scale does; nothing else was checked.") && !page.contains("It does"));
     let diff = common::wgseg().args(["conformance", "diff"]).args([&out, &out]).output().expect("it runs");
     assert_eq!((diff.status.code(), diff.stderr.len()), (Some(0), 0));
     assert!(String::from_utf8_lossy(&diff.stdout).ends_with("0 differences\n"));
+    // A whole report is kept, one that was interrupted is begun anew.
+    let (code, error) = run(&["--op", "scale", "--quick"]);
+    assert!(code == Some(1) && error.contains("report.json exists already"), "{error}");
+    let whole = std::fs::read_to_string(out.join("report.json")).expect("a report");
+    let cut = whole.replacen("\"complete\": true", "\"complete\": false", 1);
+    assert_ne!(cut, whole);
+    std::fs::write(out.join("report.json"), cut).expect("a file");
+    let (code, error) = run(&["--op", "scale", "--quick"]);
+    assert_eq!(code, Some(0), "{error}");
+    assert!(report::read(&out.join("report.json")).expect("a report").quick);
+    // What the shorter run left out is counted, and no reason to fail.
+    let old = folder.path().join("old.json");
+    std::fs::write(&old, whole).expect("a file");
+    let diff = |all: Option<&str>| {
+        let mut command = common::wgseg();
+        let run =
+            command.args(["conformance", "diff"]).args([&old, &out]).args(all).output().expect("it runs");
+        (run.status.code(), String::from_utf8_lossy(&run.stdout).into_owned())
+    };
+    let ((code, short), (_, long)) = (diff(None), diff(Some("--all")));
+    assert!(code == Some(0) && short.contains("note: B alone was made with --quick"), "{short}");
+    assert!(short.contains("in A alone; --all lists them") && !short.contains("is not there"), "{short}");
+    assert!(long.contains("B: is not there") && !long.contains("--all lists them"), "{long}");
+}
+
+#[test]
+fn a_report_is_written_by_one_process_at_a_time() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = folder.path().join("report");
+    let arguments = ["conformance", "--op", "conv2d", "--quick", "--out"];
+    let mut first = common::process()
+        .args(arguments)
+        .arg(&out)
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("it starts");
+    while !out.join("report.json").exists() {
+        assert!(first.try_wait().expect("a child").is_none(), "it ended without a report");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let second = common::wgseg().args(arguments).arg(&out).output().expect("it runs");
+    first.kill().expect("it is stopped");
+    first.wait().expect("it has ended");
+    let error = String::from_utf8_lossy(&second.stderr);
+    assert!(second.status.code() == Some(1) && error.contains("written by another process"), "{error}");
+}
+
+#[test]
+fn a_process_for_an_adapter_ends_with_the_one_that_started_it() {
+    use std::process::Stdio;
+    use std::time::{Duration, Instant};
+    let mut child = common::process()
+        .args(["conformance", "--adapter", "0", "--from", "0", "--op", "conv2d"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    // As long as it is listened to it works: the checks of `conv2d` take far longer than this.
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(child.try_wait().expect("a child").is_none());
+    drop(child.stdin.take());
+    let start = Instant::now();
+    while child.try_wait().expect("a child").is_none() {
+        if start.elapsed() > Duration::from_secs(10) {
+            child.kill().expect("it is stopped");
+            panic!("it goes on for nobody");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 #[test]

@@ -2,26 +2,18 @@
 //!
 //! They need what `scripts/webgpu.sh` installs, and are skipped where it is not.
 
-use std::path::{Path, PathBuf};
+mod common;
+
+use std::path::Path;
 use std::process::Command;
 
+use common::node_tools;
 use tempfile::TempDir;
 use wgseg::conformance::report::{Check, Group, Outcome, Report, Runner, read};
 use wgseg::conformance::web::write_some;
 
 /// Data files that are run: sums over pixels, workgroup memory, several results, an update in place; a training.
 const NAMES: [&str; 6] = ["adam", "channel_sum", "conv_transpose2d", "norm", "soft_dice_sums", "training"];
-
-/// Where Node finds its packages; none where they are not installed.
-fn tools(package: &str) -> Option<PathBuf> {
-    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/webgpu");
-    let node = Command::new("node").arg("--version").output().is_ok_and(|o| o.status.success());
-    let there = node && tools.join("node_modules").join(package).is_dir();
-    if !there {
-        eprintln!("skipped: {package} for Node is not installed; see scripts/webgpu.sh");
-    }
-    there.then_some(tools)
-}
 
 /// The checks of some ops, or `training`, in a folder below the one with Node's packages.
 fn exported(tools: &Path, names: &[&str]) -> TempDir {
@@ -104,14 +96,14 @@ fn assert_found(report: &Report, reason: &str) {
 
 #[test]
 fn dawn_passes_the_checks() {
-    let Some(tools) = tools("webgpu") else { return };
+    let Some(tools) = node_tools("webgpu") else { return };
     let folder = exported(&tools, &NAMES);
     assert_all_passed(&on_dawn(folder.path()), &NAMES);
 }
 
 #[test]
 fn dawn_finds_a_broken_kernel() {
-    let Some(tools) = tools("webgpu") else { return };
+    let Some(tools) = node_tools("webgpu") else { return };
     let folder = exported(&tools, &["leaky_relu", "scale"]);
     let mut now = STORE;
     for (kernel, reason) in BROKEN {
@@ -123,7 +115,7 @@ fn dawn_finds_a_broken_kernel() {
 
 #[test]
 fn chromium_passes_the_checks_and_finds_a_broken_kernel() {
-    let Some(tools) = tools("playwright-core") else { return };
+    let Some(tools) = node_tools("playwright-core") else { return };
     if !Path::new("/usr/bin/chromium").exists() {
         eprintln!("skipped: there is no /usr/bin/chromium");
         return;

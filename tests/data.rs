@@ -1,7 +1,10 @@
 //! Bad data folders, one test each, and the real data where it is at hand.
 
+mod common;
+
 use std::path::{Path, PathBuf};
 
+use common::real;
 use image::{GrayImage, Luma};
 use tempfile::TempDir;
 use wgseg::config::schema::DataConfig;
@@ -176,8 +179,8 @@ fn text_named_as_png() {
 #[test]
 fn foreign_format() {
     let dir = folder();
-    write(&dir, "images/b.dcm", "whatever");
-    assert!(matches!(refused(&dir, "images/b.dcm"), Problem::UnknownFormat { .. }));
+    write(&dir, "images/b.npy", "whatever");
+    assert!(matches!(refused(&dir, "images/b.npy"), Problem::UnknownFormat { .. }));
 }
 
 #[cfg(target_os = "linux")]
@@ -267,14 +270,14 @@ fn split_has_an_unknown_word() {
 fn split_without_a_column() {
     let dir = folder();
     split(&dir, |text| text.replace("id,split", "id,part"));
-    assert!(matches!(refused(&dir, "split.csv"), Problem::SplitColumns { missing: "split", .. }));
+    assert!(matches!(refused(&dir, "split.csv"), Problem::Columns { missing: "split", .. }));
 }
 
 #[test]
 fn split_file_that_is_empty() {
     let dir = folder();
     split(&dir, |_| String::new());
-    assert!(matches!(refused(&dir, "split.csv"), Problem::SplitColumns { missing: "id", .. }));
+    assert!(matches!(refused(&dir, "split.csv"), Problem::Columns { missing: "id", .. }));
 }
 
 #[test]
@@ -309,19 +312,6 @@ fn more_labelled_than_there_are() {
     let problem = data.labelled(Some(99), 0).unwrap_err().problem;
     assert_eq!(problem, Problem::Labelled { wanted: 99, available });
     assert!(data.labelled(Some(0), 0).is_err());
-}
-
-/// A folder of the real data, or a note that the test is skipped.
-fn real(name: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("WGSEG_SHARED_DATA")
-        .map(PathBuf::from)
-        .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"));
-    let path = root.join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    println!("skipped: no real data at {} (set WGSEG_SHARED_DATA)", path.display());
-    None
 }
 
 #[test]

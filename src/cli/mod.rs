@@ -3,14 +3,20 @@
 mod adapters;
 mod bench;
 mod compare;
+mod completions;
 mod config;
 mod conformance;
 mod data;
 mod demo;
+mod doctor;
 mod evaluate;
 mod experiment;
+mod export;
+mod import;
+mod init;
 mod inspect;
 mod interrupt;
+mod man;
 mod plan;
 mod predict;
 mod report;
@@ -47,27 +53,35 @@ Examples:
   wgseg demo --out demo                                   generate data, train, evaluate, draw
   wgseg data phantom --out phantom --count 200 --size 128 --seed 1
   wgseg config default                                    every key of a config, explained
+  wgseg doctor lungs                                      can this machine train it? what next?
+  wgseg init lungs --out lungs.toml                       a config for your images
   wgseg train configs/lungs.toml --data lungs --out run --set train.epochs=5
   wgseg evaluate --model run/best.safetensors --data lungs --split test --json
-  wgseg tune lungs                                        measure the fastest kernels on this adapter
+  wgseg tune lungs                                        measure the fastest kernels here
   wgseg plan two_stage_lungs
   wgseg two-stage two_stage_lungs --data lungs --unlabelled cxr --out run
   wgseg predict --model run/best.safetensors --out predicted image.png
+  wgseg export onnx --model run/best.safetensors --out model.onnx
 
-Exit codes: 0 done; 1 an error or a failed check; 2 wrong usage; 130 interrupted (train goes on with --resume,
-two-stage and compare by the same command).";
+Exit codes: 0 done; 1 an error or a failed check; 2 wrong usage; 130 interrupted (train goes on
+with --resume, two-stage and compare by the same command).";
 
 #[derive(Subcommand)]
 enum Command {
     /// Make or check a data folder.
     #[command(subcommand)]
     Data(data::Command),
+    /// Write a config for a data folder, with the reasons for its values.
+    Init(init::Args),
     /// Train a model.
     Train(train::Args),
     /// Score a model on labelled images.
     Evaluate(evaluate::Args),
     /// Write masks, probability maps and overlays of images.
     Predict(predict::Args),
+    /// Write a model in a form that other programs run.
+    #[command(subcommand)]
+    Export(export::Command),
     /// Write results, tables and a page of a two-stage or compare folder.
     Report(report::Args),
     /// Check each kernel against the CPU reference.
@@ -82,6 +96,8 @@ enum Command {
     Inspect(inspect::Args),
     /// Print a built-in config, with every key and its meaning in `default`.
     Config(config::Args),
+    /// Tell whether this machine can train by a config, what is slow and why, and what to run next.
+    Doctor(doctor::Args),
     /// List the adapters of this machine.
     Adapters(adapters::Args),
     /// Train elite models with auxiliary tasks on unlabelled images, and distil them into one.
@@ -94,6 +110,10 @@ enum Command {
     RunOne(run_one::Args),
     /// Generate data, train on it, evaluate and draw: a first look in a few minutes.
     Demo(demo::Args),
+    /// Print completions for a shell.
+    Completions(completions::Args),
+    /// Write man pages.
+    Man(man::Args),
 }
 
 /// The adapter that a command runs on.
@@ -165,6 +185,7 @@ pub fn main() -> ExitCode {
         Command::Train(args) => train::run(args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Predict(args) => predict::run(args),
+        Command::Export(command) => export::run(command),
         Command::Report(args) => report::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Bench(args) => bench::run(args),
@@ -178,6 +199,10 @@ pub fn main() -> ExitCode {
         Command::Plan(args) => plan::run(args),
         Command::RunOne(args) => run_one::run(args),
         Command::Demo(args) => demo::run(args),
+        Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(args),
+        Command::Doctor(args) => doctor::run(args),
+        Command::Init(args) => init::run(args),
     };
     match outcome {
         Ok(_) if console::result_lost() => {

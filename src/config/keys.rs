@@ -261,6 +261,7 @@ mod tests {
     fn every_key_of_the_schema_is_known() {
         let mut full = Config::default();
         full.data.split_file = Some("split.csv".into());
+        full.data.fold = Some(0);
         full.data.mask_threshold = Some(0.5);
         full.train.steps_per_epoch = Some(1);
         full.train.labelled = Some(1);

@@ -6,6 +6,7 @@ mod error;
 mod keys;
 mod load;
 pub mod schema;
+pub mod suggest;
 pub(crate) mod validate;
 
 pub use error::{BadValue, ConfigError};

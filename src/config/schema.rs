@@ -42,6 +42,9 @@ pub struct DataConfig {
     /// A `split.csv` to use instead of the one in the data folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub split_file: Option<std::path::PathBuf>,
+    /// The fold of `split.csv`'s column `fold` to validate on, from 0. Unset: the column `split` counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fold: Option<usize>,
     /// Share of images for validation when there is no `split.csv`.
     pub val_fraction: f64,
     /// Share of images for testing when there is no `split.csv`.
@@ -59,6 +62,7 @@ impl Default for DataConfig {
             size: 128,
             seed: 0,
             split_file: None,
+            fold: None,
             val_fraction: 0.15,
             test_fraction: 0.15,
             mask_threshold: None,

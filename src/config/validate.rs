@@ -8,7 +8,7 @@ use std::fmt::Debug;
 use std::ops::RangeInclusive;
 
 /// Largest side in pixels; more would overflow buffers long before it trained.
-const MAX_SIZE: usize = 8192;
+pub(crate) const MAX_SIZE: usize = 8192;
 const MAX_DEPTH: usize = 8;
 const MAX_CHANNELS: usize = 1024;
 /// Largest epochs and steps in an epoch, so that their product cannot overflow.

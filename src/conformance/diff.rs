@@ -32,7 +32,14 @@ pub struct Difference {
     weight: f64,
     /// One of them failed or crashed.
     #[serde(skip)]
-    is_bad: bool,
+    pub is_bad: bool,
+}
+
+impl Difference {
+    /// Whether it is about what came of a check, and not about what was checked or how long it took.
+    pub fn is_of_results(&self) -> bool {
+        self.is_bad || matches!(self.kind, Kind::Outcome | Kind::Error)
+    }
 }
 
 /// How two checks differ, the worst first.
@@ -41,11 +48,13 @@ pub struct Difference {
 pub enum Kind {
     /// One passes and the other does not.
     Outcome,
-    /// One report does not have it.
-    Missing,
     /// Both are right, and one is nearer to its bound.
     Error,
     Time,
+    /// Only A has it: a form that B's device has no feature for, or an option of one run.
+    OnlyA,
+    /// Only B has it.
+    OnlyB,
     /// What the devices offer.
     Offer,
 }
@@ -59,6 +68,9 @@ pub fn load(wanted: &Path) -> Result<(Report, AdapterReport), ConformanceError> 
     let path = if path.is_dir() { path.join("report.json") } else { path };
     let mut report = report::read(&path)?;
     let adapters = &mut report.adapters;
+    if adapters.is_empty() {
+        return Err(ConformanceError::NoAdapter { path });
+    }
     let index = match number {
         Some(number) => number,
         None if adapters.len() == 1 => 0,
@@ -147,7 +159,8 @@ fn difference(key: Key, a: Option<&Check>, b: Option<&Check>) -> Option<Differen
     };
     let (Some(a), Some(b)) = (a, b) else {
         let told = |check: Option<&Check>| check.map_or("is not there".to_owned(), outcome);
-        return of(Kind::Missing, told(a), told(b), 0.0);
+        let kind = if b.is_none() { Kind::OnlyA } else { Kind::OnlyB };
+        return of(kind, told(a), told(b), 0.0);
     };
     if a.outcome != b.outcome {
         let weight = if a.outcome.is_bad() != b.outcome.is_bad() { 1.0 } else { 0.0 };
@@ -257,10 +270,12 @@ mod tests {
         ]);
         let found = differences(&a, &b);
         let cases: Vec<&str> = found.iter().map(|d| d.case.as_str()).collect();
-        assert_eq!(cases, ["broken", "gone", "nearer", "near", "slow"]);
+        assert_eq!(cases, ["broken", "nearer", "near", "slow", "gone"]);
         assert_eq!(found[0].b, "FAIL");
-        assert_eq!((found[1].kind, found[1].b.as_str()), (Kind::Missing, "is not there"));
-        assert_eq!((found[4].a.as_str(), found[4].b.as_str()), ("1.000 ms", "4.000 ms"));
+        assert_eq!((found[4].kind, found[4].b.as_str()), (Kind::OnlyA, "is not there"));
+        let of_results: Vec<bool> = found.iter().map(Difference::is_of_results).collect();
+        assert_eq!(of_results, [true, true, true, false, false]);
+        assert_eq!((found[3].a.as_str(), found[3].b.as_str()), ("1.000 ms", "4.000 ms"));
     }
 
     #[test]
@@ -277,6 +292,7 @@ mod tests {
                 wgseg: "0.1.0".to_owned(),
                 kernels: String::new(),
                 made: String::new(),
+                system: String::new(),
                 runner: report::Runner::Wgpu,
                 quick: false,
                 default_limits: false,

@@ -41,6 +41,14 @@ pub enum ConformanceError {
     #[error("{path}: no report of `wgseg conformance`: {message}")]
     NoReport { path: PathBuf, message: String },
     #[error(
+        "{path} cannot be read: {source}; give the folder or the report.json of `wgseg conformance --out`"
+    )]
+    Unreadable { path: PathBuf, source: std::io::Error },
+    #[error("{path} is damaged or cut off, or no report of `wgseg conformance`: {message}; make it again")]
+    Damaged { path: PathBuf, message: String },
+    #[error("{path} names no adapter: its run was interrupted before the first check; make it again")]
+    NoAdapter { path: PathBuf },
+    #[error(
         "{path}: a report of schema {found}, but this wgseg reads schema {}; make both reports with one version of wgseg",
         report::SCHEMA
     )]
@@ -67,7 +75,6 @@ pub enum ConformanceError {
 
 fn adapters(names: &[String]) -> String {
     match names {
-        [] => "no adapter".to_owned(),
         [one] => format!("the adapter 0: {one}"),
         _ => {
             let named: Vec<String> =

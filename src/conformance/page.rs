@@ -15,6 +15,21 @@ const STYLE: &str = include_str!("page.css");
 const GROUPS: [(Group, &str, &str); 8] = [
     (Group::Device, "Device", "Opening and closing it."),
     (
+        Group::Limits,
+        "Limits",
+        "What the device says it can do, done in full, with results that are right to the bit.",
+    ),
+    (
+        Group::Memory,
+        "Memory",
+        "Memory that is not there must be refused by an error, and the device must go on.",
+    ),
+    (
+        Group::Training,
+        "Training",
+        "A small U-Net trained for some steps, loss by loss beside the double-precision reference.",
+    ),
+    (
         Group::Kernel,
         "Kernels",
         "Each kernel ran alone on numbers whose result is known in double precision. An error may be as large as the \
@@ -33,21 +48,6 @@ const GROUPS: [(Group, &str, &str); 8] = [
         "The same numbers must give the same bits, run after run and in whatever portions work is submitted.",
     ),
     (
-        Group::Limits,
-        "Limits",
-        "What the device says it can do, done in full, with results that are right to the bit.",
-    ),
-    (
-        Group::Memory,
-        "Memory",
-        "Memory that is not there must be refused by an error, and the device must go on.",
-    ),
-    (
-        Group::Training,
-        "Training",
-        "A small U-Net trained for some steps, loss by loss beside the double-precision reference.",
-    ),
-    (
         Group::Speed,
         "Speed",
         "Kernels at the shapes of a U-Net, beside what this device's own measured arithmetic and memory allow.",
@@ -61,13 +61,14 @@ pub fn page(report: &Report) -> String {
         p.soft {
             "wgseg " (report.wgseg) ", kernels " code { (report.kernels.chars().take(12).collect::<String>()) } ", "
             (report.made) ", " (runner(report.runner))
+            @if !report.system.is_empty() { ", on " (report.system) }
             @if !report.complete { b { ", INCOMPLETE: interrupted, or still running" } }
             @if let Some(op) = &report.op { ", " code { (op) } " alone" }
             @if report.quick { ", quick" }
             @if report.default_limits { ", with WebGPU's default limits and no features" }
         }
         @if report.adapters.len() > 1 { (overview(report)) }
-        @for (index, adapter) in report.adapters.iter().enumerate() { (section(index, adapter)) }
+        @for (index, adapter) in report.adapters.iter().enumerate() { (section(index, report, adapter)) }
         h2 { "How to read this" }
         p {
             "A U-Net is trained by small programs (kernels) that the driver compiles for the device. wgseg runs each "
@@ -93,7 +94,8 @@ fn is_bad(adapter: &AdapterReport) -> bool {
 }
 
 /// Passed, failed, known and skipped checks in words.
-pub fn summary(checks: &[Check]) -> String {
+pub fn summary<'a>(checks: impl IntoIterator<Item = &'a Check>) -> String {
+    let checks: Vec<&Check> = checks.into_iter().collect();
     let counts = counts(checks);
     let of = |outcome| counts.get(&outcome).copied().unwrap_or(0);
     let mut parts = vec![format!("{} passed", of(Outcome::Pass)), format!("{} failed", of(Outcome::Fail))];
@@ -121,16 +123,27 @@ fn overview(report: &Report) -> Markup {
     }
 }
 
-fn section(index: usize, adapter: &AdapterReport) -> Markup {
-    let device = &adapter.device;
+/// What a report says of an adapter in a sentence, and how it looks. That a device trains rightly is said only of one that
+/// went through all checks.
+fn verdict(report: &Report, adapter: &AdapterReport) -> (String, &'static str) {
     let passed = adapter.checks.iter().any(|check| check.outcome == Outcome::Pass);
-    let verdict = match (is_bad(adapter), passed) {
-        (true, _) => "It does not: see what failed.",
-        (false, true) => "It does: nothing failed.",
-        (false, false) => "Nothing was checked.",
-    };
+    match (is_bad(adapter), passed, &report.op) {
+        (true, ..) => ("It does not: see what failed.".to_owned(), "verdict bad"),
+        (false, false, _) => ("Nothing was checked.".to_owned(), "verdict open"),
+        (false, true, _) if !report.complete => {
+            let text = "Not known yet: the checks were interrupted, or still run. Nothing failed so far.";
+            (text.to_owned(), "verdict open")
+        }
+        (false, true, Some(op)) => (format!("{op} does; nothing else was checked."), "verdict open"),
+        (false, true, None) => ("It does: nothing failed.".to_owned(), "verdict"),
+    }
+}
+
+fn section(index: usize, report: &Report, adapter: &AdapterReport) -> Markup {
+    let device = &adapter.device;
+    let (verdict, look) = verdict(report, adapter);
     html! {
-        h2 id={ "adapter" (index) } { (device.name) }
+        h2 id={ "adapter" (index) } { (device.name) " (" (device.backend) ")" }
         dl {
             @for (name, value) in [("Vendor", &device.vendor), ("Driver", &device.driver), ("Backend", &device.backend),
                 ("Kind", &device.device_type), ("Kernels taken", &device.family)] {
@@ -138,11 +151,18 @@ fn section(index: usize, adapter: &AdapterReport) -> Markup {
             }
             dt { "Time" } dd { (format!("{:.0} s", adapter.seconds)) }
         }
-        p.verdict.bad[is_bad(adapter)] { (verdict) " " (summary(&adapter.checks)) "." }
+        p class=(look) { (verdict) " " (summary(&adapter.checks)) "." }
         (worth_telling(adapter))
         @for (group, title, what) in GROUPS {
             @let checks: Vec<&Check> = adapter.checks.iter().filter(|check| check.group == group).collect();
-            @if !checks.is_empty() { h3 { (title) } p.soft { (what) } (table(group, &checks)) }
+            @let passed = checks.iter().all(|check| check.outcome == Outcome::Pass);
+            @if !checks.is_empty() {
+                h3 { (title) }
+                p.soft { (what) }
+                @if group == Group::Gradient || group == Group::Determinism {
+                    details open[!passed] { summary { (summary(checks.iter().copied())) } (table(group, &checks)) }
+                } @else { (table(group, &checks)) }
+            }
         }
         details {
             summary { "What the adapter offers" }
@@ -197,7 +217,7 @@ fn table(group: Group, checks: &[&Check]) -> Markup {
         Group::Kernel | Group::Gradient | Group::Determinism => by_subject(group, checks),
         Group::Speed => speed(checks),
         Group::Device | Group::Limits | Group::Memory | Group::Training => html! { div.scroll { table {
-            thead { tr { th.left { "Check" } th.left { "Outcome" } th { "Error" } th { "Bound" } th.left { "" } } }
+            thead { tr { th.left { "Check" } th.left { "Outcome" } th { "Error" } th { "Bound" } th.left { "Remark" } } }
             tbody { @for check in checks { tr {
                 td.left { (check.subject) ", " (check.case) (kind(check)) }
                 td class={ "left name " (class(check.outcome)) } { (word(check.outcome)) }
@@ -221,8 +241,8 @@ fn by_subject(group: Group, checks: &[&Check]) -> Markup {
     let with_errors = group != Group::Determinism;
     html! { div.scroll { table {
         thead { tr {
-            th.left { "Op" } th.left { "Kernels" } th { "Checks" } th.left { "Result" }
-            @if with_errors { th.left { "Largest error, of its bound" } th { "Largest error, ULP" } }
+            th.left { "Op" } th.left { "Result" } th.wide.left { "Kernels" } th { "Checks" }
+            @if with_errors { th.left { "Largest error, of its bound" } th.wide { "Largest error, ULP" } }
         } }
         tbody { @for (subject, checks) in subjects { (subject_row(subject, &checks, with_errors)) } }
     } } }
@@ -239,15 +259,15 @@ fn subject_row(subject: &str, checks: &[&Check], with_errors: bool) -> Markup {
     let ulp = checks.iter().filter_map(|check| check.max_ulp).fold(0.0, f64::max);
     html! { tr {
         td.left.name { code { (subject) } }
-        td.left { @if families == ["naive"] { "one for all" } @else { (families.join(", ")) } }
-        td { (checks.len()) }
         td class={ "left name " (class(worst.unwrap_or(Outcome::Pass))) } {
             @match worst { None => { "pass" }, Some(worst) => { (bad) " " (word(worst)) } }
         }
+        td.wide.left { @if families == ["naive"] { "one for all" } @else { (families.join(", ")) } }
+        td { (checks.len()) }
         @if with_errors {
             td.left.name { span.bar { i style={ "width:" (format!("{:.0}", (100.0 * share).min(100.0))) "%" } {} }
                 (format!("{:.0} %", 100.0 * share)) }
-            td { @if ulp > 0.0 { (ulps(ulp)) } }
+            td.wide { @if ulp > 0.0 { (ulps(ulp)) } }
         }
     } }
 }
@@ -301,6 +321,7 @@ mod tests {
             wgseg: "0.1.0".to_owned(),
             kernels: "abc".to_owned(),
             made: "2026-01-01T00:00:00Z".to_owned(),
+            system: "linux x86_64".to_owned(),
             runner: Runner::Wgpu,
             quick: false,
             default_limits: false,
@@ -318,5 +339,9 @@ mod tests {
         assert!(bad.find("off by").unwrap() < bad.find("no f16").unwrap());
         let good = page(&of(vec![check(Outcome::Pass, "")]));
         assert!(good.contains("It does: nothing failed."));
+        let cut = page(&Report { complete: false, ..of(vec![check(Outcome::Pass, "")]) });
+        assert!(cut.contains("Not known yet") && !cut.contains("It does"));
+        let part = page(&Report { op: Some("conv2d".to_owned()), ..of(vec![check(Outcome::Pass, "")]) });
+        assert!(part.contains("conv2d does; nothing else was checked.") && !part.contains("It does"));
     }
 }

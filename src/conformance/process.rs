@@ -1,8 +1,6 @@
 //! Each adapter in a process of its own: a driver that dies or hangs takes one unit of checks down and no other.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -13,14 +11,8 @@ use super::report::{AdapterReport, Check, Device, Group, Outcome, Report, Runner
 use super::{ConformanceError, Options};
 use crate::gpu::{AdapterDescription, Extra, Gpu, GpuOptions};
 use crate::itself;
+use crate::itself::worker::{self, End, Next, Worker};
 use crate::report::ReportError;
-
-/// How often a silent process is looked after.
-const LOOK: Duration = Duration::from_millis(100);
-/// How long a process may take to go once it is told to.
-const GOING: Duration = Duration::from_secs(5);
-/// Of what a driver wrote to stderr the last so many bytes are told.
-const LAST_WORDS: usize = 500;
 
 /// A line that the process of an adapter prints. What a driver prints between is passed over.
 #[derive(Serialize, Deserialize)]
@@ -42,6 +34,8 @@ type Spawn<'a> = &'a dyn Fn(usize) -> std::io::Result<Command>;
 pub enum Event<'a> {
     /// The checks of a device begin; so many units.
     Device(&'a Device, usize),
+    /// The checks of a unit begin.
+    Begin(&'a Unit),
     Check(&'a Check),
     /// So many units are done.
     Done(usize),
@@ -64,6 +58,7 @@ pub fn run(
         wgseg: env!("CARGO_PKG_VERSION").to_owned(),
         kernels: env!("WGSEG_KERNELS").to_owned(),
         made: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         runner: Runner::Wgpu,
         quick: options.quick,
         default_limits: options.default_limits,
@@ -112,7 +107,7 @@ fn describe(adapter: &AdapterDescription) -> Device {
 }
 
 /// The units of one adapter in processes that `spawn` makes, each from a unit on. The report so far is given to `save` after
-/// each unit at most every few seconds, and at the end.
+/// what is found at most every few seconds, and at the end.
 fn one_adapter(
     mut report: AdapterReport,
     units: &[Unit],
@@ -123,13 +118,13 @@ fn one_adapter(
 ) -> Result<AdapterReport, ConformanceError> {
     const SAVE_EACH: Duration = Duration::from_secs(10);
     let start = Instant::now();
-    let mut saved = start;
+    let mut saved = None;
     let mut from = 0;
     let mut opened = false;
     while from < units.len() {
         let (mut begun, mut gone) = (None, None);
         let first = from;
-        let mut worker = Worker::start(spawn(from).map_err(ConformanceError::Process)?)?;
+        let mut worker = spawn(from).and_then(Worker::start).map_err(ConformanceError::Process)?;
         let end = loop {
             let line = match worker.next(patience) {
                 Next::Line(line) => *line,
@@ -147,7 +142,12 @@ fn one_adapter(
                     }
                 }
                 Line::None(why) => gone = Some(why),
-                Line::Begin(unit) => begun = Some(unit),
+                Line::Begin(unit) => {
+                    begun = Some(unit);
+                    if let Some(unit) = units.get(unit) {
+                        observe(Event::Begin(unit));
+                    }
+                }
                 Line::Check(check) => {
                     let check = marked(&report.device, check);
                     observe(Event::Check(&check));
@@ -156,12 +156,12 @@ fn one_adapter(
                 Line::End(unit) => {
                     (begun, from) = (None, unit + 1);
                     observe(Event::Done(from));
-                    if saved.elapsed() > SAVE_EACH {
-                        report.seconds = start.elapsed().as_secs_f64();
-                        save(&report)?;
-                        saved = Instant::now();
-                    }
                 }
+            }
+            if saved.is_none_or(|saved: Instant| saved.elapsed() > SAVE_EACH) {
+                report.seconds = start.elapsed().as_secs_f64();
+                save(&report)?;
+                saved = Some(Instant::now());
             }
         };
         drop(worker);
@@ -202,141 +202,10 @@ fn one_adapter(
     Ok(report)
 }
 
-/// How a process ended.
-enum End {
-    Exited(ExitStatus, String),
-    /// It said nothing for so long, and was told to go; and whether it went.
-    Silent(Duration, bool),
-    /// It was not wanted any more.
-    Given,
-}
-
-impl End {
-    fn is_success(&self) -> bool {
-        matches!(self, End::Exited(status, _) if status.success())
-    }
-}
-
-impl std::fmt::Display for End {
-    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        match self {
-            End::Exited(status, words) if words.is_empty() => {
-                write!(f, "the driver's process ended: {status}")
-            }
-            End::Exited(status, words) => {
-                write!(f, "the driver's process ended: {status}; it said: {words}")
-            }
-            End::Silent(patience, true) => write!(f, "no answer for {} s", patience.as_secs()),
-            End::Silent(patience, false) => {
-                write!(f, "no answer for {} s, and its process cannot be stopped", patience.as_secs())
-            }
-            End::Given => f.write_str("its process was stopped"),
-        }
-    }
-}
-
-/// What comes next of a process.
-enum Next {
-    Line(Box<Line>),
-    End(End),
-}
-
-/// A process and what it prints. It is stopped when this is dropped.
-struct Worker {
-    child: Child,
-    lines: Receiver<Line>,
-    words: Receiver<String>,
-}
-
-impl Worker {
-    fn start(mut command: Command) -> Result<Worker, ConformanceError> {
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(ConformanceError::Process)?;
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let (sender, lines) = mpsc::channel();
-        // Both threads end with what they read, which may be held open by what the process left behind: nobody waits for them.
-        std::thread::spawn(move || {
-            let lines =
-                stdout.into_iter().flat_map(|out| BufReader::new(out).split(b'\n').map_while(Result::ok));
-            let parsed = lines.filter_map(|line| serde_json::from_slice::<Line>(&line).ok());
-            for line in parsed {
-                if sender.send(line).is_err() {
-                    break;
-                }
-            }
-        });
-        let (sender, words) = mpsc::channel();
-        std::thread::spawn(move || {
-            let mut all = vec![];
-            if let Some(mut stderr) = stderr {
-                let mut part = [0; 4096];
-                while let Ok(count @ 1..) = stderr.read(&mut part) {
-                    all.extend_from_slice(&part[..count]);
-                    all.drain(..all.len().saturating_sub(LAST_WORDS));
-                }
-            }
-            let _ = sender.send(String::from_utf8_lossy(&all).trim().to_owned());
-        });
-        Ok(Worker { child, lines, words })
-    }
-
-    /// The next line, or how the process ended, also where it says nothing for `patience`.
-    fn next(&mut self, patience: Duration) -> Next {
-        let start = Instant::now();
-        let mut exited = None;
-        loop {
-            match self.lines.recv_timeout(LOOK) {
-                Ok(line) => return Next::Line(Box::new(line)),
-                // What it had printed is read.
-                Err(RecvTimeoutError::Disconnected | RecvTimeoutError::Timeout) if exited.is_some() => {
-                    let words = self.words.recv_timeout(LOOK).unwrap_or_default();
-                    return Next::End(exited.map_or(End::Given, |status| End::Exited(status, words)));
-                }
-                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(LOOK),
-                Err(RecvTimeoutError::Timeout) => {}
-            }
-            exited = self.child.try_wait().ok().flatten();
-            if exited.is_none() && start.elapsed() > patience {
-                return Next::End(End::Silent(patience, self.stop()));
-            }
-        }
-    }
-
-    /// Stops the process; whether it went. One that a driver holds in the kernel does not.
-    fn stop(&mut self) -> bool {
-        // An error says that it is gone already.
-        let _ = self.child.kill();
-        let start = Instant::now();
-        while start.elapsed() < GOING {
-            if !matches!(self.child.try_wait(), Ok(None)) {
-                return true;
-            }
-            std::thread::sleep(LOOK / 10);
-        }
-        false
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        if matches!(self.child.try_wait(), Ok(None)) {
-            self.stop();
-        }
-    }
-}
-
 /// What the process of an adapter does: runs the units from `from` on and prints a line for all that comes of them.
 pub fn work(adapter: &str, options: &Options, from: usize) -> Result<(), ConformanceError> {
-    let print = |line: &Line| -> Result<(), ConformanceError> {
-        let mut out = std::io::stdout().lock();
-        let text = serde_json::to_string(line).map_err(|e| ConformanceError::Process(e.into()))?;
-        // A driver may have left a line of its own without an end.
-        write!(out, "\n{text}\n").and_then(|()| out.flush()).map_err(ConformanceError::Process)
-    };
+    worker::end_with_parent();
+    let print = |line: &Line| worker::print(line).map_err(ConformanceError::Process);
     let open = || {
         Gpu::open(&GpuOptions {
             adapter: Some(adapter.to_owned()),

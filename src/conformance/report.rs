@@ -22,6 +22,9 @@ pub struct Report {
     pub kernels: String,
     /// When it was made, UTC, as in RFC 3339.
     pub made: String,
+    /// The system that it was made on, as `linux x86_64`; of a browser what it says of itself.
+    #[serde(default)]
+    pub system: String,
     pub runner: Runner,
     /// Fewer checks were run.
     pub quick: bool,
@@ -194,13 +197,14 @@ impl Check {
 /// The file cannot be read, is no report, or is one of another schema.
 pub fn read(path: &Path) -> Result<Report, ConformanceError> {
     let unreadable = |message: String| ConformanceError::NoReport { path: path.to_owned(), message };
-    let text = std::fs::read_to_string(path).map_err(|e| unreadable(e.to_string()))?;
-    let value: serde_json::Value = serde_json::from_str(&text).map_err(|e| unreadable(e.to_string()))?;
+    let damaged =
+        |e: serde_json::Error| ConformanceError::Damaged { path: path.to_owned(), message: e.to_string() };
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ConformanceError::Unreadable { path: path.to_owned(), source })?;
+    let value: serde_json::Value = serde_json::from_str(&text).map_err(damaged)?;
     let found = value.get("schema").and_then(serde_json::Value::as_u64);
     match found {
-        Some(found) if found == u64::from(SCHEMA) => {
-            serde_json::from_value(value).map_err(|e| unreadable(e.to_string()))
-        }
+        Some(found) if found == u64::from(SCHEMA) => serde_json::from_value(value).map_err(damaged),
         Some(found) => Err(ConformanceError::OtherSchema { path: path.to_owned(), found }),
         None => Err(unreadable(
             "it has no number \"schema\"; a report.json of `wgseg conformance --out` has".to_owned(),

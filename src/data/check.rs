@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::dataset::{Item, Scan, assign, scan};
+use super::dataset::{Item, Scan, assign, scan, split_file};
 use super::decode::{Raw, decode_raw, values};
 use super::error::{DataError, Problem};
 use super::parallel;
-use super::split::Part;
+use super::patients::Patients;
+use super::split::{Assignment, Part, shared_patients};
 use crate::config::schema::DataConfig;
 
 /// So many mask values are shown in the text form.
@@ -31,6 +32,10 @@ pub struct CheckReport {
     /// Where the split was read; none when it is drawn by seed.
     pub split_file: Option<PathBuf>,
     pub parts: Vec<PartCount>,
+    /// By the column `fold` of the split; empty where it has none.
+    pub folds: Vec<FoldCount>,
+    /// None where nothing says which patient an image is of.
+    pub patients: Option<PatientCount>,
     /// Pixels, over the sound pairs; none when there are none.
     pub width: Option<Spread>,
     /// Pixels.
@@ -49,6 +54,8 @@ pub struct CheckReport {
     pub positive_share: Option<f64>,
     /// Foreground over all pixels of the masks that could be read, 0..1.
     pub foreground_share: Option<f64>,
+    /// Foreground over the pixels of a mask, of the masks that have any; none when none has.
+    pub foreground_size: Option<ShareSpread>,
     /// Groups of images with the same pixels.
     pub duplicates: Vec<Vec<Duplicate>>,
 }
@@ -69,6 +76,32 @@ pub struct PartCount {
     pub images: usize,
     /// Images whose mask has foreground.
     pub positives: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FoldCount {
+    pub fold: usize,
+    pub images: usize,
+    /// Images whose mask has foreground.
+    pub positives: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PatientCount {
+    pub patients: usize,
+    /// The most images of one patient.
+    pub most_images: usize,
+    /// Images of whom nothing is known.
+    pub images_without: usize,
+}
+
+/// Shares, 0..1.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct ShareSpread {
+    pub min: f64,
+    /// The lower of the two in the middle when their number is even.
+    pub median: f64,
+    pub max: f64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -99,12 +132,17 @@ pub struct Duplicate {
     pub id: String,
     /// Its part; none when the split does not say.
     pub part: Option<Part>,
+    /// Its fold; none when the split has none.
+    pub fold: Option<usize>,
+    /// Whether its mask is that of the first of its group.
+    pub same_mask: bool,
 }
 
 impl CheckReport {
-    /// Whether there is no problem. Duplicates within a part are none.
+    /// Whether there is no problem. Duplicates within a part, and a fold, are none.
     pub fn is_sound(&self) -> bool {
-        self.problems.is_empty() && !self.duplicates.iter().any(|group| in_two_parts(group))
+        let leaks = |group: &Vec<Duplicate>| in_two_parts(group) || in_two_folds(group);
+        self.problems.is_empty() && !self.duplicates.iter().any(leaks)
     }
 }
 
@@ -129,6 +167,7 @@ struct ImageFacts {
 
 struct MaskFacts {
     pixel_type: (u8, u8),
+    hash: u64,
     values: Vec<(u16, u64)>,
     /// Foreground pixels and all pixels; none when the values are not allowed.
     foreground: Option<(u64, u64)>,
@@ -139,8 +178,9 @@ struct MaskFacts {
 /// The folder is read as [`super::Dataset::open`] does, on `config.workers` threads.
 pub fn check(dir: &Path, config: &DataConfig) -> CheckReport {
     let Scan { ids, items, mut problems } = scan(dir);
-    let (parts, split_file, split_problems) =
-        if ids.is_empty() { Default::default() } else { assign(dir, &ids, config) };
+    let split_file = split_file(dir, config);
+    let Assignment { parts, folds, patients, problems: split_problems } =
+        if ids.is_empty() { Assignment::default() } else { assign(dir, &ids, config, split_file.as_deref()) };
     let examined = parallel::map(items.len(), config.workers, |i| {
         // One file that brings its worker down must not hide the others.
         Ok(parallel::guarded(|| Ok(examine(&items[i], config))).unwrap_or_else(|e| Examined {
@@ -155,9 +195,16 @@ pub fn check(dir: &Path, config: &DataConfig) -> CheckReport {
     problems.extend(examined.iter_mut().flat_map(|e| std::mem::take(&mut e.problems)));
     problems.sort_by(|a, b| a.path.cmp(&b.path));
     problems.extend(split_problems);
+    if let Some(file) = &split_file
+        && config.fold.is_none()
+    {
+        problems.extend(patients_in_folds(file, &ids, &parts, &folds, &patients));
+    }
     problems.extend(config.validate().err().map(DataError::from));
 
-    let part_of = |id: &String| ids.binary_search(id).ok().and_then(|i| parts.get(i).copied().flatten());
+    let place_of = |id: &String| ids.binary_search(id).ok();
+    let part_of = |id: &String| place_of(id).and_then(|i| parts.get(i).copied().flatten());
+    let fold_of = |id: &String| place_of(id).and_then(|i| folds.get(i).copied().flatten());
     let is_positive = |e: &Examined| {
         e.mask.as_ref().and_then(|m| m.foreground).is_some_and(|(foreground, _)| foreground > 0)
     };
@@ -170,7 +217,7 @@ pub fn check(dir: &Path, config: &DataConfig) -> CheckReport {
     let mask_values_distinct = mask_values.len();
     mask_values.truncate(VALUES_KEPT);
     let share = |a: u64, b: u64| (b > 0).then(|| a as f64 / b as f64);
-    let parts: Vec<PartCount> = Part::ALL
+    let counts: Vec<PartCount> = Part::ALL
         .map(|part| {
             let of_part = |id: &String| part_of(id) == Some(part);
             let positives =
@@ -184,7 +231,7 @@ pub fn check(dir: &Path, config: &DataConfig) -> CheckReport {
         .to_vec();
     // Where files are at fault, so may be the count.
     if problems.is_empty() {
-        let empty = parts.iter().filter(|count| count.images > 0 && count.positives == 0);
+        let empty = counts.iter().filter(|count| count.images > 0 && count.positives == 0);
         problems.extend(empty.map(|count| {
             let (part, images, threshold) = (count.part, count.images, config.mask_threshold);
             DataError::at(dir, Problem::NoForeground { part, images, threshold })
@@ -194,8 +241,10 @@ pub fn check(dir: &Path, config: &DataConfig) -> CheckReport {
         folder: dir.to_path_buf(),
         problems: problems.iter().map(Finding::from).collect(),
         images: ids.len(),
+        patients: count_patients(&ids, &patients),
+        folds: count_folds(&items, &examined, &folds, fold_of, is_positive),
         split_file,
-        parts,
+        parts: counts,
         width: spread(items.iter().map(|i| i.width).collect()),
         height: spread(items.iter().map(|i| i.height).collect()),
         image_pixels: pixel_counts(examined.iter().filter_map(|e| e.image.as_ref().map(|f| f.pixel_type))),
@@ -205,7 +254,8 @@ pub fn check(dir: &Path, config: &DataConfig) -> CheckReport {
         positives,
         positive_share: share(positives as u64, readable.len() as u64),
         foreground_share: share(foreground, pixels),
-        duplicates: duplicates(&items, &examined, part_of),
+        foreground_size: share_spread(&readable),
+        duplicates: duplicates(&items, &examined, part_of, fold_of),
     }
 }
 
@@ -215,9 +265,7 @@ fn examine(item: &Item, config: &DataConfig) -> Examined {
     match decode_raw(&item.image) {
         Err(error) => examined.problems.push(error),
         Ok(raw) => {
-            let mut hasher = DefaultHasher::new();
-            (raw.header.width, raw.header.height, raw.header.channels, &raw.samples).hash(&mut hasher);
-            examined.image = Some(ImageFacts { pixel_type: pixel_type(&raw), hash: hasher.finish() });
+            examined.image = Some(ImageFacts { pixel_type: pixel_type(&raw), hash: hash(&raw) });
             if let Some(&value) = raw.samples.first()
                 && raw.samples.iter().all(|sample| *sample == value)
             {
@@ -241,12 +289,67 @@ fn examine(item: &Item, config: &DataConfig) -> Examined {
             };
             examined.mask = Some(MaskFacts {
                 pixel_type: pixel_type(&raw),
+                hash: hash(&raw),
                 values: raw.grey().map(|grey| values(&grey)).unwrap_or_default(),
                 foreground,
             });
         }
     }
     examined
+}
+
+/// Of size, channels and samples.
+fn hash(raw: &Raw) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (raw.header.width, raw.header.height, raw.header.channels, &raw.samples).hash(&mut hasher);
+    hasher.finish()
+}
+
+fn patients_in_folds(
+    file: &Path,
+    ids: &[String],
+    parts: &[Option<Part>],
+    folds: &[Option<usize>],
+    patients: &Patients,
+) -> Option<DataError> {
+    let used = ids.iter().zip(parts).zip(folds).filter(|((_, part), _)| **part != Some(Part::Unused));
+    let of = used.filter_map(|((id, _), fold)| Some((patients.get(id).map(String::as_str), (*fold)?)));
+    shared_patients(file, of, "fold")
+}
+
+fn count_patients(ids: &[String], patients: &Patients) -> Option<PatientCount> {
+    let mut images: BTreeMap<&String, usize> = BTreeMap::new();
+    patients.values().for_each(|patient| *images.entry(patient).or_default() += 1);
+    let most_images = images.values().copied().max()?;
+    Some(PatientCount { patients: images.len(), most_images, images_without: ids.len() - patients.len() })
+}
+
+fn count_folds(
+    items: &[Item],
+    examined: &[Examined],
+    folds: &[Option<usize>],
+    fold_of: impl Fn(&String) -> Option<usize>,
+    is_positive: impl Fn(&Examined) -> bool,
+) -> Vec<FoldCount> {
+    let mut counts: BTreeMap<usize, FoldCount> = BTreeMap::new();
+    for fold in folds.iter().flatten() {
+        counts.entry(*fold).or_insert(FoldCount { fold: *fold, images: 0, positives: 0 }).images += 1;
+    }
+    for (item, _) in items.iter().zip(examined).filter(|(_, examined)| is_positive(examined)) {
+        if let Some(count) = fold_of(&item.id).and_then(|fold| counts.get_mut(&fold)) {
+            count.positives += 1;
+        }
+    }
+    counts.into_values().collect()
+}
+
+/// Of foreground and all pixels of each mask.
+fn share_spread(masks: &[(u64, u64)]) -> Option<ShareSpread> {
+    let positive = masks.iter().filter(|(foreground, _)| *foreground > 0);
+    let mut shares: Vec<f64> = positive.map(|&(foreground, all)| foreground as f64 / all as f64).collect();
+    shares.sort_by(f64::total_cmp);
+    let (&min, &max) = shares.first().zip(shares.last())?;
+    Some(ShareSpread { min, median: shares[(shares.len() - 1) / 2], max })
 }
 
 fn spread(mut sides: Vec<u32>) -> Option<Spread> {
@@ -273,13 +376,18 @@ fn duplicates(
     items: &[Item],
     examined: &[Examined],
     part_of: impl Fn(&String) -> Option<Part>,
+    fold_of: impl Fn(&String) -> Option<usize>,
 ) -> Vec<Vec<Duplicate>> {
-    let mut groups: BTreeMap<u64, Vec<Duplicate>> = BTreeMap::new();
-    for (item, facts) in items.iter().zip(examined).filter_map(|(i, e)| e.image.as_ref().map(|f| (i, f))) {
-        let duplicate = Duplicate { id: item.id.clone(), part: part_of(&item.id) };
-        groups.entry(facts.hash).or_default().push(duplicate);
+    let mut groups: BTreeMap<u64, (Option<u64>, Vec<Duplicate>)> = BTreeMap::new();
+    for (item, examined) in items.iter().zip(examined) {
+        let Some(image) = &examined.image else { continue };
+        let mask = examined.mask.as_ref().map(|mask| mask.hash);
+        let (first_mask, group) = groups.entry(image.hash).or_insert((mask, vec![]));
+        let (part, fold) = (part_of(&item.id), fold_of(&item.id));
+        group.push(Duplicate { id: item.id.clone(), part, fold, same_mask: mask == *first_mask });
     }
-    let mut groups: Vec<Vec<Duplicate>> = groups.into_values().filter(|g| g.len() > 1).collect();
+    let groups = groups.into_values().map(|(_, group)| group);
+    let mut groups: Vec<Vec<Duplicate>> = groups.filter(|group| group.len() > 1).collect();
     groups.sort_by(|a, b| a[0].id.cmp(&b[0].id));
     groups
 }
@@ -296,6 +404,16 @@ impl fmt::Display for CheckReport {
         )?;
         for count in &self.parts {
             writeln!(f, "{:<12} {}, {} with foreground", count.part, count.images, count.positives)?;
+        }
+        for FoldCount { fold, images, positives } in &self.folds {
+            writeln!(f, "{:<12} {images}, {positives} with foreground", format!("fold {fold}"))?;
+        }
+        if let Some(PatientCount { patients, most_images, images_without }) = &self.patients {
+            let without = match images_without {
+                0 => String::new(),
+                n => format!("; {n} images without one"),
+            };
+            writeln!(f, "patients     {patients}, at most {most_images} images of one{without}")?;
         }
         match &self.split_file {
             Some(file) => writeln!(f, "split        from {}", file.display())?,
@@ -320,6 +438,11 @@ impl fmt::Display for CheckReport {
         let inverted = |s: f64| if s > 0.5 { ": are the masks inverted?" } else { "" };
         let share = self.foreground_share.map(|s| format!("{:.1}% of all pixels{}", 100.0 * s, inverted(s)));
         writeln!(f, "foreground   {}", share.as_deref().unwrap_or("none"))?;
+        if let Some(ShareSpread { min, median, max }) = self.foreground_size {
+            let percent = |share: f64| format!("{:.2}%", 100.0 * share);
+            let (min, median, max) = (percent(min), percent(median), percent(max));
+            writeln!(f, "  of a mask  {min} to {max} of its pixels, median {median}, where there is any")?;
+        }
         writeln!(
             f,
             "duplicates   {}",
@@ -331,8 +454,13 @@ impl fmt::Display for CheckReport {
                 None => d.id.clone(),
             });
             // The same image on both sides of a split makes scores look better than they are.
-            let note = if in_two_parts(group) { ": in different parts, keep one" } else { "" };
-            writeln!(f, "  {}{note}", joined(list))?;
+            let note = match (in_two_parts(group), in_two_folds(group)) {
+                (true, _) => ": in different parts, keep one",
+                (false, true) => ": in different folds, keep one",
+                (false, false) => "",
+            };
+            let masks = if group.iter().all(|d| d.same_mask) { "" } else { " (with different masks)" };
+            writeln!(f, "  {}{masks}{note}", joined(list))?;
         }
         match self.problems.len() {
             0 => write!(f, "problems     none"),
@@ -352,6 +480,13 @@ impl fmt::Display for CheckReport {
 fn in_two_parts(group: &[Duplicate]) -> bool {
     let mut parts = group.iter().filter_map(|image| image.part).filter(|part| *part != Part::Unused);
     parts.next().is_some_and(|first| parts.any(|part| part != first))
+}
+
+/// Whether the same image is in two folds, what is left out not counted.
+fn in_two_folds(group: &[Duplicate]) -> bool {
+    let used = group.iter().filter(|image| image.part != Some(Part::Unused));
+    let mut folds = used.filter_map(|image| image.fold);
+    folds.next().is_some_and(|first| folds.any(|fold| fold != first))
 }
 
 fn percent(share: Option<f64>) -> String {
@@ -375,6 +510,11 @@ mod tests {
         assert_eq!(report.problems, []);
         assert_eq!((report.images, report.positives), (10, 5));
         assert_eq!(report.foreground_share, Some(0.5 * 3.0 / 8.0));
+        let size = ShareSpread { min: 0.375, median: 0.375, max: 0.375 };
+        assert_eq!(
+            (report.foreground_size, report.patients.clone(), &report.folds[..]),
+            (Some(size), None, &[][..])
+        );
         assert_eq!(report.width, Some(Spread { min: 8, median: 8, max: 8 }));
         assert_eq!(report.image_pixels, [PixelCount { bits: 8, channels: 1, files: 10 }]);
         assert_eq!(
@@ -465,7 +605,56 @@ mod tests {
         let report = check(dir.path(), &DataConfig::default());
         let ids: Vec<&str> = report.duplicates[0].iter().map(|d| d.id.as_str()).collect();
         assert_eq!((report.duplicates.len(), ids), (1, vec!["a03", "a07"]));
-        assert!(report.duplicates[0].iter().all(|d| d.part.is_some()));
+        assert!(report.duplicates[0].iter().all(|d| d.part.is_some() && d.same_mask));
+        // Marked in one, empty in the other.
+        write_grey(&dir.path().join("masks/a07.png"), 8, &[255; 64]);
+        let text = check(dir.path(), &DataConfig::default()).to_string();
+        assert!(text.contains("(with different masks)"), "{text}");
+    }
+
+    #[test]
+    fn a_patient_or_an_image_in_two_folds_is_found() {
+        let dir = folder(6);
+        let split = |row: fn(usize) -> String| {
+            let rows = (0..6).map(|i| format!("a{i:02},{},{}\n", ["val", "test", "train"][i % 3], row(i)));
+            let text = format!("id,split,patient,fold\n{}", rows.collect::<String>());
+            std::fs::write(dir.path().join("split.csv"), text).unwrap();
+            check(dir.path(), &DataConfig::default())
+        };
+        // a00 and a03 are of one patient, in fold 0, and so on.
+        let report = split(|i| format!("p{},{}", i % 3, i % 3));
+        assert_eq!(report.problems, []);
+        let patients = PatientCount { patients: 3, most_images: 2, images_without: 0 };
+        assert_eq!(report.patients, Some(patients));
+        let positives = [(0, 1), (1, 1), (2, 1)];
+        let expected = positives.map(|(fold, positives)| FoldCount { fold, images: 2, positives });
+        assert_eq!(report.folds, expected);
+        // The same parts, but both images of a patient are in another fold.
+        let report = split(|i| format!("p{},{i}", i % 3));
+        let [problem] = &report.problems[..] else { panic!("{report}") };
+        assert!(problem.what.starts_with("3 patients have images in more than one fold"), "{problem:?}");
+        std::fs::copy(dir.path().join("images/a00.png"), dir.path().join("images/a03.png")).unwrap();
+        let report = split(|i| format!(",{i}"));
+        assert!(report.problems.is_empty() && !report.is_sound(), "{report}");
+        assert!(
+            report.to_string().contains("a00 (val), a03 (val) (with different masks): in different folds")
+        );
+    }
+
+    #[test]
+    fn patients_csv_counts_where_the_split_names_none() {
+        let dir = folder(6);
+        let rows = (0..6).map(|i| format!("a{i:02},p{}\n", i / 2));
+        let text = format!("id,patient\n{}", rows.collect::<String>());
+        std::fs::write(dir.path().join("patients.csv"), text).unwrap();
+        // Without a split the drawn one keeps patients together.
+        assert_eq!(check(dir.path(), &DataConfig::default()).problems, []);
+        let rows = (0..6).map(|i| format!("a{i:02},{}\n", ["val", "test", "train"][i % 3]));
+        let text = format!("id,split\n{}", rows.collect::<String>());
+        std::fs::write(dir.path().join("split.csv"), text).unwrap();
+        let report = check(dir.path(), &DataConfig::default());
+        let [problem] = &report.problems[..] else { panic!("{report}") };
+        assert!(problem.what.starts_with("3 patients have images in more than one part (p0, p1, p2)"));
     }
 
     #[test]

@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 
 use super::error::{DataError, Problem};
 use super::header::read_header;
+use super::patients::{self, Patients};
 use super::sampler::permutation;
-use super::split::{self, Part};
+use super::split::{self, Assignment, Part};
 use crate::config::schema::DataConfig;
 use crate::rng::{Purpose, rng};
 
 /// Endings of files that are read, in lower case.
-pub(super) const ENDINGS: [&str; 5] = ["png", "jpg", "jpeg", "tif", "tiff"];
+pub(super) const ENDINGS: [&str; 7] = ["png", "jpg", "jpeg", "tif", "tiff", "dcm", "dicom"];
 /// Endings of images that cannot be read. They are refused, for to pass over them would hide data.
-const FOREIGN: [&str; 13] =
-    ["bmp", "gif", "webp", "dcm", "dicom", "jp2", "j2k", "npy", "npz", "nii", "mha", "nrrd", "pgm"];
+const FOREIGN: [&str; 11] = ["bmp", "gif", "webp", "jp2", "j2k", "npy", "npz", "nii", "mha", "nrrd", "pgm"];
 
 /// An image with its mask.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +34,7 @@ pub struct Item {
 pub struct Dataset {
     items: Vec<Item>,
     parts: Vec<Part>,
+    patients: Patients,
     split_file: Option<PathBuf>,
 }
 
@@ -41,7 +42,8 @@ impl Dataset {
     /// Pairs the files of `dir/images` and `dir/masks` and splits them.
     ///
     /// The split is `config.split_file`, else `dir/split.csv`, else drawn by `config.seed` and the
-    /// fractions: the same for the same ids, whatever order the files come in. Hidden files, folders
+    /// fractions: the same for the same ids, whatever order the files come in, and patients of `dir/patients.csv`
+    /// in one part each. `config.fold` takes the column `fold` of the file. Hidden files, folders
     /// and files that are no images are passed over. Only headers are read.
     ///
     /// # Errors
@@ -54,11 +56,12 @@ impl Dataset {
         config.validate()?;
         let Scan { ids, items, problems } = scan(dir);
         first(problems)?;
-        let (parts, split_file, problems) = assign(dir, &ids, config);
+        let split_file = split_file(dir, config);
+        let Assignment { parts, patients, problems, .. } = assign(dir, &ids, config, split_file.as_deref());
         first(problems)?;
         // Without problems every image has a part.
         let parts: Vec<Part> = parts.into_iter().flatten().collect();
-        Ok(Dataset { items, parts, split_file })
+        Ok(Dataset { items, parts, patients, split_file })
     }
 
     /// All pairs, sorted by id. Indices elsewhere are into this.
@@ -76,13 +79,10 @@ impl Dataset {
         self.split_file.as_deref()
     }
 
-    /// The patient of each image, by id, as the column `patient` of the split's file says; images that it
-    /// says nothing of are not in it.
-    ///
-    /// # Errors
-    /// The file cannot be read.
-    pub fn patients(&self) -> Result<BTreeMap<String, String>, DataError> {
-        self.split_file.as_deref().map_or_else(|| Ok(BTreeMap::new()), split::patients)
+    /// The patient of each image, by id, as the column `patient` of the split's file says, or `patients.csv` where
+    /// that says nothing; images of whom nothing is known are not in it.
+    pub fn patients(&self) -> &Patients {
+        &self.patients
     }
 
     /// `n` images of the train part drawn by `seed`, ascending; all of it without an `n`. A larger `n`
@@ -103,7 +103,7 @@ impl Dataset {
     }
 
     /// The images, by id, of patients who have images to validate or test on; `patients` by id.
-    pub fn of_scored_patients<'a>(&self, patients: &'a BTreeMap<String, String>) -> HashSet<&'a str> {
+    pub fn of_scored_patients<'a>(&self, patients: &'a Patients) -> HashSet<&'a str> {
         let scored = self.items.iter().zip(&self.parts).filter(|(_, p)| matches!(p, Part::Val | Part::Test));
         let scored: HashSet<&String> = scored.filter_map(|(item, _)| patients.get(&item.id)).collect();
         patients.iter().filter(|(_, patient)| scored.contains(patient)).map(|(id, _)| id.as_str()).collect()
@@ -221,7 +221,7 @@ pub(super) fn stems(dir: &Path, problems: &mut Vec<DataError>) -> BTreeMap<Strin
 }
 
 /// The files of a folder that are not hidden, sorted by name.
-fn files(dir: &Path, problems: &mut Vec<DataError>) -> Vec<PathBuf> {
+pub(super) fn files(dir: &Path, problems: &mut Vec<DataError>) -> Vec<PathBuf> {
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(e) => {
@@ -261,33 +261,59 @@ pub(super) fn stem(path: &Path) -> Result<Option<String>, DataError> {
     }
 }
 
-/// The part of each image (none where a bad split does not say), where it was read, and what is wrong.
-pub(super) fn assign(
-    dir: &Path,
-    ids: &[String],
-    config: &DataConfig,
-) -> (Vec<Option<Part>>, Option<PathBuf>, Vec<DataError>) {
+/// Where the split of the data folder `dir` is read; none where it is drawn.
+pub(super) fn split_file(dir: &Path, config: &DataConfig) -> Option<PathBuf> {
     let default = dir.join("split.csv");
-    let file = config.split_file.clone().or_else(|| default.exists().then_some(default));
-    let (parts, mut problems) = match &file {
+    config.split_file.clone().or_else(|| default.exists().then_some(default))
+}
+
+/// Which of the images `ids`, which are sorted, is for what, by the split in `file` or drawn.
+pub(super) fn assign(dir: &Path, ids: &[String], config: &DataConfig, file: Option<&Path>) -> Assignment {
+    let (known, unreadable) = match patients::read(dir) {
+        Ok(known) => (known, None),
+        Err(error) => (Patients::new(), Some(error)),
+    };
+    let mut assignment = match file {
         Some(file) => {
             let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-            split::read(file, &ids)
+            split::read(file, &ids, config.fold, &known)
         }
-        None => {
-            let parts = split::draw(ids.len(), config.seed, config.val_fraction, config.test_fraction);
-            (parts.into_iter().map(Some).collect(), Vec::new())
-        }
+        None => draw(dir, ids, config, &known),
     };
-    if problems.is_empty() {
+    assignment.problems.extend(unreadable);
+    if assignment.problems.is_empty() {
         for part in Part::ALL {
-            if !parts.contains(&Some(part)) {
-                let path = file.as_deref().unwrap_or(dir);
-                problems.push(DataError::at(path, Problem::EmptyPart { part, images: ids.len() }));
+            if !assignment.parts.contains(&Some(part)) {
+                let path = file.unwrap_or(dir);
+                let problem = Problem::EmptyPart { part, images: ids.len() };
+                assignment.problems.push(DataError::at(path, problem));
             }
         }
     }
-    (parts, file, problems)
+    assignment
+}
+
+fn draw(dir: &Path, ids: &[String], config: &DataConfig, known: &Patients) -> Assignment {
+    let of: Vec<Option<&String>> = ids.iter().map(|id| known.get(id)).collect();
+    let patients = ids.iter().zip(&of).filter_map(|(id, patient)| Some((id.clone(), (*patient)?.clone())));
+    let mut assignment =
+        Assignment { patients: patients.collect(), folds: vec![None; ids.len()], ..Default::default() };
+    let drawn = if assignment.patients.is_empty() {
+        Ok(split::draw(ids.len(), config.seed, config.val_fraction, config.test_fraction))
+    } else {
+        split::draw_by_patient(&of, config.seed, config.val_fraction, config.test_fraction)
+    };
+    match drawn {
+        Ok(parts) => assignment.parts = parts.into_iter().map(Some).collect(),
+        Err(problem) => {
+            assignment.parts = vec![None; ids.len()];
+            assignment.problems.push(DataError::at(dir, problem));
+        }
+    }
+    if let Some(fold) = config.fold {
+        assignment.problems.push(DataError::at(dir, Problem::NoFold { fold, folds: 0 }));
+    }
+    assignment
 }
 
 #[cfg(test)]

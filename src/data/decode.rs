@@ -10,6 +10,7 @@ use std::path::Path;
 
 use image::{DynamicImage, ImageFormat, ImageReader, Limits};
 
+use super::dicom;
 use super::error::{DataError, Problem};
 use super::header::{Format, Header, MAX_SIDE, read_header, tiff_problem};
 
@@ -76,6 +77,9 @@ pub fn decode_mask(path: &Path, threshold: Option<f64>) -> Result<Mask, DataErro
 
 pub(super) fn decode_raw(path: &Path) -> Result<Raw, DataError> {
     let header = read_header(path)?;
+    if header.format == Format::Dicom {
+        return Ok(dicom::decode(path)?.0);
+    }
     let bytes = std::fs::read(path).map_err(|e| DataError::io(path, &e))?;
     decode_bytes(header, bytes).map_err(|problem| DataError::at(path, problem))
 }
@@ -86,6 +90,7 @@ fn decode_bytes(header: Header, bytes: Vec<u8>) -> Result<Raw, Problem> {
         Format::Png => (png_is_whole(&bytes), ImageFormat::Png),
         Format::Jpeg => (jpeg_is_whole(&bytes), ImageFormat::Jpeg),
         Format::Tiff => (true, ImageFormat::Tiff),
+        Format::Dicom => return Err(Problem::UnknownFormat { found: "DICOM".into() }),
     };
     let name = header.format.name();
     if !whole {
@@ -211,7 +216,7 @@ fn png_is_whole(bytes: &[u8]) -> bool {
 /// Whether the segments of a JPEG lead to its end-of-image marker.
 ///
 /// Segments are walked rather than searched, for a thumbnail in the metadata has an end marker of its own.
-fn jpeg_is_whole(bytes: &[u8]) -> bool {
+pub(super) fn jpeg_is_whole(bytes: &[u8]) -> bool {
     let mut at = 2usize;
     loop {
         // Within compressed pixels ff is followed by 00; restart markers have no body.

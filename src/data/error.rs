@@ -73,11 +73,11 @@ pub enum Problem {
     Missing,
     #[error("it cannot be read or written: {message}")]
     Io { message: String },
-    #[error("the file is empty (0 bytes), expected a PNG, JPEG or TIFF image")]
+    #[error("the file is empty (0 bytes), expected a PNG, JPEG, TIFF or DICOM image")]
     EmptyFile,
     #[error("the image has no pixels ({width}×{height}), expected at least 1×1")]
     ZeroPixels { width: u32, height: u32 },
-    #[error("this is not a PNG, JPEG or TIFF image (found {found})")]
+    #[error("this is not a PNG, JPEG, TIFF or DICOM image (found {found})")]
     UnknownFormat { found: String },
     #[error(
         "the image is {width}×{height}, expected at most {} on a side and {} megapixels",
@@ -111,7 +111,7 @@ pub enum Problem {
     #[error("there is no `masks` folder in it, expected `images/` and `masks/`")]
     NoMasksFolder,
     #[error(
-        "there is no image in it, expected files that end in .png, .jpg, .jpeg, .tif or .tiff; subfolders are not searched"
+        "there is no image in it, expected files that end in .png, .jpg, .jpeg, .tif, .tiff, .dcm or .dicom; subfolders are not searched"
     )]
     NoImages,
     #[error("the file name is not valid UTF-8, so it cannot be matched with a mask or a split")]
@@ -127,8 +127,8 @@ pub enum Problem {
         mask_size.0, mask_size.1, image.display(), image_size.0, image_size.1
     )]
     SizeMismatch { image: PathBuf, image_size: (u32, u32), mask_size: (u32, u32) },
-    #[error("there is no column `{missing}` (found {found}), expected the columns `id` and `split`")]
-    SplitColumns { missing: &'static str, found: String },
+    #[error("there is no column `{missing}` (found {found}), expected the columns `{}` and `{}`", expected[0], expected[1])]
+    Columns { missing: &'static str, found: String, expected: [&'static str; 2] },
     #[error("it is not valid CSV: {message}")]
     SplitCsv { message: String },
     #[error("it names {total} image{} that {} not in the data folder ({})",
@@ -142,9 +142,33 @@ pub enum Problem {
     SplitWord { id: String, word: String, line: u64 },
     #[error("the {part} part is empty ({images} images in all), expected at least one image in it")]
     EmptyPart { part: Part, images: usize },
-    #[error("{total} patient{} {} images in more than one part ({}), so scores would not be of new patients",
+    #[error("{total} patient{} {} images in more than one {of} ({}), so scores would not be of new patients",
         plural(*total), if *total == 1 { "has" } else { "have" }, listed(patients, *total))]
-    SplitPatients { patients: Vec<String>, total: usize },
+    SplitPatients {
+        patients: Vec<String>,
+        total: usize,
+        /// "part" or "fold".
+        of: &'static str,
+    },
+    #[error("line {line} puts `{id}` in fold `{word}`, expected a whole number from 0 on, or nothing")]
+    FoldWord { id: String, word: String, line: u64 },
+    #[error("{}", no_folds(*fold, *folds))]
+    NoFold {
+        /// What `data.fold` asks for.
+        fold: usize,
+        /// How many folds there are; 0 where there is no column `fold`.
+        folds: usize,
+    },
+    #[error("there is a split already")]
+    SplitExists,
+    #[error("the images are of {groups} patient{} in all, too few for {parts} {of}", plural(*groups))]
+    FewPatients { groups: usize, parts: usize, of: &'static str },
+    #[error("there are {images} images, too few for {parts} {of}")]
+    FewImages { images: usize, parts: usize, of: &'static str },
+    #[error("it says of no image which patient it is of")]
+    NoPatients,
+    #[error("the pattern `{pattern}` finds a patient in no id, such as `{id}`")]
+    PatientPattern { pattern: String, id: String },
     #[error("none of the {images} {part} masks has foreground (data.mask_threshold is {})",
         threshold.map_or("unset".to_owned(), |threshold| threshold.to_string()))]
     NoForeground { part: Part, images: usize, threshold: Option<f64> },
@@ -160,6 +184,58 @@ pub enum Problem {
     Setting { key: String, value: String, expected: String },
     #[error("the folder is not empty, expected a new or empty one")]
     NotEmpty,
+    #[error(
+        "the id `{id}` is not fit for a file name, expected 1 to 200 bytes without slash, backslash, colon and control \
+             characters, and no dot at its start"
+    )]
+    UnfitId { id: String },
+    #[error("the DICOM file has no Pixel Data (7FE0,0010){}", if *encrypted {
+        ", but Encrypted Attributes Sequence (0400,0500)" } else { "" })]
+    DicomNoPixels { encrypted: bool },
+    #[error("of the DICOM file {tag} is {found}, expected {expected}")]
+    DicomTag { tag: String, found: String, expected: String },
+    #[error(
+        "the DICOM file has the Transfer Syntax (0002,0010) {uid}, expected one that is not compressed, deflated, RLE, \
+             JPEG or JPEG 2000"
+    )]
+    DicomSyntax { uid: String },
+    #[error(
+        "there is no pair of columns for image and mask (found {found}), expected `ImageId` and `EncodedPixels`, or \
+             `fname` and `mask`"
+    )]
+    RleColumns { found: String },
+    #[error("there is no image to import, and {skipped} {} skipped{}", if *skipped == 1 { "was" } else { "were" },
+        first.as_deref().map(|first| format!(" ({first})")).unwrap_or_default())]
+    NothingImported {
+        skipped: usize,
+        /// The first of them and why.
+        first: Option<String>,
+    },
+    #[error("it is no JSON: {message}")]
+    Json { message: String },
+    #[error("{found}, expected {expected}")]
+    DatasetJson { found: String, expected: &'static str },
+    #[error("there is no label `{label}`, expected one of {known}")]
+    Label { label: String, known: String },
+    #[error("of the channels {found} ({known}), expected one that the images have")]
+    Channel { found: String, known: String },
+    #[error("the path `{path}` leads out of the data set, expected one within it")]
+    OutsidePath { path: String },
+    #[error("it is not listed in dataset.json")]
+    NotListed,
+    #[error("the image has no label in the list")]
+    Unlabelled,
+    #[error("image and label are of different formats, expected NIfTI for both or for none")]
+    OtherFormat,
+    #[error("the NIfTI file cannot be read: {message}")]
+    Nifti { message: String },
+    #[error("the volume is {}, expected 2 or 3 dimensions and at most 268 million voxels",
+        dims.iter().map(u16::to_string).collect::<Vec<_>>().join("×"))]
+    NiftiDimensions { dims: Vec<u16> },
+    #[error("the label is {}, but its image is {}", by(label), by(image))]
+    VolumeMismatch { image: [usize; 3], label: [usize; 3] },
+    #[error("the affines of image and label differ, so they do not lie on each other")]
+    AffineMismatch,
     #[error("a worker thread stopped: {message}")]
     Worker { message: String },
 }
@@ -199,7 +275,7 @@ impl Problem {
             Problem::NoImage { .. } => "Add the image, or remove the mask.".into(),
             Problem::SameName { .. } => "Keep one of the two, or rename one.".into(),
             Problem::SizeMismatch { .. } => "Export the mask at the size of its image.".into(),
-            Problem::SplitColumns { .. } => "Add the column to the first line of the file.".into(),
+            Problem::Columns { .. } => "Add the column to the first line of the file.".into(),
             Problem::SplitCsv { .. } => "Save it as comma-separated UTF-8 text.".into(),
             Problem::SplitNamesMissing { .. } => {
                 "Remove these lines or add the images; an id is a file name without its ending.".into()
@@ -218,8 +294,27 @@ impl Problem {
                     .into()
             }
             Problem::Constant { .. } => "Export the image again, or remove it and its mask.".into(),
-            Problem::SplitPatients { .. } => {
-                "Put all images of a patient into one part, or remove the column `patient`.".into()
+            Problem::SplitPatients { of, .. } => {
+                format!(
+                    "Put all images of a patient into one {of} (`wgseg data split` does), or remove the column `patient`, \
+                     or patients.csv, where it is wrong."
+                )
+            }
+            Problem::FoldWord { .. } => "Write the number of the fold, or leave it empty.".into(),
+            Problem::NoFold { folds: 0, .. } => {
+                "Make folds by `wgseg data split DIR --folds 5`, or leave `data.fold` out.".into()
+            }
+            Problem::NoFold { folds, .. } => format!("Set `data.fold` to 0..={}.", folds - 1),
+            Problem::SplitExists => "Give --force to replace it, or --out to write another file.".into(),
+            Problem::FewPatients { .. } => "Ask for fewer, add patients, or split by image.".into(),
+            Problem::FewImages { .. } => "Ask for fewer, or add images.".into(),
+            Problem::NoPatients => {
+                "Name them in patients.csv (columns `id` and `patient`) or in a column `patient` of split.csv, or give \
+                 --patient-pattern."
+                    .into()
+            }
+            Problem::PatientPattern { .. } => {
+                "Change the pattern: its first group, or all that it matches, is the patient.".into()
             }
             Problem::Labelled { available, .. } => {
                 format!("Set `train.labelled` to 1..={available}, or leave it out.")
@@ -229,9 +324,37 @@ impl Problem {
             }
             Problem::Setting { key, .. } => format!("Change `{key}`."),
             Problem::NotEmpty => "Name another folder, or empty this one first.".into(),
+            Problem::DicomNoPixels { .. } => "Export the image itself, decrypted, or remove the file.".into(),
+            Problem::DicomTag { .. } => "Convert it to one grey or colour image, or to PNG.".into(),
+            Problem::DicomSyntax { .. } => "Convert it to Explicit VR Little Endian (`gdcmconv --raw`).".into(),
+            Problem::RleColumns { .. } => "Write their names in the first line of the file.".into(),
+            Problem::UnfitId { .. } => "Rename it.".into(),
+            Problem::NothingImported { .. } => "Check the folders and files that were given.".into(),
+            Problem::Json { .. } => "Correct the file there.".into(),
+            Problem::DatasetJson { .. } => "Correct the file.".into(),
+            Problem::Label { .. } => "Give --label with one of these names or values.".into(),
+            Problem::Channel { .. } => "Choose one by --channel.".into(),
+            Problem::OutsidePath { .. } => "Correct the path, or name the folder that holds all by --root.".into(),
+            Problem::NotListed => "Add it to the list.".into(),
+            Problem::Unlabelled => "Add its label to the list.".into(),
+            Problem::OtherFormat => "Convert one of the two.".into(),
+            Problem::Nifti { .. } => "Copy or export the file again.".into(),
+            Problem::NiftiDimensions { .. } => "Take one volume out of a series, or cut it up.".into(),
+            Problem::VolumeMismatch { .. } | Problem::AffineMismatch => "Resample the label to its image.".into(),
             Problem::Worker { .. } => "This is a fault in wgseg; please report it.".into(),
         }
     }
+}
+
+fn no_folds(fold: usize, folds: usize) -> String {
+    match folds {
+        0 => format!("`data.fold` is {fold}, but no split with a column `fold` is there"),
+        _ => format!("`data.fold` is {fold}, but the split has {folds} folds, from 0 on"),
+    }
+}
+
+fn by(sides: &[usize; 3]) -> String {
+    sides.map(|side| side.to_string()).join("×")
 }
 
 fn plural(n: usize) -> &'static str {

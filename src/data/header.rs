@@ -10,18 +10,22 @@ use std::path::Path;
 
 use image::{ExtendedColorType, ImageDecoder, codecs::tiff::TiffDecoder};
 
+use super::dicom;
 use super::error::{DataError, Problem};
 
 /// Largest side in pixels that is read.
 pub const MAX_SIDE: u32 = 16_384;
 /// Largest number of pixels that is read.
 pub const MAX_PIXELS: u64 = 100_000_000;
+/// So many bytes tell the format: DICOM has its mark after 128.
+const START: u64 = 132;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     Png,
     Jpeg,
     Tiff,
+    Dicom,
 }
 
 impl Format {
@@ -30,6 +34,7 @@ impl Format {
             Format::Png => "PNG",
             Format::Jpeg => "JPEG",
             Format::Tiff => "TIFF",
+            Format::Dicom => "DICOM",
         }
     }
 }
@@ -48,7 +53,7 @@ pub struct Header {
     pub bits: u8,
 }
 
-/// Reads the header of a PNG, JPEG or TIFF file. The format is told by the content, not by the name.
+/// Reads the header of a PNG, JPEG, TIFF or DICOM file. The format is told by the content, not by the name.
 ///
 /// # Errors
 /// Missing, unreadable, empty, of another format, cut short within the header,
@@ -57,22 +62,31 @@ pub fn read_header(path: &Path) -> Result<Header, DataError> {
     let file = File::open(path).map_err(|e| DataError::io(path, &e))?;
     let mut reader = BufReader::new(file);
     let mut magic = Vec::new();
-    reader.by_ref().take(16).read_to_end(&mut magic).map_err(|e| DataError::io(path, &e))?;
+    reader.by_ref().take(START).read_to_end(&mut magic).map_err(|e| DataError::io(path, &e))?;
+    if !magic.is_empty() && dicom::is_dicom(path, &magic) {
+        return dicom::read_header(path);
+    }
     let format = sniff(&magic).map_err(|problem| DataError::at(path, problem))?;
     reader.seek(SeekFrom::Start(0)).map_err(|e| DataError::io(path, &e))?;
     let header = match format {
         Format::Png => png(&mut reader).map_err(|e| cut(path, format, &e))?,
         Format::Jpeg => jpeg(&mut reader).map_err(|e| cut(path, format, &e))?,
         Format::Tiff => tiff(reader).map_err(|problem| DataError::at(path, problem))?,
+        Format::Dicom => return dicom::read_header(path),
     };
-    let (width, height) = (header.width, header.height);
+    within_limits(header.width, header.height).map_err(|problem| DataError::at(path, problem))?;
+    Ok(header)
+}
+
+/// Refuses images without pixels and those that are too large.
+pub(super) fn within_limits(width: u32, height: u32) -> Result<(), Problem> {
     if width == 0 || height == 0 {
-        return Err(DataError::at(path, Problem::ZeroPixels { width, height }));
+        return Err(Problem::ZeroPixels { width, height });
     }
     if width.max(height) > MAX_SIDE || u64::from(width) * u64::from(height) > MAX_PIXELS {
-        return Err(DataError::at(path, Problem::TooLarge { width, height }));
+        return Err(Problem::TooLarge { width, height });
     }
-    Ok(header)
+    Ok(())
 }
 
 fn sniff(magic: &[u8]) -> Result<Format, Problem> {
@@ -130,7 +144,7 @@ fn png(reader: &mut impl Read) -> std::io::Result<Header> {
     })
 }
 
-fn jpeg(reader: &mut (impl Read + Seek)) -> std::io::Result<Header> {
+pub(super) fn jpeg(reader: &mut (impl Read + Seek)) -> std::io::Result<Header> {
     let mut soi = [0u8; 2];
     reader.read_exact(&mut soi)?;
     loop {

@@ -42,7 +42,8 @@ pub fn list_images(paths: &[PathBuf]) -> Result<Vec<ImageFile>, DataError> {
             list.extend(found.into_iter().map(|(id, path)| ImageFile { id, path }));
         } else {
             let id = stem(path)?.ok_or_else(|| {
-                let found = "a name with another ending than .png, .jpg, .jpeg, .tif and .tiff".into();
+                let found =
+                    "a name with another ending than .png, .jpg, .jpeg, .tif, .tiff, .dcm and .dicom".into();
                 DataError::at(path, Problem::UnknownFormat { found })
             })?;
             list.push(ImageFile { id, path: path.clone() });

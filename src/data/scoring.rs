@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::dataset::{Item, Scan, first, scan};
 use super::error::{DataError, Problem};
-use super::split::{self, Part};
+use super::patients::Patients;
+use super::split::{self, Assignment, Part};
 use crate::config::schema::DataConfig;
 
 /// The images to score a model on, and where that choice comes from.
@@ -21,6 +22,7 @@ impl Scoring {
     ///
     /// The split is `config.split_file`, else `run_split`, that of the model's run, if it names any
     /// image of the folder: a test on images that a model was trained on would be worth nothing.
+    /// A split with folds gives the images of `config.fold`.
     /// Images that the run never saw take `dir/split.csv`, or are all scored when there is none. Only
     /// the images that are both in the split and in the folder count.
     ///
@@ -46,7 +48,9 @@ impl Scoring {
         };
         let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
         for file in &candidates {
-            let (parts, problems) = split::read(file, &ids);
+            // The run's own split has its fold applied, and another may have none.
+            let fold = config.fold.filter(|_| run_split != Some(file) && split::count_folds(file).is_ok());
+            let Assignment { parts, problems, .. } = split::read(file, &ids, fold, &Patients::new());
             // That split and folder hold different images is no fault here.
             let differs =
                 |p: &Problem| matches!(p, Problem::SplitNamesMissing { .. } | Problem::SplitMisses { .. });

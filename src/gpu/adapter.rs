@@ -114,7 +114,7 @@ pub(super) fn caps(adapter: &wgpu::Adapter) -> Caps {
         matrices: None,
         max_binding_bytes: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size),
         max_workgroups: limits.max_compute_workgroups_per_dimension.min(65_535),
-        memory_bytes: if software { available_host_memory() } else { None },
+        memory_bytes: if software { free_host_memory() } else { None },
         choices: Choices::default(),
     }
 }
@@ -140,8 +140,8 @@ pub(super) fn matrices(
     Matrices::of(side, info.subgroup_min_size, info.subgroup_max_size)
 }
 
-/// Free memory of the host, which is what a software driver allocates from. Linux only.
-fn available_host_memory() -> Option<u64> {
+/// Bytes of free memory of the host, which is what a software driver allocates from. Linux only.
+pub fn free_host_memory() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find(|l| l.starts_with("MemAvailable:"))?;
     let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
@@ -174,10 +174,12 @@ pub fn choose(wanted: Option<&str>) -> Result<(wgpu::Adapter, AdapterDescription
     }
 }
 
-/// The places of the adapters that `wanted` names: by number, or by words that are each a part of the name or of the
+/// The places of the adapters that `wanted` names: by number (below 100), or by words that are each a part of the name or of the
 /// driver, or the backend.
 fn named<'a>(wanted: &str, all: impl Iterator<Item = &'a AdapterDescription>) -> Vec<usize> {
-    let (number, wanted) = (wanted.parse::<usize>().ok(), wanted.to_lowercase());
+    // No machine has a hundred adapters, and "4090" or "780" is a part of a name.
+    let number = wanted.parse::<usize>().ok().filter(|number| *number < 100);
+    let wanted = wanted.to_lowercase();
     let is_named = |a: &AdapterDescription| {
         if let Some(number) = number {
             return a.index == number;
@@ -234,8 +236,10 @@ mod tests {
         assert_eq!(named(llvmpipe), [0, 1, 3, 4]);
         assert_eq!(named("SwiftShader"), [2]);
         assert_eq!(named("4"), [4]);
-        // A number is never a part of a name.
+        // A number of two digits is never a part of a name.
         assert!(named("15").is_empty());
+        let card = [described(0, "NVIDIA GeForce RTX 4090", "vulkan", "NVIDIA 570.86")];
+        assert_eq!(super::named("4090", card.iter()), [0]);
         assert!(named("GeForce").is_empty());
     }
 }

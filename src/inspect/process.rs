@@ -2,9 +2,10 @@
 //! RADV reads its chip from the environment once a process.
 
 use std::fmt::Display;
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,10 @@ use super::dxc::Dxc;
 use super::radv::Driver;
 use super::{InspectError, Target, dxc, radv};
 use crate::itself;
+use crate::itself::worker::{self, End, Next, Worker};
+
+/// A compiler that takes longer for one kernel is given up.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A line that the compiler's process prints: first of the compiler, then of each job.
 #[derive(Serialize, Deserialize)]
@@ -26,7 +31,7 @@ enum Line<T> {
 }
 
 /// Compiles all jobs for a target. Returns the compiler's name, and of each job what was built, or why it was not.
-pub fn compile<J: Serialize, T: DeserializeOwned>(
+pub fn compile<J: Serialize, T: DeserializeOwned + Send + 'static>(
     target: Target,
     environment: impl Fn(&mut Command),
     jobs: &[J],
@@ -47,11 +52,11 @@ pub fn compile<J: Serialize, T: DeserializeOwned>(
             }
         }
         if name.is_empty() {
-            let why = format!("the compiler's process ended before it told its name: {end}");
+            let why = format!("the compiler did not tell its name: {end}");
             return Err(InspectError::NoCompiler { target: target.name(), why });
         }
         if results.len() < jobs.len() {
-            results.push(Err(format!("the compiler's process died: {end}")));
+            results.push(Err(end.to_string()));
         }
         if results.len() >= jobs.len() {
             return Ok((name, results));
@@ -60,34 +65,28 @@ pub fn compile<J: Serialize, T: DeserializeOwned>(
 }
 
 /// Runs this program again for the jobs from `from` on; how it ended and what it printed.
-fn run_worker<T: DeserializeOwned>(
+fn run_worker<T: DeserializeOwned + Send + 'static>(
     target: Target,
     environment: &impl Fn(&mut Command),
     jobs: &Path,
     from: usize,
-) -> Result<(String, Vec<Line<T>>), InspectError> {
+) -> Result<(End, Vec<Line<T>>), InspectError> {
     let mut command = itself::command().map_err(InspectError::Process)?;
-    command
-        .args(["inspect", "--target", target.name(), "--from", &from.to_string(), "--jobs"])
-        .arg(jobs)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null());
+    command.args(["inspect", "--target", target.name(), "--from", &from.to_string(), "--jobs"]).arg(jobs);
     environment(&mut command);
-    let mut child = command.spawn().map_err(InspectError::Process)?;
+    let mut worker = Worker::start(command).map_err(InspectError::Process)?;
     let mut lines = vec![];
-    if let Some(stdout) = child.stdout.take() {
-        // A line cut short is that of a process that died.
-        lines.extend(
-            BufReader::new(stdout).lines().map_while(Result::ok).map_while(|l| serde_json::from_str(&l).ok()),
-        );
+    loop {
+        match worker.next(PATIENCE) {
+            Next::Line(line) => lines.push(*line),
+            Next::End(end) => return Ok((end, lines)),
+        }
     }
-    let status = child.wait().map_err(InspectError::Process)?;
-    Ok((status.to_string(), lines))
 }
 
 /// What the compiler's process does: compiles the jobs of a file from `from` on and prints a line for each.
 pub fn work(target: Target, jobs: &Path, from: usize) -> Result<(), InspectError> {
+    worker::end_with_parent();
     match target {
         Target::Amd(chip) => {
             let build = |driver: &Driver, job: &radv::Job| driver.compile(&job.words, job.storage);
@@ -106,11 +105,7 @@ fn serve<C, J: DeserializeOwned, T: Serialize, O: Display, E: Display>(
 ) -> Result<(), InspectError> {
     let text = std::fs::read(jobs).map_err(|e| jobs_error(jobs, &e))?;
     let jobs: Vec<J> = serde_json::from_slice(&text).map_err(|e| jobs_error(jobs, &e))?;
-    let print = |line: &Line<T>| -> Result<(), InspectError> {
-        let mut out = std::io::stdout().lock();
-        let text = serde_json::to_string(line).map_err(|e| InspectError::Process(e.into()))?;
-        writeln!(out, "{text}").and_then(|()| out.flush()).map_err(InspectError::Process)
-    };
+    let print = |line: &Line<T>| worker::print(line).map_err(InspectError::Process);
     let compiler = match compiler {
         Ok(compiler) => compiler,
         Err(why) => return print(&Line::None(why.to_string())),

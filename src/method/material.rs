@@ -45,7 +45,7 @@ impl Material {
         let labelled = dataset.labelled(config.train.labelled, config.data.seed)?;
         dataset.keep_labelled(&labelled);
         let channels = config.model.in_channels;
-        let mut patients = dataset.patients()?;
+        let mut patients = dataset.patients().clone();
         // An image that the split leaves out may still be of a patient who is tested on.
         let of_scored = dataset.of_scored_patients(&patients);
         let mut files = vec![];

@@ -57,6 +57,7 @@ pub(crate) use case::fill as fill_numbers;
 pub use case::{Case, Fill, Made};
 pub use optimizer::Hyper;
 
+use crate::onnx::{Emit, OnnxError};
 use crate::program::{Element, Lower, LowerError};
 use crate::reference::Tensor;
 use crate::tape::{Shape, Tape, TapeError, Value};
@@ -102,6 +103,11 @@ pub trait Op: Debug + Send + Sync {
     /// instead of being kept for it.
     fn is_cheap(&self) -> bool {
         false
+    }
+
+    /// Appends the ONNX nodes that compute it; an error where it is no part of an inference.
+    fn onnx(&self, emit: &mut Emit) -> Result<(), OnnxError> {
+        Err(emit.unsupported())
     }
 
     /// Whether input `index` may be f16: each kernel that reads it has an alias for the element type of its

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 pub enum ReportError {
     #[error("the folder {} is not empty and not of this command; choose another one", .path.display())]
     FolderNotEmpty { path: PathBuf },
+    #[error("{} exists already; choose another file, or delete it", .path.display())]
+    Exists { path: PathBuf },
     #[error("{} is being written by another process; wait until it has ended", .path.display())]
     Busy { path: PathBuf },
     #[error("cannot use {} as a folder for results: {source}; choose one that can be written to", .path.display())]

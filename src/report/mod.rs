@@ -14,6 +14,7 @@ pub mod progress;
 pub mod roofline;
 pub mod run_folder;
 pub mod sheet;
+pub mod tally;
 mod text;
 pub mod words;
 
@@ -23,5 +24,5 @@ pub use images::{picture, write_mask, write_probability_map};
 pub use metrics_log::{BranchRow, EpochRow, History, JSONL, StepRow, TaskRow};
 pub use overlay::{Overlay, write_overlay};
 pub use progress::Progress;
-pub use run_folder::{RunFolder, RunInfo, check_free, make_folder};
+pub use run_folder::{RunFolder, RunInfo, check_free, check_new_file, make_folder};
 pub use sheet::{Case, Row, select, write_sheet};

@@ -198,6 +198,14 @@ pub fn check_free(path: &Path) -> Result<(), ReportError> {
     }
 }
 
+/// Checks that there is no file `path` yet.
+///
+/// # Errors
+/// There is one, or a folder.
+pub fn check_new_file(path: &Path) -> Result<(), ReportError> {
+    if path.exists() { Err(ReportError::Exists { path: path.into() }) } else { Ok(()) }
+}
+
 /// Makes a folder, with the folders above it, unless it is there.
 ///
 /// # Errors

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use super::TrainError;
 use super::checkpoint::{Checkpoint, CheckpointError, CheckpointInfo};
-use super::predictor::{Predictor, load_weights};
+use super::predictor::{Predictor, load_weights, read_weights};
 use super::threshold::Threshold;
 use super::validation::{Network, Predicted, evaluate};
 use crate::config::Config;
 use crate::data::Cache;
 use crate::gpu::{Gpu, States};
+use crate::tape::Shape;
 
 /// A checkpoint and what it says of itself; nothing is on a device yet.
 pub struct ModelFile {
@@ -35,6 +36,20 @@ impl ModelFile {
             message: problem.to_string(),
         })?;
         Ok(ModelFile { checkpoint, info, config })
+    }
+
+    /// The weights by name, in this crate's layout.
+    ///
+    /// Errors when a tensor is missing or of another shape.
+    pub fn weights(&self) -> Result<Vec<(String, Vec<f32>)>, TrainError> {
+        read_weights(&self.config, &self.checkpoint)
+    }
+
+    /// The tensor `name` of this crate's `shape`, in this crate's layout.
+    ///
+    /// Errors when it is missing, of another shape or type, or not finite.
+    pub fn tensor(&self, name: &str, shape: &Shape) -> Result<Vec<f32>, TrainError> {
+        Ok(self.checkpoint.tensor(name, shape)?)
     }
 
     /// Loads the weights, ready for `batch` images at once.

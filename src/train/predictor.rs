@@ -51,6 +51,19 @@ impl Predictor {
     }
 }
 
+/// The network's weights by name, in this crate's layout, read from a checkpoint and checked.
+pub fn read_weights(config: &Config, checkpoint: &Checkpoint) -> Result<Vec<(String, Vec<f32>)>, TrainError> {
+    let smallest = 1 << config.model.depth;
+    let (_, network) = inference(config, 1, smallest)?;
+    let tensors = network.inits.into_iter();
+    tensors
+        .map(|(name, shape, _)| {
+            let data = checkpoint.tensor(&name, &shape)?;
+            Ok((name, data))
+        })
+        .collect()
+}
+
 /// Sets the network's states from a checkpoint. The states must have been made by a session.
 pub fn load_weights(
     gpu: &Gpu,
@@ -59,15 +72,8 @@ pub fn load_weights(
     checkpoint: &Checkpoint,
 ) -> Result<(), TrainError> {
     // Everything is read and checked before the first weight is replaced.
-    let smallest = 1 << config.model.depth;
-    let (_, network) = inference(config, 1, smallest)?;
-    let tensors = network
-        .inits
-        .iter()
-        .map(|(name, shape, _)| Ok((name, checkpoint.tensor(name, shape)?)))
-        .collect::<Result<Vec<_>, TrainError>>()?;
-    for (name, data) in tensors {
-        states.write(gpu, name, &data)?;
+    for (name, data) in read_weights(config, checkpoint)? {
+        states.write(gpu, &name, &data)?;
     }
     Ok(())
 }

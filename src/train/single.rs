@@ -46,6 +46,8 @@ pub fn train(gpu: &Arc<Gpu>, options: &TrainOptions) -> Result<TrainSummary, Tra
     let mut data = config.data.clone();
     if options.resume {
         data.split_file = Some(options.out.join("split.csv"));
+        // It has the parts of the fold already.
+        data.fold = None;
     }
     let mut dataset = Dataset::open(options.data, &data)?;
     let labelled = dataset.labelled(config.train.labelled, config.data.seed)?;

@@ -14,6 +14,12 @@ pub use tensors::{Numbers, Tensors, random};
 /// Runs a [`Program`]; as well in a page as in Node.
 pub const RUNNER: &str = include_str!("runner.js");
 
+/// What pages share: they load data and say why there is no WebGPU.
+pub const COMMON: &str = include_str!("common.js");
+
+/// How pages look.
+pub const STYLE: &str = include_str!("style.css");
+
 /// A data file.
 ///
 /// # Errors

@@ -17,6 +17,12 @@ pub enum Numbers {
     Random(u32, usize),
 }
 
+impl Numbers {
+    pub fn f32(numbers: &[f32]) -> Numbers {
+        Numbers::F32(STANDARD.encode(numbers.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>()))
+    }
+}
+
 /// The numbers of a data file. What is there already is not stored again.
 #[derive(Debug, Default, Serialize)]
 #[serde(transparent)]
@@ -37,9 +43,7 @@ impl Tensors {
 
     /// The place of numbers that are exact in f32.
     pub fn f32(&mut self, numbers: &[f32]) -> usize {
-        self.add(Numbers::F32(
-            STANDARD.encode(numbers.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>()),
-        ))
+        self.add(Numbers::f32(numbers))
     }
 
     pub fn f64(&mut self, numbers: &[f64]) -> usize {

@@ -1,7 +1,7 @@
 //! What the integration tests share.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use wgseg::gpu::{Extra, Gpu, GpuOptions};
@@ -38,4 +38,42 @@ pub fn process() -> std::process::Command {
 /// A file of `tests/fixtures`.
 pub fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+/// A folder of the real data, or a note that the test is skipped.
+pub fn real(name: &str) -> Option<PathBuf> {
+    let root = std::env::var_os("WGSEG_SHARED_DATA")
+        .map(PathBuf::from)
+        .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"));
+    let path = root.join(name);
+    if path.exists() {
+        return Some(path);
+    }
+    println!("skipped: no real data at {} (set WGSEG_SHARED_DATA)", path.display());
+    None
+}
+
+/// Where Node finds its packages; none where it or `package` is not installed.
+pub fn node_tools(package: &str) -> Option<PathBuf> {
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/webgpu");
+    let node = std::process::Command::new("node").arg("--version").output();
+    let there = node.is_ok_and(|o| o.status.success()) && tools.join("node_modules").join(package).is_dir();
+    if !there {
+        eprintln!("skipped: {package} for Node is not installed; see scripts/webgpu.sh");
+    }
+    there.then_some(tools)
+}
+
+/// The Python that `WGSEG_PYTHON` names, or `python3`, if it has all of `modules`; else `None`, said plainly.
+pub fn python(modules: &[&str]) -> Option<PathBuf> {
+    let python = PathBuf::from(std::env::var_os("WGSEG_PYTHON").unwrap_or("python3".into()));
+    let imports = format!("import {}", modules.join(", "));
+    let output = std::process::Command::new(&python).args(["-c", &imports]).output();
+    let why = match output {
+        Ok(output) if output.status.success() => return Some(python),
+        Ok(output) => String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or_default().to_owned(),
+        Err(error) => error.to_string(),
+    };
+    eprintln!("SKIPPED: {} cannot {imports}: {why}; WGSEG_PYTHON names another", python.display());
+    None
 }

@@ -4,10 +4,11 @@
 //
 // TOOLS has node_modules/playwright-core; HASH is `run`, or `run=NAME` for one op.
 import { createRequire } from "node:module";
+import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 
 const [tools, folder, hash, screenshot, width, colorScheme] = process.argv.slice(2);
-const { chromium } = createRequire(`${tools}/`)("playwright-core");
+const { chromium } = createRequire(`${resolve(tools)}/`)("playwright-core");
 const browser = await chromium.launch({
   executablePath: "/usr/bin/chromium",
   args: ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--no-sandbox"],

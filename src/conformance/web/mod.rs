@@ -17,16 +17,18 @@ use super::ConformanceError;
 use super::report::SCHEMA;
 use crate::ops::registry::ENTRIES;
 use crate::report::{atomic, make_folder};
-use crate::web::{RUNNER, Shaders, data_file};
+use crate::web::{COMMON, RUNNER, STYLE, Shaders, data_file};
 use check::Checks;
 
 /// The files that are the same whatever is checked.
-const PAGE: [(&str, &str); 6] = [
+const PAGE: [(&str, &str); 8] = [
     ("index.html", include_str!("page/index.html")),
+    ("style.css", STYLE),
     ("page.css", include_str!("page/page.css")),
     ("page.js", include_str!("page/page.js")),
     ("checks.js", include_str!("page/checks.js")),
     ("runner.js", RUNNER),
+    ("common.js", COMMON),
     ("dawn.mjs", include_str!("page/dawn.mjs")),
 ];
 

@@ -14,10 +14,10 @@ use image::GrayImage;
 
 use self::chest::{Film, draw};
 use super::error::{DataError, Problem};
+use super::new_folder::NewFolder;
 use super::parallel;
 use super::sampler::permutation;
 use super::split::{self, Part};
-use crate::report::check_free;
 use crate::rng::{Purpose, rng};
 
 /// Fewer images than this could leave a part of the split empty.
@@ -77,40 +77,22 @@ impl fmt::Display for PhantomSummary {
 pub fn write_phantoms(out: &Path, options: &PhantomOptions) -> Result<PhantomSummary, DataError> {
     check_range("--count", options.count, MIN_COUNT, MAX_COUNT)?;
     check_range("--size", options.size, MIN_SIZE, MAX_SIZE)?;
-    check_free(out).map_err(|e| DataError::report(out, e))?;
-    let parent = match out.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    std::fs::create_dir_all(parent).map_err(|e| DataError::io(parent, &e))?;
-    // Removed with all that is in it when this function returns.
-    let temp = tempfile::Builder::new()
-        .prefix(".phantom-")
-        .tempdir_in(parent)
-        .map_err(|e| DataError::io(parent, &e))?;
-    // A folder of its own within, for the temporary one is closed to other users.
-    let folder = temp.path().join("data");
-    for name in ["images", "masks"] {
-        let sub = folder.join(name);
-        std::fs::create_dir_all(&sub).map_err(|e| DataError::io(&sub, &e))?;
-    }
+    let folder = NewFolder::begin(out, &["images", "masks"])?;
     let positive = parallel::map(options.count, options.workers, |i| {
         let film = draw(options.size, &mut rng(options.seed, Purpose::Phantom, i as u64));
-        save(&folder, &name(i, options.count), options.size, film)
+        save(folder.path(), &name(i, options.count), options.size, film)
     })?;
     let parts = stratify(&positive, options.seed);
     let names: Vec<String> = (0..options.count).map(|i| name(i, options.count)).collect();
-    split::write(&folder.join("split.csv"), names.iter().map(String::as_str).zip(parts.iter().copied()))?;
-    if out.exists() {
-        // It is empty; renaming onto an empty folder works on some systems only.
-        std::fs::remove_dir(out).map_err(|e| DataError::io(out, &e))?;
-    }
-    std::fs::rename(&folder, out).map_err(|e| DataError::io(out, &e))?;
+    split::write(
+        &folder.path().join("split.csv"),
+        names.iter().map(String::as_str).zip(parts.iter().copied()),
+    )?;
     Ok(PhantomSummary {
-        folder: out.to_path_buf(),
         images: options.count,
         positives: positive.iter().filter(|&&p| p).count(),
         parts: Part::ALL.map(|part| parts.iter().filter(|&&p| p == part).count()),
+        folder: folder.publish()?,
     })
 }
 

@@ -3,6 +3,7 @@
 use super::registry::Entry;
 use super::slice::Slice;
 use super::{Case, GradContext, Op};
+use crate::onnx::{Emit, OnnxError, int};
 use crate::program::{Element, Kernel, Lower, LowerError, Operand, Shader, Word};
 use crate::reference::Tensor;
 use crate::shader;
@@ -101,6 +102,12 @@ impl Op for Concat {
 
     fn is_cheap(&self) -> bool {
         true
+    }
+
+    /// Channels are the second axis there.
+    fn onnx(&self, emit: &mut Emit) -> Result<(), OnnxError> {
+        emit.result("Concat", &emit.inputs(), vec![int("axis", 1)]);
+        Ok(())
     }
 
     fn lower(&self, lower: &mut Lower) -> Result<(), LowerError> {

@@ -14,6 +14,7 @@ pub use kernels::{lower_forward, lower_grad_input, lower_grad_weight};
 
 use super::registry::Entry;
 use super::{Case, GradContext, Op, expect_same, expect_vector};
+use crate::onnx::{Emit, OnnxError, ints};
 use crate::program::{Element, Lower, LowerError};
 use crate::reference::Tensor;
 use crate::tape::{Shape, Tape, TapeError, Value};
@@ -91,6 +92,12 @@ impl Op for Conv2d {
         let bias = (lower.input_count() == 3).then(|| lower.input(2));
         let (input, weight, output) = (lower.input(0), lower.input(1), lower.output());
         lower_forward(lower, &geometry, input, weight, bias, output)
+    }
+
+    fn onnx(&self, emit: &mut Emit) -> Result<(), OnnxError> {
+        let attributes = vec![ints("strides", &[self.stride; 2]), ints("pads", &[self.padding; 4])];
+        emit.result("Conv", &emit.inputs(), attributes);
+        Ok(())
     }
 
     fn terms(&self, inputs: &[&Shape], _output: &Shape) -> usize {
@@ -268,7 +275,7 @@ fn cases() -> Vec<Case> {
             false,
         ),
         case(
-            "3x3 32→64 portions",
+            "3x3 64→64 71x67",
             "more tiles than are transformed at a time",
             [2, 71, 67, 64],
             3,

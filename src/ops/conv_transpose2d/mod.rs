@@ -6,6 +6,7 @@ use super::conv2d::{
 };
 use super::registry::Entry;
 use super::{Case, GradContext, Op, expect_vector};
+use crate::onnx::{Emit, OnnxError, ints};
 use crate::program::{Element, Lower, LowerError};
 use crate::reference::Tensor;
 use crate::tape::{Shape, Tape, TapeError, Value};
@@ -88,6 +89,12 @@ impl Op for ConvTranspose2d {
         let bias = (lower.input_count() == 3).then(|| lower.input(2));
         let (input, weight, output) = (lower.input(0), lower.input(1), lower.output());
         lower_grad_input(lower, &geometry, input, weight, bias, output)
+    }
+
+    fn onnx(&self, emit: &mut Emit) -> Result<(), OnnxError> {
+        let attributes = vec![ints("strides", &[self.stride; 2]), ints("pads", &[self.padding; 4])];
+        emit.result("ConvTranspose", &emit.inputs(), attributes);
+        Ok(())
     }
 
     fn terms(&self, inputs: &[&Shape], _output: &Shape) -> usize {

@@ -8,6 +8,7 @@ mod reference;
 
 use super::registry::Entry;
 use super::{Case, Fill, GradContext, Op, expect_inputs, expect_same};
+use crate::onnx::{Emit, OnnxError, ints};
 use crate::program::{ByWidth, Element, Kernel, Lower, LowerError, Word};
 use crate::reference::Tensor;
 use crate::shader_by_width;
@@ -101,6 +102,16 @@ impl Op for MaxPool2d {
 
     fn reference(&self, inputs: &[&Tensor], output: &Shape) -> Vec<Vec<f64>> {
         vec![reference::forward(self, inputs[0], output).unwrap_or_default()]
+    }
+
+    fn onnx(&self, emit: &mut Emit) -> Result<(), OnnxError> {
+        let attributes = vec![
+            ints("kernel_shape", &[self.kernel; 2]),
+            ints("strides", &[self.stride; 2]),
+            ints("pads", &[self.padding; 4]),
+        ];
+        emit.result("MaxPool", &emit.inputs(), attributes);
+        Ok(())
     }
 
     fn is_cheap(&self) -> bool {

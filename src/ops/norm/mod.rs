@@ -16,6 +16,7 @@ mod reference;
 use super::registry::Entry;
 use super::sum_rows::passes;
 use super::{Case, Fill, GradContext, Op, expect_inputs, expect_vector};
+use crate::onnx::{Emit, OnnxError, float};
 use crate::program::{ByWidth, Element, Kernel, Lower, LowerError, Shader, Word};
 use crate::reference::Tensor;
 use crate::tape::{Shape, Tape, TapeError, Value};
@@ -143,6 +144,31 @@ impl Norm {
         Geometry::new(self.over, input)
     }
 
+    /// Group norm, as an instance norm of images that have a channel a group: the operator of its own has weights a
+    /// channel only from opset 21 on.
+    fn onnx_groups(&self, emit: &mut Emit, groups: usize) -> Result<(), OnnxError> {
+        let [_, height, width, channels] =
+            emit.input_shape(0).nhwc().map_err(|_| emit.unsupported())?.map(|extent| extent as i64);
+        let inputs = emit.inputs();
+        let grouped = emit.reshape("grouped", inputs[0], &[0, groups as i64, -1]);
+        let (ones, zeros) =
+            (emit.floats("ones", &vec![1.0; groups]), emit.floats("zeros", &vec![0.0; groups]));
+        let eps = vec![float("epsilon", self.eps)];
+        let normalised = emit.step("InstanceNormalization", "normalised", &[&grouped, &ones, &zeros], eps);
+        let image = emit.reshape("image", &normalised, &[0, channels, height, width]);
+        let weight = emit.reshape("weight", inputs[1], &[channels, 1, 1]);
+        let bias = emit.reshape("bias", inputs[2], &[channels, 1, 1]);
+        let scaled = emit.step("Mul", "scaled", &[&image, &weight], vec![]);
+        match self.relu {
+            false => emit.result("Add", &[&scaled, &bias], vec![]),
+            true => {
+                let moved = emit.step("Add", "norm", &[&scaled, &bias], vec![]);
+                emit.result("Relu", &[&moved], vec![]);
+            }
+        }
+        Ok(())
+    }
+
     /// Channels of a group, or 0 where the gradient does not go through the statistics.
     fn coupled_channels(&self, g: &Geometry) -> usize {
         if self.constant_stats { 0 } else { g.group_size }
@@ -178,6 +204,31 @@ impl Op for Norm {
     fn reference(&self, inputs: &[&Tensor], _output: &Shape) -> Vec<Vec<f64>> {
         let g = self.geometry(&inputs[0].shape);
         vec![g.map_or(vec![], |g| reference::forward(&g, self, inputs))]
+    }
+
+    fn onnx(&self, emit: &mut Emit) -> Result<(), OnnxError> {
+        let (inputs, stats) = (emit.inputs(), emit.inputs_of(3));
+        let [x, weight, bias] = [inputs[0], inputs[1], inputs[2]];
+        let channels = emit.input_shape(0).channels();
+        let eps = || vec![float("epsilon", self.eps)];
+        let (op, operands) = match (self.over, self.constant_stats, &stats[..]) {
+            (Over::Batch, true, &[mean, variance]) => {
+                ("BatchNormalization", vec![x, weight, bias, mean, variance])
+            }
+            (Over::Groups(groups), false, _) if groups == channels => {
+                ("InstanceNormalization", vec![x, weight, bias])
+            }
+            (Over::Groups(groups), false, _) => return self.onnx_groups(emit, groups),
+            _ => return Err(emit.unsupported()),
+        };
+        match self.relu {
+            false => emit.result(op, &operands, eps()),
+            true => {
+                let normalised = emit.step(op, "norm", &operands, eps());
+                emit.result("Relu", &[&normalised], vec![]);
+            }
+        }
+        Ok(())
     }
 
     fn is_cheap(&self) -> bool {
@@ -222,6 +273,11 @@ impl Op for NormStats {
 
     fn quantity(&self, output: &Shape, index: usize) -> usize {
         Geometry::row_of(output, index)
+    }
+
+    /// A part of the norm that takes it.
+    fn onnx(&self, _emit: &mut Emit) -> Result<(), OnnxError> {
+        Ok(())
     }
 
     fn shape(&self, inputs: &[&Shape]) -> Result<Shape, String> {
@@ -277,6 +333,11 @@ impl Op for RunningStats {
 
     fn quantity(&self, output: &Shape, index: usize) -> usize {
         Geometry::row_of(output, index)
+    }
+
+    /// A part of the norm that takes it.
+    fn onnx(&self, _emit: &mut Emit) -> Result<(), OnnxError> {
+        Ok(())
     }
 
     fn shape(&self, inputs: &[&Shape]) -> Result<Shape, String> {

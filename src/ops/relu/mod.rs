@@ -3,6 +3,7 @@
 use super::elementwise::{elementwise_cases, lower_elementwise};
 use super::registry::Entry;
 use super::{Case, GradContext, Op, expect_inputs, expect_same};
+use crate::onnx::{Emit, OnnxError};
 use crate::program::{Element, Lower, LowerError, Shader};
 use crate::reference::Tensor;
 use crate::shader;
@@ -47,6 +48,11 @@ impl Op for Relu {
 
     fn reference(&self, inputs: &[&Tensor], _output: &Shape) -> Vec<Vec<f64>> {
         vec![inputs[0].data.iter().map(|x| if *x < 0.0 { 0.0 } else { *x }).collect()]
+    }
+
+    fn onnx(&self, emit: &mut Emit) -> Result<(), OnnxError> {
+        emit.result("Relu", &emit.inputs(), vec![]);
+        Ok(())
     }
 
     fn is_cheap(&self) -> bool {

@@ -3,6 +3,7 @@
 use super::elementwise::{elementwise_cases, lower_elementwise};
 use super::registry::Entry;
 use super::{Case, Fill, GradContext, Op, expect_inputs, expect_same};
+use crate::onnx::{Emit, OnnxError};
 use crate::program::{Lower, LowerError, Shader};
 use crate::reference::Tensor;
 use crate::shader;
@@ -44,6 +45,11 @@ impl Op for Sigmoid {
 
     fn reference(&self, inputs: &[&Tensor], _output: &Shape) -> Vec<Vec<f64>> {
         vec![inputs[0].data.iter().map(|x| sigmoid(*x)).collect()]
+    }
+
+    fn onnx(&self, emit: &mut Emit) -> Result<(), OnnxError> {
+        emit.result("Sigmoid", &emit.inputs(), vec![]);
+        Ok(())
     }
 
     fn is_cheap(&self) -> bool {

@@ -5,6 +5,7 @@
 use super::registry::Entry;
 use super::upsample::{enlarged, upsample_cases};
 use super::{Case, GradContext, Op, expect_inputs, expect_same};
+use crate::onnx::{Emit, OnnxError, text};
 use crate::program::{ByWidth, Element, Kernel, Lower, LowerError, Word};
 use crate::reference::Tensor;
 use crate::shader_by_width;
@@ -95,6 +96,14 @@ impl Op for UpsampleBilinear {
             Ok(()) => vec![result],
             Err(_) => vec![vec![]],
         }
+    }
+
+    fn onnx(&self, emit: &mut Emit) -> Result<(), OnnxError> {
+        let scales = emit.floats("scales", &[1.0, 1.0, self.factor as f32, self.factor as f32]);
+        let attributes = vec![text("mode", "linear"), text("coordinate_transformation_mode", "half_pixel")];
+        // Between image and scales stands what only other modes take.
+        emit.result("Resize", &[emit.inputs()[0], "", &scales], attributes);
+        Ok(())
     }
 
     fn is_cheap(&self) -> bool {

@@ -184,6 +184,9 @@
       wgseg: manifest.wgseg,
       kernels: manifest.kernels,
       made: new Date().toISOString(),
+      system: globalThis.process?.versions?.node
+        ? `${process.platform} ${process.arch}, Node ${process.versions.node}`
+        : navigator.userAgent,
       runner: "webgpu",
       quick: false,
       default_limits: true,

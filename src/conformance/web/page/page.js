@@ -15,32 +15,11 @@
     return made;
   }
 
-  // A script, and not a fetch: that works from disk as well.
-  function load(name) {
-    return new Promise((resolve, reject) => {
-      const script = document.createElement("script");
-      script.src = `data/${name}.js`;
-      script.onload = () => (script.remove(), resolve());
-      script.onerror = () => reject(new Error(`cannot load ${script.src}`));
-      document.head.append(script);
-    });
-  }
-
   function refuse(title, reason) {
     byId("device").classList.add("bad");
     byId("device-name").textContent = title;
     byId("device-more").textContent = reason;
     document.body.dataset.state = "refused";
-  }
-
-  function whyNoWebGpu() {
-    if (!globalThis.isSecureContext) {
-      return "Browsers offer WebGPU to pages from https:// or from this machine only, and this page is from neither.";
-    }
-    return (
-      "Take a recent Chrome or Edge, Safari 26 or Firefox 141 or newer. On Linux, Chrome may need " +
-      "chrome://flags/#enable-unsafe-webgpu. Private windows and old graphics drivers may lack it as well."
-    );
   }
 
   function showDevice({ name, vendor, limits }) {
@@ -144,7 +123,7 @@
     try {
       const report = await wgseg.runAll({
         gpu: navigator.gpu,
-        load,
+        load: wgseg.load,
         wanted: (check) => !op || check.subject === op,
         started: (manifest, device) => {
           showDevice(device);
@@ -191,11 +170,11 @@
     byId("search").addEventListener("input", showRows);
     byId("download").addEventListener("click", download);
     byId("start").addEventListener("click", start);
-    if (!navigator.gpu) return refuse("This browser offers no WebGPU", whyNoWebGpu());
+    if (!navigator.gpu) return refuse("This browser offers no WebGPU", wgseg.whyNoWebGpu());
     const adapter = await navigator.gpu.requestAdapter().catch(() => null);
-    if (!adapter) return refuse("WebGPU finds no device here", whyNoWebGpu());
+    if (!adapter) return refuse("WebGPU finds no device here", wgseg.whyNoWebGpu());
     showDevice(wgseg.describe(adapter));
-    await load("manifest");
+    await wgseg.load("manifest");
     const manifest = wgseg.take("manifest");
     const sum = (key) => manifest.files.reduce((total, file) => total + file[key], 0);
     byId("version").textContent =

@@ -1,5 +1,7 @@
 //! This program, to be started again: a driver that may die is given a process of its own.
 
+pub mod worker;
+
 use std::process::Command;
 
 /// A command that starts this program again, without arguments yet.

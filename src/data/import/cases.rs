@@ -1,0 +1,193 @@
+//! Pairs of an image file and a label file, in any of the formats that are read, into a data folder.
+
+use std::path::{Component, Path, PathBuf};
+
+use super::Importer;
+use crate::data::dataset;
+use crate::data::decode::{Mask, Raw, decode_raw};
+use crate::data::error::{DataError, Problem};
+use crate::data::nifti::{Volume, is_nifti};
+use crate::data::parallel;
+use crate::report::tally::Tally;
+
+/// An image with its label.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Case {
+    pub id: String,
+    pub image: PathBuf,
+    pub label: PathBuf,
+}
+
+/// Which values of a label are foreground.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Foreground {
+    /// All above 0 but these.
+    AllBut(Vec<u16>),
+    Values(Vec<u16>),
+    /// As in the masks of a data folder: 0 and one other value, or those above a threshold.
+    Mask(Option<f64>),
+}
+
+impl Foreground {
+    fn holds(&self, value: f64) -> bool {
+        let among = |values: &[u16]| values.iter().any(|v| f64::from(*v) == value);
+        match self {
+            Foreground::AllBut(ignored) => value > 0.0 && !among(ignored),
+            Foreground::Values(values) => among(values),
+            Foreground::Mask(threshold) => value > threshold.unwrap_or(0.0),
+        }
+    }
+
+    fn mask(&self, raw: &Raw) -> Result<Mask, Problem> {
+        if let Foreground::Mask(threshold) = self {
+            return raw.to_mask(*threshold);
+        }
+        let pixels = raw.grey()?.iter().map(|v| u8::from(self.holds(f64::from(*v)))).collect();
+        Ok(Mask { width: raw.header.width as usize, height: raw.header.height as usize, pixels })
+    }
+}
+
+/// Adds all `cases`; those that cannot be used are listed as skipped. Slices of a volume become images `ID_s000`,
+/// `ID_s001`, … whose patient is the volume.
+///
+/// # Errors
+/// A file cannot be written.
+pub(super) fn add_all(
+    importer: &Importer,
+    cases: &[Case],
+    foreground: &Foreground,
+    workers: usize,
+) -> Result<(), DataError> {
+    let tally = Tally::new(cases.len(), "cases");
+    parallel::map(cases.len(), workers, |i| {
+        let case = &cases[i];
+        let added = parallel::guarded(|| add(importer, case, foreground));
+        tally.add();
+        match added {
+            Err(DataError { problem: problem @ Problem::Io { .. }, path }) if path.is_none() => {
+                Err(DataError::bare(problem))
+            }
+            Err(error) => {
+                importer.skip(&case.id, error.path.as_deref(), &error.problem);
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    })?;
+    tally.finish();
+    Ok(())
+}
+
+fn add(importer: &Importer, case: &Case, foreground: &Foreground) -> Result<(), DataError> {
+    if is_nifti(&case.image) != is_nifti(&case.label) {
+        return Err(DataError::at(&case.label, Problem::OtherFormat));
+    }
+    if !is_nifti(&case.image) {
+        let image = decode_raw(&case.image)?;
+        let label = decode_raw(&case.label)?;
+        let mask = foreground.mask(&label).map_err(|problem| DataError::at(&case.label, problem))?;
+        return importer.add(&case.id, &image, &mask).map_err(|e| at(e, &case.image));
+    }
+    let (image, label) = (Volume::read(&case.image)?, Volume::read(&case.label)?);
+    let size = |v: &Volume| [v.width, v.height, v.depth];
+    if size(&image) != size(&label) {
+        let problem = Problem::VolumeMismatch { image: size(&image), label: size(&label) };
+        return Err(DataError::at(&case.label, problem));
+    }
+    if let (Some(a), Some(b)) = (image.affine, label.affine)
+        && a.iter().flatten().zip(b.iter().flatten()).any(|(a, b)| (a - b).abs() > 1e-2)
+    {
+        return Err(DataError::at(&case.label, Problem::AffineMismatch));
+    }
+    let Some(range) = image.range() else {
+        return Err(DataError::at(&case.image, Problem::Nifti { message: "no value is finite".into() }));
+    };
+    for k in 0..image.depth {
+        let id = if image.depth == 1 { case.id.clone() } else { format!("{}_s{k:03}", case.id) };
+        let pixels = label.slice(k).iter().map(|v| u8::from(foreground.holds(*v))).collect::<Vec<u8>>();
+        let picture = image.picture(k, range);
+        let first = picture.samples.first().copied().unwrap_or_default();
+        if image.depth > 1 && !pixels.contains(&1) && picture.samples.iter().all(|v| *v == first) {
+            importer.skip(&id, Some(&case.image), Problem::Constant { value: first });
+            continue;
+        }
+        let mask = Mask { width: image.width, height: image.height, pixels };
+        importer.add(&id, &picture, &mask).map_err(|e| at(e, &case.image))?;
+        if image.depth > 1 {
+            importer.patient(&id, &case.id);
+        }
+    }
+    Ok(())
+}
+
+/// The file at fault, where the error names none and it is no failure of writing.
+fn at(error: DataError, path: &Path) -> DataError {
+    match error {
+        DataError { path: Some(_), problem: problem @ Problem::Io { .. } } => DataError::bare(problem),
+        DataError { problem, .. } => DataError::at(path, problem),
+    }
+}
+
+/// The file `name`, a path relative to `root`, if it does not lead out of that.
+///
+/// # Errors
+/// It does, or is a path from the root of the system elsewhere.
+pub(super) fn within(root: &Path, name: &str) -> Result<PathBuf, Problem> {
+    let path = Path::new(name);
+    let path = path.strip_prefix(root).unwrap_or(path);
+    let stays = |part: Component| matches!(part, Component::Normal(_) | Component::CurDir);
+    // Another system's separators would hide steps upwards.
+    if name.is_empty() || name.contains('\\') || !path.components().all(stays) {
+        return Err(Problem::OutsidePath { path: name.to_owned() });
+    }
+    let parts = path.components().filter(|part| matches!(part, Component::Normal(_)));
+    Ok(root.join(parts.collect::<PathBuf>()))
+}
+
+/// The name of a file without its ending, `.nii.gz` being one; none where it is not UTF-8.
+pub(super) fn stem(path: &Path) -> Option<&str> {
+    let name = path.file_name()?.to_str()?;
+    let name = name.strip_suffix(".gz").unwrap_or(name);
+    Some(name.rsplit_once('.').map_or(name, |(stem, _)| stem))
+}
+
+/// The files of a folder that are not hidden, sorted by name.
+///
+/// # Errors
+/// It cannot be read.
+pub(super) fn files(dir: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let mut problems = vec![];
+    let files = dataset::files(dir, &mut problems);
+    dataset::first(problems).map(|()| files)
+}
+
+/// The JSON document in a file.
+///
+/// # Errors
+/// It cannot be read, or is no JSON: line and column are told.
+pub(super) fn read_json(path: &Path) -> Result<serde_json::Value, DataError> {
+    let bytes = std::fs::read(path).map_err(|e| DataError::io(path, &e))?;
+    serde_json::from_slice(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes))
+        .map_err(|e| DataError::at(path, Problem::Json { message: e.to_string() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_cannot_lead_out_of_its_data_set() {
+        let root = Path::new("/sets/one");
+        assert_eq!(within(root, "./imagesTr/a.png").unwrap(), root.join("imagesTr/a.png"));
+        assert_eq!(within(root, "/sets/one/a.png").unwrap(), root.join("a.png"));
+        for name in ["../two/a.png", "imagesTr/../../a.png", "/etc/passwd", "..\\a.png", ""] {
+            assert!(matches!(within(root, name), Err(Problem::OutsidePath { .. })), "{name}");
+        }
+    }
+
+    #[test]
+    fn endings_of_two_parts() {
+        let stems = ["a.nii.gz", "b.1.png", "c"].map(|name| stem(Path::new(name)).unwrap().to_owned());
+        assert_eq!(stems, ["a", "b.1", "c"]);
+    }
+}

@@ -1,0 +1,187 @@
+//! Raw data sets of nnU-Net, of its first and its second version: `imagesTr`, `labelsTr` and `dataset.json`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::cases::{Case, Foreground, add_all, files, read_json, stem, within};
+use super::{ImportSummary, Importer};
+use crate::data::error::{DataError, Problem};
+
+/// What to import, and how.
+#[derive(Clone, Debug)]
+pub struct NnunetOptions {
+    /// Side in pixels to resize to; none: as it is.
+    pub size: Option<usize>,
+    /// Name or value of the label that is foreground; none: all above 0 but `ignore`.
+    pub label: Option<String>,
+    /// Which channel, from 0; none: the only one.
+    pub channel: Option<usize>,
+    /// Threads that decode.
+    pub workers: usize,
+}
+
+/// Imports the training cases of the data set `dir`. Images of `imagesTs` have no labels and are only counted: their
+/// number comes second.
+///
+/// # Errors
+/// There is no `dataset.json`, or it is not understood; label or channel is not among those it names; nothing at all
+/// can be imported; a file cannot be written.
+pub fn import_nnunet(
+    dir: &Path,
+    out: &Path,
+    options: &NnunetOptions,
+) -> Result<(ImportSummary, usize), DataError> {
+    let json = dir.join("dataset.json");
+    let set = read_json(&json)?;
+    let foreground =
+        foreground(&set, options.label.as_deref()).map_err(|problem| DataError::at(&json, problem))?;
+    let images = index(&dir.join("imagesTr"))?;
+    let channel = channel(&set, &images, options.channel).map_err(|problem| DataError::at(&json, problem))?;
+    let importer = Importer::begin(out, options.size)?;
+    let cases = listed(dir, &json, &set, channel, &images, &importer)?;
+    add_all(&importer, &cases, &foreground, options.workers)?;
+    let test = dir.join("imagesTs");
+    let unlabelled = if test.is_dir() { index(&test)?.len() } else { 0 };
+    Ok((importer.finish()?, unlabelled))
+}
+
+/// The files of a folder by case and channel: `CASE_0000.png` is channel 0 of `CASE`.
+fn index(dir: &Path) -> Result<BTreeMap<String, BTreeMap<usize, PathBuf>>, DataError> {
+    let mut found: BTreeMap<String, BTreeMap<usize, PathBuf>> = BTreeMap::new();
+    for path in files(dir)? {
+        let Some((case, channel)) = stem(&path).and_then(|stem| stem.rsplit_once('_')) else { continue };
+        if channel.len() == 4
+            && let Ok(channel) = channel.parse()
+        {
+            found.entry(case.to_owned()).or_default().insert(channel, path.clone());
+        }
+    }
+    Ok(found)
+}
+
+type Images = BTreeMap<String, BTreeMap<usize, PathBuf>>;
+
+/// The channel to take, among those that the files have.
+fn channel(set: &Value, images: &Images, wanted: Option<usize>) -> Result<usize, Problem> {
+    let found: BTreeSet<usize> = images.values().flat_map(|channels| channels.keys().copied()).collect();
+    let names = set.get("channel_names").or_else(|| set.get("modality"));
+    let name = |channel: &usize| {
+        let name = names.and_then(|names| names.get(channel.to_string())).and_then(Value::as_str);
+        name.map_or_else(|| channel.to_string(), |name| format!("{channel}: {name}"))
+    };
+    let known = || found.iter().map(name).collect::<Vec<_>>().join(", ");
+    match wanted {
+        Some(channel) if found.contains(&channel) || found.is_empty() => Ok(channel),
+        Some(channel) => Err(Problem::Channel { found: format!("{channel} is asked for"), known: known() }),
+        None if found.len() > 1 => {
+            Err(Problem::Channel { found: format!("there are {}", found.len()), known: known() })
+        }
+        None => Ok(found.first().copied().unwrap_or(0)),
+    }
+}
+
+/// What is foreground by the labels of `dataset.json`: `{"liver": 1, "both": [1, 2]}`, or in the first version
+/// `{"1": "liver"}`.
+fn foreground(set: &Value, wanted: Option<&str>) -> Result<Foreground, Problem> {
+    let mut labels: BTreeMap<String, Vec<u16>> = BTreeMap::new();
+    let number = |value: &Value| value.as_u64().and_then(|v| u16::try_from(v).ok());
+    for (key, value) in set.get("labels").and_then(Value::as_object).into_iter().flatten() {
+        let (name, values) = match value {
+            Value::String(name) => (name.clone(), key.parse().ok().map(|v| vec![v])),
+            Value::Array(values) => (key.clone(), values.iter().map(number).collect()),
+            value => (key.clone(), number(value).map(|v| vec![v])),
+        };
+        let Some(values) = values else {
+            let found = format!("label `{key}` is {value}");
+            return Err(Problem::DatasetJson {
+                found,
+                expected: "a whole number, a list of them, or a name",
+            });
+        };
+        labels.insert(name, values);
+    }
+    let ignored = || labels.get("ignore").cloned().unwrap_or_default();
+    let Some(wanted) = wanted else { return Ok(Foreground::AllBut(ignored())) };
+    let by_value = || {
+        let value: u16 = wanted.parse().ok()?;
+        labels.values().any(|values| values.contains(&value)).then(|| vec![value])
+    };
+    let values = labels.get(wanted).cloned().or_else(by_value).ok_or_else(|| Problem::Label {
+        label: wanted.to_owned(),
+        known: labels
+            .iter()
+            .map(|(name, values)| format!("{name}: {values:?}"))
+            .collect::<Vec<_>>()
+            .join(", "),
+    })?;
+    Ok(Foreground::Values(values))
+}
+
+/// The cases that can be read, by `dataset.json` or by the files; the others are noted as skipped.
+fn listed(
+    dir: &Path,
+    json: &Path,
+    set: &Value,
+    channel: usize,
+    images: &Images,
+    importer: &Importer,
+) -> Result<Vec<Case>, DataError> {
+    let labels = files(&dir.join("labelsTr"))?;
+    // Case and label, and the image where the list names it itself.
+    let mut wanted: Vec<(String, PathBuf, Option<PathBuf>)> = Vec::new();
+    let path = |id: &str, name: Option<&str>| {
+        let name = name.unwrap_or_default();
+        within(dir, name).map_err(|problem| importer.skip(id, Some(json), problem)).ok()
+    };
+    if let Some(cases) = set.get("dataset").and_then(Value::as_object) {
+        for (id, case) in cases {
+            let image = case.get("images").and_then(|images| images.get(channel)).and_then(Value::as_str);
+            let label = case.get("label").and_then(Value::as_str);
+            if let (Some(image), Some(label)) = (path(id, image), path(id, label)) {
+                wanted.push((id.clone(), label, Some(image)));
+            }
+        }
+    } else if let Some(cases) = set.get("training").and_then(Value::as_array) {
+        for case in cases {
+            let name = case.get("label").and_then(Value::as_str);
+            let id = name.and_then(|name| stem(Path::new(name))).unwrap_or_default();
+            if let Some(label) = path(id, name) {
+                wanted.push((id.to_owned(), label, None));
+            }
+        }
+    } else {
+        let named = labels.iter().filter_map(|label| Some((stem(label)?.to_owned(), label.clone(), None)));
+        wanted.extend(named);
+    }
+    let mut cases: Vec<Case> = Vec::new();
+    for (id, label, image) in &wanted {
+        let by_name = || images.get(id).and_then(|channels| channels.get(&channel)).cloned();
+        let image = image.clone().or_else(by_name);
+        match image.filter(|image| image.is_file()) {
+            None => {
+                let stem = format!("{id}_{channel:04}");
+                importer.skip(id, Some(label), Problem::NoImage { stem, folder: dir.join("imagesTr") });
+            }
+            Some(image) if !label.is_file() => importer.skip(
+                id,
+                Some(&image),
+                Problem::NoMask { stem: id.clone(), folder: dir.join("labelsTr") },
+            ),
+            Some(image) => cases.push(Case { id: id.clone(), image, label: label.clone() }),
+        }
+    }
+    // What is there and was not listed, so that nothing is passed over in silence.
+    let known: BTreeSet<&String> = wanted.iter().map(|(id, ..)| id).collect();
+    for (id, channels) in images.iter().filter(|(id, _)| !known.contains(id)) {
+        let file = channels.values().next().map(PathBuf::as_path);
+        let has_label = labels.iter().any(|label| stem(label) == Some(id));
+        let problem = match has_label {
+            true => Problem::NotListed,
+            false => Problem::NoMask { stem: id.clone(), folder: dir.join("labelsTr") },
+        };
+        importer.skip(id, file, problem);
+    }
+    Ok(cases)
+}
