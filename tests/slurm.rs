@@ -175,7 +175,8 @@ fn jobs_that_are_requeued_and_killed_leave_the_bytes_of_a_local_run() {
 
     let joint = "seed_0/stage1/edges/joint";
     until("the third step of another", &log, || (steps(&out, joint) >= 3).then_some(()));
-    let processes = Command::new("pgrep").args(["-f", &format!("run-one .* {joint}")]).output().expect("pgrep");
+    let processes =
+        Command::new("pgrep").args(["-f", &format!("run-one .* {joint}")]).output().expect("pgrep");
     let processes = String::from_utf8(processes.stdout).expect("UTF-8");
     let process = processes.lines().next().expect("its process");
     assert!(Command::new("kill").args(["-9", process]).status().expect("kill").success());
@@ -240,7 +241,10 @@ fn an_unknown_partition_is_told_by_slurm_itself_and_nothing_is_made() {
     let mut command = slurm.spawn(&folder, &out, &log, &["--partition", "nowhere"]);
     assert_eq!(command.wait().expect("an end").code(), Some(1));
     let told = read(&log);
-    assert!(told.contains("`sbatch` refused") && told.contains("invalid partition specified: nowhere"), "{told}");
+    assert!(
+        told.contains("`sbatch` refused") && told.contains("invalid partition specified: nowhere"),
+        "{told}"
+    );
     assert!(!out.exists());
 }
 

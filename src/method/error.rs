@@ -117,7 +117,9 @@ pub enum MethodError {
          tuned kernels; see that this machine has the same program and files as the one that gave the command"
     )]
     OtherThanPlanned { run: String },
-    #[error("`{run}` cannot go on: {why}; give the command that made the folder again, which does that run anew")]
+    #[error(
+        "`{run}` cannot go on: {why}; give the command that made the folder again, which does that run anew"
+    )]
     Stale { run: String, why: String },
     #[error("{} holds something but no spec.json, so it is not of a run; move it away", .path.display())]
     Foreign { path: PathBuf },

@@ -138,8 +138,7 @@ mod tests {
     #[test]
     fn a_run_stands_one_level_above_what_it_needs_and_what_is_complete_has_none() {
         let root = tempfile::tempdir().unwrap();
-        let specs =
-            [("a", vec![]), ("b", vec!["a"]), ("c", vec![]), ("d", vec!["b", "c"]), ("e", vec!["c"])];
+        let specs = [("a", vec![]), ("b", vec!["a"]), ("c", vec![]), ("d", vec!["b", "c"]), ("e", vec!["c"])];
         let specs: Vec<_> = specs.iter().map(|(id, needs)| spec(id, needs)).collect();
         let jobs = assess(root.path(), &specs, specs.len(), &images("images"), "1", &[], &[]).unwrap();
         assert_eq!(levels(&jobs), [Some(0), Some(1), Some(0), Some(2), Some(1)]);
@@ -182,7 +181,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let logs = folder.path().join("it's a log");
         std::fs::create_dir(&logs).unwrap();
-        let text = script("echo", Path::new("/a b/$c"), &logs, &["seed_0/a", "seed_0/b/c"], &["--x y".into()]);
+        let text =
+            script("echo", Path::new("/a b/$c"), &logs, &["seed_0/a", "seed_0/b/c"], &["--x y".into()]);
         let file = folder.path().join("script.sh");
         std::fs::write(&file, text).unwrap();
         let status = std::process::Command::new("bash")

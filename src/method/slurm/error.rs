@@ -25,7 +25,9 @@ pub enum SlurmError {
          them end, or cancel them: scancel {jobs}", .root.display()
     )]
     Live { root: PathBuf, jobs: String, run: String },
-    #[error("Slurm did not answer for {minutes} minutes ({message}); the jobs go on, and the same command goes on watching")]
+    #[error(
+        "Slurm did not answer for {minutes} minutes ({message}); the jobs go on, and the same command goes on watching"
+    )]
     Silent { minutes: u64, message: String },
     #[error("{}: {source}; see that it can be read and written", .path.display())]
     Io { path: PathBuf, source: std::io::Error },

@@ -81,7 +81,8 @@ impl Submissions {
             if let Some(stem) = stem
                 && path.extension().is_some_and(|ending| ending == "json")
             {
-                let bytes = fs::read(&path).map_err(|source| SlurmError::Io { path: path.clone(), source })?;
+                let bytes =
+                    fs::read(&path).map_err(|source| SlurmError::Io { path: path.clone(), source })?;
                 let handed = serde_json::from_slice(&bytes)
                     .map_err(|error| SlurmError::Io { path: path.clone(), source: error.into() })?;
                 submissions.arrays.insert(submissions.name(&stem), handed);

@@ -245,8 +245,7 @@ impl Board<'_> {
     /// Jobs with runs below `level`.
     fn before(&self, level: usize, live: &BTreeMap<String, Live>) -> Vec<u64> {
         let below = self.jobs.iter().zip(&self.levels).filter(|(_, of)| of.is_some_and(|of| of < level));
-        let jobs: BTreeSet<u64> =
-            below.filter_map(|(job, _)| Some(live.get(&job.label())?.job)).collect();
+        let jobs: BTreeSet<u64> = below.filter_map(|(job, _)| Some(live.get(&job.label())?.job)).collect();
         jobs.into_iter().collect()
     }
 
