@@ -11,7 +11,7 @@ use super::interrupt::{INTERRUPTED, Interrupt};
 use super::{DeviceArg, Outcome, print_json};
 use crate::config::Config;
 use crate::config::validate::MAX_SEEDS;
-use crate::gpu::{Extra, Gpu, GpuError, GpuOptions};
+use crate::gpu::{self, Extra, Gpu, GpuError, GpuOptions};
 use crate::method::assess::{self, Job, Outside, State};
 use crate::method::check::{check_folders, check_names, unused_lambdas};
 use crate::method::error::MethodError;
@@ -60,8 +60,9 @@ pub struct Args {
     /// may be repeated; see `wgseg plan`
     #[arg(long, value_name = "ID")]
     only: Vec<String>,
-    /// Runs at a time: by default 1, or on Slurm all that there is room for; on a software driver LP_NUM_THREADS=1 with
-    /// --jobs 2 is faster than one
+    /// Runs at a time: by default 1, or on Slurm all that there is room for; where the machine has several adapters of one
+    /// name and driver and --adapter names none, each in turn; on a software driver LP_NUM_THREADS=1 with --jobs 2 is
+    /// faster than one
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     jobs: Option<u16>,
     /// Where runs are done: in this process, or as jobs of Slurm, see docs/cluster.md
@@ -116,8 +117,7 @@ impl Args {
             }
             return Ok(None);
         }
-        let text = slurm_args.as_deref().unwrap_or_default();
-        let arguments = shlex::split(text).ok_or_else(|| SlurmError::Quotes { text: text.to_owned() })?;
+        let arguments = SlurmOptions::arguments(slurm_args.as_deref().unwrap_or_default())?;
         // The machine that submits may have another adapter than those that train, so its table is not theirs.
         let mut worker = vec!["--no-tuning".to_owned()];
         if let Some(adapter) = self.adapter.name() {
@@ -141,6 +141,11 @@ pub fn run(args: Args, which: Which) -> Outcome {
     check_out(root)?;
     let begun = root.join(PLAN).exists().then_some(root.as_path());
     let on_slurm = args.for_slurm()?;
+    if args.slurm.cancel {
+        let cancelled = Submissions::of(root)?.map_or(Ok(0), |submissions| submissions.cancel())?;
+        tell(&format!("{} cancelled", count(cancelled, "job")));
+        return Ok(ExitCode::SUCCESS);
+    }
     let gpu = match &on_slurm {
         // A machine that submits jobs need not have an adapter.
         Some(options) => {
@@ -155,12 +160,6 @@ pub fn run(args: Args, which: Which) -> Outcome {
     // Not before, so that a mistake in what was given leaves nothing behind.
     let _lock = take(root)?;
     unused_lambdas(&config).iter().chain(&material.notes).for_each(|note| tell(note));
-    let submissions = Submissions::of(root)?;
-    if args.slurm.cancel {
-        let cancelled = submissions.map_or(Ok(0), |submissions| submissions.cancel())?;
-        tell(&format!("{} cancelled", count(cancelled, "job")));
-        return Ok(ExitCode::SUCCESS);
-    }
     let code = inputs::code(caps.choices.id().as_deref());
     let before = earlier(root, args.redo_changed)?;
     let mut runs = graph.runs.clone();
@@ -188,7 +187,7 @@ pub fn run(args: Args, which: Which) -> Outcome {
             listed(folders)
         ));
     }
-    let busy = match submissions {
+    let busy = match Submissions::of(root)? {
         Some(submissions) => submissions.adopt(&jobs[..asked], on_slurm.is_some())?,
         None => BTreeSet::new(),
     };
@@ -258,10 +257,9 @@ pub fn run(args: Args, which: Which) -> Outcome {
     for line in assess::remove_stale(root, &mut jobs, &busy)? {
         tell(&line);
     }
-    let stop = interrupt.training();
     let summary = match (gpu, on_slurm) {
-        (Some(gpu), _) => do_all(&jobs, &costs, &args, &material, gpu, &stop),
-        (None, options) => submit_all(&jobs, root, &options.unwrap_or_default(), &stop)?,
+        (Some(gpu), _) => do_all(&jobs, &costs, &args, &material, gpu, &interrupt.training()),
+        (None, options) => submit_all(&jobs, root, &options.unwrap_or_default(), &interrupt.watching())?,
     };
     interrupt.trained();
     conclude(&summary, &jobs, root, args.adapter.name(), args.json)
@@ -324,23 +322,28 @@ fn do_all(
 ) -> Summary {
     let root = args.out.as_path();
     let to_do = tell_counts(jobs);
+    let threads = args.jobs.map_or(1, usize::from).min(to_do.max(1));
+    let adapters = for_workers(&args.adapter, &gpu, threads);
     let view = View::new(to_do, costs.iter().sum());
     let precision = gpu.precision();
     // Each thread has a device of its own; the first takes the one that is open.
     let tuning = gpu.tuning().cloned();
     let opened = Mutex::new(Some(gpu));
-    let open = |_| -> Result<_, TrainError> {
-        let opened = opened.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+    let open = |worker: usize| -> Result<_, TrainError> {
+        let opened = match worker {
+            0 => opened.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take(),
+            _ => None,
+        };
         let gpu = match opened {
             Some(gpu) => gpu,
-            None => another(&args.adapter, precision, &tuning)?,
+            None => another(adapters[worker % adapters.len()].clone(), precision, &tuning)?,
         };
         let stop = Arc::clone(stop);
         Ok(move |spec: &RunSpec, hash: &str, watch: &mut dyn Watch| {
             perform(&Place { gpu: &gpu, material, root, stop: &stop }, spec, hash, watch)
         })
     };
-    let options = Options { root, threads: args.jobs.map_or(1, usize::from), stop, view: &view, costs };
+    let options = Options { root, threads, stop, view: &view, costs };
     let summary = execute(jobs, &options, open);
     view.finish();
     summary
@@ -381,13 +384,27 @@ fn submit_all(
     Ok(watched.summary)
 }
 
-/// One more device of the same adapter.
+/// What names the adapter of each worker in turn; never empty. Where users name none, all that are the same as the best
+/// one in name and driver: others would end with other bits.
+fn for_workers(device: &DeviceArg, gpu: &Gpu, workers: usize) -> Vec<Option<String>> {
+    if device.name().is_some() || workers < 2 {
+        return vec![device.name()];
+    }
+    let alike = gpu::alike(gpu.description());
+    if alike.len() > 1 {
+        let used = alike.len().min(workers);
+        tell(&format!("{workers} workers on {used} of {} adapters of this name and driver", alike.len()));
+    }
+    alike.into_iter().map(|index| Some(index.to_string())).collect()
+}
+
+/// One more device, of the adapter that is named.
 fn another(
-    device: &DeviceArg,
+    adapter: Option<String>,
     precision: Precision,
     tuning: &Option<Arc<Table>>,
 ) -> Result<Arc<Gpu>, GpuError> {
-    let options = GpuOptions { adapter: device.name(), precision, ..Default::default() };
+    let options = GpuOptions { adapter, precision, ..Default::default() };
     Gpu::open_tuned(&options, |_| Ok(tuning.clone()))
 }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::super::assess::Job;
+use super::error::SlurmError;
 
 /// A job is asked to save so many seconds before its time is over.
 const NOTICE_SECONDS: u32 = 90;
@@ -12,6 +13,10 @@ const MOST_TIMES_OVER: u32 = 50;
 
 /// How often a job goes back to the queue when its process was killed, as by the system for memory.
 const MOST_KILLED: u32 = 3;
+
+/// Options of sbatch that say which runs a job does and when, in both forms.
+const RESERVED: [&str; 8] =
+    ["--array", "-a", "--dependency", "-d", "--job-name", "-J", "--parsable", "--wrap"];
 
 /// What users ask of Slurm.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,6 +33,25 @@ pub struct SlurmOptions {
 }
 
 impl SlurmOptions {
+    /// Reads the text of `--slurm-args` as a shell would.
+    ///
+    /// # Errors
+    /// A quote that does not end, an option that is not the user's.
+    pub fn arguments(text: &str) -> Result<Vec<String>, SlurmError> {
+        let arguments = shlex::split(text).ok_or_else(|| SlurmError::Quotes { text: text.to_owned() })?;
+        let is_reserved = |argument: &&String| {
+            RESERVED.iter().any(|option| match option.starts_with("--") {
+                true => argument.split('=').next() == Some(option),
+                // `-a0-3` as well as `-a 0-3`.
+                false => !argument.starts_with("--") && argument.starts_with(option),
+            })
+        };
+        match arguments.iter().find(is_reserved) {
+            Some(option) => Err(SlurmError::Reserved { option: option.clone() }),
+            None => Ok(arguments),
+        }
+    }
+
     /// Those of any job.
     pub fn common(&self) -> Vec<String> {
         let mut options = vec![];
@@ -145,6 +169,19 @@ mod tests {
         super::super::super::assess::tests::complete(root.path(), &jobs[0]);
         let jobs = assess(root.path(), &specs, 4, &images("images"), "1", &[], &[]).unwrap();
         assert_eq!(levels(&jobs), [None, Some(0), Some(0), Some(1), None]);
+    }
+
+    #[test]
+    fn arguments_are_split_as_by_a_shell_and_those_of_wgseg_are_refused() {
+        let found = SlurmOptions::arguments("--gpus=1 --comment='two words' -A lab").unwrap();
+        assert_eq!(found, ["--gpus=1", "--comment=two words", "-A", "lab"]);
+        assert!(SlurmOptions::arguments("").unwrap().is_empty());
+        for text in ["--array=0-3", "-a0-3", "--gpus=1 -d singleton", "--job-name x"] {
+            let error = SlurmOptions::arguments(text).unwrap_err();
+            assert!(matches!(error, SlurmError::Reserved { .. }), "{text}: {error}");
+        }
+        let error = SlurmOptions::arguments("--comment='two").unwrap_err().to_string();
+        assert!(error.contains("quote that does not end"), "{error}");
     }
 
     #[test]

@@ -20,6 +20,13 @@ pub enum SlurmError {
     OtherExecutor,
     #[error("--slurm-args has a quote that does not end: {text}")]
     Quotes { text: String },
+    #[error("--slurm-args has `{option}`, which wgseg sets itself for each array; leave it out")]
+    Reserved { option: String },
+    #[error(
+        "runs in {0} were handed to Slurm, and `squeue` is not to be found here to ask whether any is still to come; give \
+         the command where Slurm is, or remove {0}/slurm if none is", .root.display()
+    )]
+    Unknown { root: PathBuf },
     #[error(
         "jobs {jobs} of Slurm are queued or running for runs in {} that this command would change, such as {run}; let \
          them end, or cancel them: scancel {jobs}", .root.display()

@@ -141,7 +141,10 @@ impl Submissions {
     /// # Errors
     /// A job does another run, or this one from other inputs; Slurm does not answer.
     pub fn adopt(&self, jobs: &[Job], watches: bool) -> Result<BTreeSet<String>, SlurmError> {
-        let live = self.live()?;
+        let live = self.live().map_err(|error| match error {
+            SlurmError::Absent { .. } => SlurmError::Unknown { root: self.root.clone() },
+            other => other,
+        })?;
         let hashes: BTreeMap<String, &String> = jobs.iter().map(|job| (job.label(), &job.hash)).collect();
         match live.iter().find(|(run, live)| !watches || hashes.get(*run) != Some(&&live.inputs)) {
             Some((run, _)) => {
@@ -186,7 +189,27 @@ impl Submissions {
         write_json(&file("json"), &handed)?;
         let name = self.name(&stem);
         self.arrays.insert(name.clone(), handed);
-        queue::submit(&options.of_array(&name, jobs.len(), after, &text(&file("log"))?), &file("sh"))
+        let options = options.of_array(&name, jobs.len(), after, &text(&file("log"))?);
+        let error = match queue::submit(&options, &file("sh")) {
+            Ok(job) => return Ok(job),
+            Err(error) => error,
+        };
+        // Slurm may have taken them although its answer was lost or late.
+        match queue::queued() {
+            Ok(entries) => match entries.iter().find(|entry| entry.name == name) {
+                Some(entry) => Ok(entry.job),
+                None => {
+                    self.arrays.remove(&name);
+                    for ending in ["json", "sh"] {
+                        // One that stays tells of an array that never was, which harms nobody.
+                        let _ = fs::remove_file(file(ending));
+                    }
+                    Err(error)
+                }
+            },
+            // Nobody knows: should they be in the queue, they are found by their name.
+            Err(_) => Err(error),
+        }
     }
 }
 

@@ -24,12 +24,19 @@ pub struct Entry {
 /// # Errors
 /// It is not there, or ends otherwise than well: then with its own message.
 fn ask(program: &'static str, arguments: &[&str]) -> Result<String, SlurmError> {
-    let output = Command::new(program).args(arguments).output().map_err(|source| match source.kind() {
+    let mut command = Command::new(program);
+    // Ctrl-C is for the command that watches, and not for what it asks just then.
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    let output = command.args(arguments).output().map_err(|source| match source.kind() {
         ErrorKind::NotFound => SlurmError::Absent { program },
         _ => SlurmError::Start { program, source },
     })?;
     if !output.status.success() {
-        let message = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
+        let message = match String::from_utf8_lossy(&output.stderr).trim() {
+            "" => output.status.to_string(),
+            told => told.replace('\n', "; "),
+        };
         return Err(SlurmError::Refused { program, message });
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())

@@ -18,6 +18,9 @@ use crate::report::words::count;
 /// The queue is asked so often at first, and ever more rarely while nothing changes.
 const SOON: Duration = Duration::from_secs(1);
 const SELDOM: Duration = Duration::from_secs(30);
+/// Longer by so much for each run in the queue, so that a thousand of them, of which one ends at any time, do not make
+/// Slurm's controller answer every second.
+const EACH: Duration = Duration::from_millis(10);
 /// A signal is heeded in this time.
 const TICK: Duration = Duration::from_millis(100);
 /// A shared file system may show the last file of a run so long after its job has left the queue.
@@ -85,15 +88,16 @@ pub fn execute(
         failed: vec![],
         gone: BTreeMap::new(),
     };
-    let largest = queue::largest_array();
+    let mut largest = queue::largest_array();
     let (mut pause, mut answered) = (SOON, Instant::now());
+    let (mut left, mut refused) = (None, None);
     loop {
         let mut live = match board.submissions.live() {
             Ok(live) => live,
             Err(error) if answered.elapsed() < AWAY => {
                 view.line(&format!("slurm: {error}; asking again"));
                 if wait(SELDOM, stop) {
-                    return Ok(board.end(true, None));
+                    return Ok(board.end(true, left));
                 }
                 continue;
             }
@@ -103,22 +107,46 @@ pub fn execute(
         };
         answered = Instant::now();
         let mut changed = board.update(&live);
-        match board.submit(&mut live, options, largest) {
-            Ok(submitted) => changed |= submitted,
-            Err(error) if live.is_empty() => return Err(error),
-            // As where a user may have so many jobs in the queue and no more.
-            Err(error) => view.line(&format!("{error}; asking again when jobs have ended")),
+        // What was refused is not tried again before something has ended.
+        if changed || refused.is_none() {
+            match board.submit(&mut live, options, largest) {
+                Ok(submitted) => {
+                    changed |= submitted;
+                    refused = None;
+                }
+                // A user may have so many jobs in the queue and no more, so fewer at once.
+                Err(SlurmError::Refused { .. }) if live.is_empty() && largest > 1 => {
+                    largest = (largest.min(board.to_submit().len()) / 2).max(1);
+                    if !stop.load(Ordering::Relaxed) {
+                        continue;
+                    }
+                }
+                Err(error) if live.is_empty() => return Err(error),
+                Err(error) => {
+                    let message = error.to_string();
+                    if refused.as_ref() != Some(&message) {
+                        view.line(&format!("{message}; asking again when jobs have ended"));
+                    }
+                    refused = Some(message);
+                }
+            }
         }
+        left = (!live.is_empty()).then(|| listed(&live));
         let to_come = [Status::ToSubmit, Status::Queued, Status::Running];
         if !board.statuses.iter().any(|status| to_come.contains(status)) {
             return Ok(board.end(false, None));
         }
-        pause = if changed { SOON } else { (pause * 3 / 2).min(SELDOM) };
+        pause = pause_after(pause, changed, live.len());
         if wait(pause, stop) {
-            let left = (!live.is_empty()).then(|| listed(&live));
             return Ok(board.end(true, left));
         }
     }
+}
+
+/// How long the queue, with so many runs in it, is left alone after a pause.
+fn pause_after(pause: Duration, changed: bool, live: usize) -> Duration {
+    let soon = SOON + EACH * u32::try_from(live).unwrap_or(u32::MAX / EACH.subsec_millis());
+    if changed { soon } else { soon.max(pause * 3 / 2) }.min(SELDOM)
 }
 
 /// Sleeps, and tells whether it was stopped.
@@ -140,6 +168,9 @@ impl Board<'_> {
                 continue;
             }
             let label = self.jobs[i].label();
+            if live.contains_key(&label) {
+                self.gone.remove(&i);
+            }
             let now = match live.get(&label) {
                 Some(Live { job, index, running: true, .. }) => {
                     if before != Status::Running {
@@ -221,8 +252,7 @@ impl Board<'_> {
                 self.statuses[i] = Status::NotStarted;
             }
         }
-        let to_do: Vec<usize> =
-            (0..self.jobs.len()).filter(|i| self.statuses[*i] == Status::ToSubmit).collect();
+        let to_do = self.to_submit();
         let all: BTreeSet<usize> = to_do.iter().filter_map(|i| self.levels[*i]).collect();
         for level in all {
             let of_level: Vec<usize> =
@@ -240,6 +270,10 @@ impl Board<'_> {
             }
         }
         Ok(!to_do.is_empty())
+    }
+
+    fn to_submit(&self) -> Vec<usize> {
+        (0..self.jobs.len()).filter(|i| self.statuses[*i] == Status::ToSubmit).collect()
     }
 
     /// Jobs with runs below `level`.
@@ -263,5 +297,21 @@ impl Board<'_> {
             }
         }
         Watched { summary, left }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_queue_is_asked_more_rarely_the_more_is_in_it_and_the_less_happens() {
+        let seconds = |pause, changed, live| pause_after(Duration::from_secs(pause), changed, live).as_secs_f64();
+        assert_eq!(seconds(30, true, 0), 1.0);
+        assert_eq!(seconds(1, true, 1000), 11.0);
+        assert_eq!(seconds(2, false, 0), 3.0);
+        assert_eq!(seconds(2, false, 1000), 11.0);
+        assert_eq!(seconds(30, false, 5), 30.0);
+        assert_eq!(seconds(1, true, usize::MAX), 30.0);
     }
 }
