@@ -1,5 +1,6 @@
 //! What `wgseg two-stage` and `wgseg compare` have in common: both do a graph of runs.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
@@ -10,7 +11,7 @@ use super::interrupt::{INTERRUPTED, Interrupt};
 use super::{DeviceArg, Outcome, print_json};
 use crate::config::Config;
 use crate::config::validate::MAX_SEEDS;
-use crate::gpu::{Extra, Gpu, GpuError, GpuOptions};
+use crate::gpu::{self, Extra, Gpu, GpuError, GpuOptions};
 use crate::method::assess::{self, Job, Outside, State};
 use crate::method::check::{check_folders, check_names, unused_lambdas};
 use crate::method::error::MethodError;
@@ -23,8 +24,9 @@ use crate::method::only::check_only;
 use crate::method::perform::{Place, perform};
 use crate::method::plan::{PLAN, Plan, PlannedRun, Which};
 use crate::method::run::RunSpec;
+use crate::method::slurm::{self, SlurmError, SlurmOptions, Submissions};
 use crate::method::view::View;
-use crate::program::Precision;
+use crate::program::{Caps, Precision};
 use crate::report::console::tell;
 use crate::report::experiment::{remove_report, write_on};
 use crate::report::run_folder::{lock, make_folder};
@@ -58,9 +60,16 @@ pub struct Args {
     /// may be repeated; see `wgseg plan`
     #[arg(long, value_name = "ID")]
     only: Vec<String>,
-    /// Runs at a time; on a software driver LP_NUM_THREADS=1 with --jobs 2 is faster than one
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
-    jobs: u8,
+    /// Runs at a time: by default 1, or on Slurm all that there is room for; where the machine has several adapters of one
+    /// name and driver and --adapter names none, each in turn; on a software driver LP_NUM_THREADS=1 with --jobs 2 is
+    /// faster than one
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    jobs: Option<u16>,
+    /// Where runs are done: in this process, or as jobs of Slurm, see docs/cluster.md
+    #[arg(long, value_enum, default_value_t = Executor::Local)]
+    executor: Executor,
+    #[command(flatten)]
+    slurm: SlurmArgs,
     /// Remove what was made by another config or version, or from other images, and do it anew
     #[arg(long)]
     redo_changed: bool,
@@ -72,6 +81,51 @@ pub struct Args {
     set: Vec<String>,
     #[command(flatten)]
     adapter: DeviceArg,
+}
+
+/// Where runs are done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Executor {
+    Local,
+    Slurm,
+}
+
+#[derive(clap::Args)]
+#[command(next_help_heading = "With --executor slurm")]
+struct SlurmArgs {
+    /// Slurm's partition; its default where none is given
+    #[arg(long, value_name = "NAME")]
+    partition: Option<String>,
+    /// Longest time of a job, in Slurm's form, as 4:00:00; a run that needs more goes on in another
+    #[arg(long, value_name = "TIME")]
+    time: Option<String>,
+    /// More options of sbatch, as --slurm-args "--gpus=1 --mem=8G"
+    #[arg(long, value_name = "OPTIONS", allow_hyphen_values = true)]
+    slurm_args: Option<String>,
+    /// Cancel the jobs of this folder that are queued or running, and do no more
+    #[arg(long)]
+    cancel: bool,
+}
+
+impl Args {
+    /// What is asked of Slurm; none with another executor.
+    fn for_slurm(&self) -> Result<Option<SlurmOptions>, Box<dyn std::error::Error>> {
+        let SlurmArgs { partition, time, slurm_args, cancel } = &self.slurm;
+        if self.executor == Executor::Local {
+            if partition.is_some() || time.is_some() || slurm_args.is_some() || *cancel {
+                return Err(SlurmError::OtherExecutor.into());
+            }
+            return Ok(None);
+        }
+        let arguments = SlurmOptions::arguments(slurm_args.as_deref().unwrap_or_default())?;
+        // The machine that submits may have another adapter than those that train, so its table is not theirs.
+        let mut worker = vec!["--no-tuning".to_owned()];
+        if let Some(adapter) = self.adapter.name() {
+            worker.extend(["--adapter".to_owned(), adapter]);
+        }
+        let (partition, time) = (partition.clone(), time.clone());
+        Ok(Some(SlurmOptions { partition, time, arguments, at_once: self.jobs, worker }))
+    }
 }
 
 pub fn run(args: Args, which: Which) -> Outcome {
@@ -86,13 +140,27 @@ pub fn run(args: Args, which: Which) -> Outcome {
     let root = &args.out;
     check_out(root)?;
     let begun = root.join(PLAN).exists().then_some(root.as_path());
-    let gpu = args.adapter.open_for(Extra::None, config.train.precision, begun)?;
+    let on_slurm = args.for_slurm()?;
+    if args.slurm.cancel {
+        let cancelled = Submissions::of(root)?.map_or(Ok(0), |submissions| submissions.cancel())?;
+        tell(&format!("{} cancelled", count(cancelled, "job")));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let gpu = match &on_slurm {
+        // A machine that submits jobs need not have an adapter.
+        Some(options) => {
+            slurm::check(options)?;
+            None
+        }
+        None => Some(args.adapter.open_for(Extra::None, config.train.precision, begun)?),
+    };
+    let caps = gpu.as_ref().map_or_else(Caps::default, |gpu| gpu.caps().clone());
     let unlabelled: Vec<&Path> = args.unlabelled.iter().map(PathBuf::as_path).collect();
     let material = Material::open(&config, &args.data, &unlabelled)?;
     // Not before, so that a mistake in what was given leaves nothing behind.
     let _lock = take(root)?;
     unused_lambdas(&config).iter().chain(&material.notes).for_each(|note| tell(note));
-    let code = inputs::code(gpu.caps().choices.id().as_deref());
+    let code = inputs::code(caps.choices.id().as_deref());
     let before = earlier(root, args.redo_changed)?;
     let mut runs = graph.runs.clone();
     let mut outside = None;
@@ -119,9 +187,13 @@ pub fn run(args: Args, which: Which) -> Outcome {
             listed(folders)
         ));
     }
+    let busy = match Submissions::of(root)? {
+        Some(submissions) => submissions.adopt(&jobs[..asked], on_slurm.is_some())?,
+        None => BTreeSet::new(),
+    };
     let kept = assess::kept(&jobs, asked);
     let others = jobs.split_off(asked);
-    let costs = costs(&jobs, &material, &gpu)?;
+    let costs = costs(&jobs, &material, &caps)?;
     let planned = |job: &Job| PlannedRun {
         folder: job.spec.folder(),
         inputs: job.hash.clone(),
@@ -168,7 +240,7 @@ pub fn run(args: Args, which: Which) -> Outcome {
         plan.keep(before, kept.map(|(job, _)| planned(job)).collect());
     }
     // Before the plan, by which the folder counts as begun.
-    place::keep_copy(root, gpu.tuning().map(Arc::as_ref))?;
+    place::keep_copy(root, gpu.as_ref().and_then(|gpu| gpu.tuning()).map(Arc::as_ref))?;
     if jobs.iter().any(|job| job.wanted && !job.is_complete()) {
         // Else, should this be killed, it would tell of what is not there any more as if it were all.
         remove_report(root)?;
@@ -182,11 +254,13 @@ pub fn run(args: Args, which: Which) -> Outcome {
             listed(&gone)
         ));
     }
-    for line in assess::remove_stale(root, &mut jobs)? {
+    for line in assess::remove_stale(root, &mut jobs, &busy)? {
         tell(&line);
     }
-    let stop = interrupt.training();
-    let summary = do_all(&jobs, &costs, &args, &material, gpu, &stop);
+    let summary = match (gpu, on_slurm) {
+        (Some(gpu), _) => do_all(&jobs, &costs, &args, &material, gpu, &interrupt.training()),
+        (None, options) => submit_all(&jobs, root, &options.unwrap_or_default(), &interrupt.watching())?,
+    };
     interrupt.trained();
     conclude(&summary, &jobs, root, args.adapter.name(), args.json)
 }
@@ -226,14 +300,14 @@ fn take(root: &Path) -> Result<std::fs::File, ReportError> {
 }
 
 /// What each run will cost in floating-point operations; nothing for one that is complete.
-fn costs(jobs: &[Job], material: &Material, gpu: &Gpu) -> Result<Vec<f64>, TrainError> {
+fn costs(jobs: &[Job], material: &Material, caps: &Caps) -> Result<Vec<f64>, TrainError> {
     let mut forecaster = Forecaster::default();
     let images = material.counts();
     let cost = |job: &Job| {
         if job.is_complete() || !job.wanted {
             return Ok(0.0);
         }
-        Ok(forecaster.forecast(&job.spec, Some(&images), gpu.caps())?.total_flops().unwrap_or_default())
+        Ok(forecaster.forecast(&job.spec, Some(&images), caps)?.total_flops().unwrap_or_default())
     };
     jobs.iter().map(cost).collect()
 }
@@ -247,39 +321,90 @@ fn do_all(
     stop: &Arc<AtomicBool>,
 ) -> Summary {
     let root = args.out.as_path();
-    let of = |test: fn(&Job) -> bool| jobs.iter().filter(|job| job.wanted && test(job)).count();
-    let (complete, begun) = (of(Job::is_complete), of(|job| job.state == State::Begun));
-    let to_do = of(|_| true) - complete;
-    tell(&format!("{} to do, {begun} of them begun; {complete} are complete", count(to_do, "run")));
+    let to_do = tell_counts(jobs);
+    let threads = args.jobs.map_or(1, usize::from).min(to_do.max(1));
+    let adapters = for_workers(&args.adapter, &gpu, threads);
     let view = View::new(to_do, costs.iter().sum());
     let precision = gpu.precision();
     // Each thread has a device of its own; the first takes the one that is open.
     let tuning = gpu.tuning().cloned();
     let opened = Mutex::new(Some(gpu));
-    let open = || -> Result<_, TrainError> {
-        let opened = opened.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+    let open = |worker: usize| -> Result<_, TrainError> {
+        let opened = match worker {
+            0 => opened.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take(),
+            _ => None,
+        };
         let gpu = match opened {
             Some(gpu) => gpu,
-            None => another(&args.adapter, precision, &tuning)?,
+            None => another(adapters[worker % adapters.len()].clone(), precision, &tuning)?,
         };
         let stop = Arc::clone(stop);
         Ok(move |spec: &RunSpec, hash: &str, watch: &mut dyn Watch| {
             perform(&Place { gpu: &gpu, material, root, stop: &stop }, spec, hash, watch)
         })
     };
-    let options = Options { root, threads: args.jobs.into(), stop, view: &view, costs };
+    let options = Options { root, threads, stop, view: &view, costs };
     let summary = execute(jobs, &options, open);
     view.finish();
     summary
 }
 
-/// One more device of the same adapter.
+/// Tells how many runs there are to do, and gives their number.
+fn tell_counts(jobs: &[Job]) -> usize {
+    let of = |test: fn(&Job) -> bool| jobs.iter().filter(|job| job.wanted && test(job)).count();
+    let (complete, begun) = (of(Job::is_complete), of(|job| job.state == State::Begun));
+    let to_do = of(|_| true) - complete;
+    tell(&format!("{} to do, {begun} of them begun; {complete} are complete", count(to_do, "run")));
+    to_do
+}
+
+/// Has Slurm do the runs, and watches.
+fn submit_all(
+    jobs: &[Job],
+    root: &Path,
+    options: &SlurmOptions,
+    stop: &AtomicBool,
+) -> Result<Summary, SlurmError> {
+    let to_do = tell_counts(jobs);
+    if to_do == 0 {
+        let skipped = jobs.iter().filter(|job| job.is_complete()).count();
+        return Ok(Summary { skipped, ..Summary::default() });
+    }
+    // Jobs have working folders of their own.
+    let root = std::path::absolute(root).map_err(|source| SlurmError::Io { path: root.into(), source })?;
+    let view = View::new(to_do, 0.0);
+    let watched = slurm::execute(jobs, Submissions::open(&root)?, options, &view, stop);
+    view.finish();
+    let watched = watched?;
+    if let Some(left) = watched.left {
+        tell(&format!(
+            "the jobs go on: the same command watches them again, and with --cancel or `scancel {left}` they end"
+        ));
+    }
+    Ok(watched.summary)
+}
+
+/// What names the adapter of each worker in turn; never empty. Where users name none, all that are the same as the best
+/// one in name and driver: others would end with other bits.
+fn for_workers(device: &DeviceArg, gpu: &Gpu, workers: usize) -> Vec<Option<String>> {
+    if device.name().is_some() || workers < 2 {
+        return vec![device.name()];
+    }
+    let alike = gpu::alike(gpu.description());
+    if alike.len() > 1 {
+        let used = alike.len().min(workers);
+        tell(&format!("{workers} workers on {used} of {} adapters of this name and driver", alike.len()));
+    }
+    alike.into_iter().map(|index| Some(index.to_string())).collect()
+}
+
+/// One more device, of the adapter that is named.
 fn another(
-    device: &DeviceArg,
+    adapter: Option<String>,
     precision: Precision,
     tuning: &Option<Arc<Table>>,
 ) -> Result<Arc<Gpu>, GpuError> {
-    let options = GpuOptions { adapter: device.name(), precision, ..Default::default() };
+    let options = GpuOptions { adapter, precision, ..Default::default() };
     Gpu::open_tuned(&options, |_| Ok(tuning.clone()))
 }
 

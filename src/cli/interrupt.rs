@@ -14,6 +14,8 @@ pub const INTERRUPTED: u8 = 130;
 pub struct Interrupt {
     stop: Arc<AtomicBool>,
     is_training: Arc<AtomicBool>,
+    /// What is stopped has no step to end.
+    only_watches: Arc<AtomicBool>,
 }
 
 impl Interrupt {
@@ -22,8 +24,10 @@ impl Interrupt {
     /// # Errors
     /// The system takes no handler.
     pub fn heed() -> Result<Interrupt, ctrlc::Error> {
-        let interrupt = Interrupt { stop: Arc::default(), is_training: Arc::default() };
+        let interrupt =
+            Interrupt { stop: Arc::default(), is_training: Arc::default(), only_watches: Arc::default() };
         let (stop, is_training) = (Arc::clone(&interrupt.stop), Arc::clone(&interrupt.is_training));
+        let only_watches = Arc::clone(&interrupt.only_watches);
         ctrlc::set_handler(move || {
             if !is_training.load(Ordering::Relaxed) {
                 tell("interrupted");
@@ -32,7 +36,9 @@ impl Interrupt {
             if stop.swap(true, Ordering::Relaxed) {
                 exit(INTERRUPTED.into());
             }
-            tell("stopping after this step; once more to stop at once");
+            if !only_watches.load(Ordering::Relaxed) {
+                tell("stopping after this step; once more to stop at once");
+            }
         })?;
         Ok(interrupt)
     }
@@ -41,6 +47,12 @@ impl Interrupt {
     pub fn training(&self) -> Arc<AtomicBool> {
         self.is_training.store(true, Ordering::Relaxed);
         Arc::clone(&self.stop)
+    }
+
+    /// As [`Interrupt::training`], where others train.
+    pub fn watching(&self) -> Arc<AtomicBool> {
+        self.only_watches.store(true, Ordering::Relaxed);
+        self.training()
     }
 
     /// What follows has nothing to save, so a signal ends the program again.

@@ -22,6 +22,7 @@ mod mask_rule;
 mod plan;
 mod predict;
 mod report;
+mod run_one;
 mod train;
 mod tune;
 mod two_stage;
@@ -110,6 +111,8 @@ enum Command {
     Compare(compare::Args),
     /// Tell the runs of two-stage or compare: what each needs, its steps, memory and time.
     Plan(plan::Args),
+    /// Do one run of a two-stage or compare folder, as its jobs on Slurm do.
+    RunOne(run_one::Args),
     /// Generate data, train on it, evaluate and draw: a first look in a few minutes.
     Demo(demo::Args),
     /// Print completions for a shell.
@@ -200,6 +203,7 @@ pub fn main() -> ExitCode {
         Command::TwoStage(args) => two_stage::run(args),
         Command::Compare(args) => compare::run(args),
         Command::Plan(args) => plan::run(args),
+        Command::RunOne(args) => run_one::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args),

@@ -174,6 +174,20 @@ pub fn choose(wanted: Option<&str>) -> Result<(wgpu::Adapter, AdapterDescription
     }
 }
 
+/// Numbers of the adapters that are the same as `one` in name, backend and driver, as `--adapter` takes them; `one` is the
+/// first.
+pub fn alike(one: &AdapterDescription) -> Vec<usize> {
+    same(one, &list())
+}
+
+fn same(one: &AdapterDescription, all: &[AdapterDescription]) -> Vec<usize> {
+    let is_same = |a: &&AdapterDescription| {
+        a.index != one.index && (&a.name, &a.backend, &a.driver) == (&one.name, &one.backend, &one.driver)
+    };
+    let others = all.iter().filter(is_same).map(|a| a.index);
+    [one.index].into_iter().chain(others).collect()
+}
+
 /// The places of the adapters that `wanted` names: by number (below 100), or by words that are each a part of the name or of the
 /// driver, or the backend.
 fn named<'a>(wanted: &str, all: impl Iterator<Item = &'a AdapterDescription>) -> Vec<usize> {
@@ -238,6 +252,8 @@ mod tests {
         assert_eq!(named("4"), [4]);
         // A number of two digits is never a part of a name.
         assert!(named("15").is_empty());
+        assert_eq!(same(&all[0], &all), [0]);
+        assert_eq!(same(&all[4], &all), [4, 3]);
         let card = [described(0, "NVIDIA GeForce RTX 4090", "vulkan", "NVIDIA 570.86")];
         assert_eq!(super::named("4090", card.iter()), [0]);
         assert!(named("GeForce").is_empty());

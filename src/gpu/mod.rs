@@ -10,7 +10,7 @@ mod timeline;
 mod timestamps;
 mod timing;
 
-pub use adapter::{AdapterDescription, choose, free_host_memory, list};
+pub use adapter::{AdapterDescription, alike, choose, free_host_memory, list};
 pub use device::{Extra, Gpu, GpuOptions};
 pub use offer::Offer;
 pub use session::{Session, States};

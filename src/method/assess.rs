@@ -291,15 +291,19 @@ fn effect(root: &Path, jobs: &[Job], left_out: &[String]) -> String {
 }
 
 /// Removes the folders of stale runs that are wanted, and what was left half removed or half written.
-/// Gives a line for the user about each.
+/// Gives a line for the user about each. Those that are `busy`, being done elsewhere, are left alone.
 ///
 /// # Errors
 /// A folder cannot be removed.
-pub fn remove_stale(root: &Path, jobs: &mut [Job]) -> Result<Vec<String>, MethodError> {
+pub fn remove_stale(
+    root: &Path,
+    jobs: &mut [Job],
+    busy: &BTreeSet<String>,
+) -> Result<Vec<String>, MethodError> {
     let removed = root.join(REMOVED);
     remove(&removed)?;
     let mut lines = vec![];
-    for job in jobs.iter_mut().filter(|job| job.wanted) {
+    for job in jobs.iter_mut().filter(|job| job.wanted && !busy.contains(&job.label())) {
         let folder = root.join(job.spec.folder());
         if let State::Stale(change) = &job.state {
             lines.push(format!("{} is done anew: {}", job.label(), why(change)));
@@ -318,7 +322,10 @@ pub fn remove_stale(root: &Path, jobs: &mut [Job]) -> Result<Vec<String>, Method
 }
 
 /// Removes the files below `folder` whose writing was cut off.
-fn sweep(folder: &Path) -> Result<(), MethodError> {
+///
+/// # Errors
+/// A file cannot be removed.
+pub fn sweep(folder: &Path) -> Result<(), MethodError> {
     let failed = |source| MethodError::Io { path: folder.into(), source };
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -503,7 +510,7 @@ pub(super) mod tests {
         assert!(error.contains("`method.tasks` is a there and b now"), "{error}");
         assert!(error.contains("by which no complete run is removed; 1 complete run stays"), "{error}");
 
-        let lines = remove_stale(root, &mut jobs).unwrap();
+        let lines = remove_stale(root, &mut jobs, &BTreeSet::new()).unwrap();
         assert_eq!(lines[0], format!("seed_0/teacher is done anew: {}", stale[0]));
         assert_eq!(lines.len(), 2);
         assert_eq!(kinds(&jobs), ["new", "new", "complete"]);
@@ -590,7 +597,7 @@ pub(super) mod tests {
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join(".wgseg-x"), "cut off").unwrap();
         let mut jobs = all(root.path());
-        remove_stale(root.path(), &mut jobs).unwrap();
+        remove_stale(root.path(), &mut jobs, &BTreeSet::new()).unwrap();
         assert!(!folder.join(".wgseg-x").exists());
         fs::write(folder.join("notes.txt"), "keep").unwrap();
         let error = assess(root.path(), &specs(), 3, &images("images"), "1", &[], &[]).unwrap_err();

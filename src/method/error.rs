@@ -110,6 +110,17 @@ pub enum MethodError {
          leaves out all others"
     )]
     OtherBuild { error: ReportError },
+    #[error("the plan of the folder names no run `{run}`; `plan.json` there lists them under `folder`")]
+    NotPlanned { run: String },
+    #[error(
+        "`{run}` would be made of something else here than the plan says: other images, another build of wgseg or other \
+         tuned kernels; see that this machine has the same program and files as the one that gave the command"
+    )]
+    OtherThanPlanned { run: String },
+    #[error(
+        "`{run}` cannot go on: {why}; give the command that made the folder again, which does that run anew"
+    )]
+    Stale { run: String, why: String },
     #[error("{} holds something but no spec.json, so it is not of a run; move it away", .path.display())]
     Foreign { path: PathBuf },
     #[error("{}: {source}; see that it can be read and written", .path.display())]

@@ -86,9 +86,9 @@ enum Status {
 
 /// Does the runs that are wanted and not complete, each when those that it needs are, in their order.
 ///
-/// `open` is called in each thread for a worker, which does one run after the other: it is given the
+/// `open` is called in each thread, by its number, for a worker, which does one run after the other: it is given the
 /// run, the hash of its inputs and who to tell. A worker whose run failed is dropped, and another opened.
-pub fn execute<W, E>(jobs: &[Job], options: &Options, open: impl Fn() -> Result<W, E> + Sync) -> Summary
+pub fn execute<W, E>(jobs: &[Job], options: &Options, open: impl Fn(usize) -> Result<W, E> + Sync) -> Summary
 where
     W: FnMut(&RunSpec, &str, &mut dyn Watch) -> Result<Ended, E>,
     E: Into<Failure>,
@@ -96,8 +96,9 @@ where
     let board = Board::new(jobs, options);
     let waiting = board.lock().statuses.iter().filter(|status| **status == Status::Waiting).count();
     thread::scope(|scope| {
-        for _ in 0..options.threads.clamp(1, waiting.max(1)) {
-            scope.spawn(|| work(&board, &open));
+        for number in 0..options.threads.clamp(1, waiting.max(1)) {
+            let (board, open) = (&board, &open);
+            scope.spawn(move || work(board, &|| open(number)));
         }
     });
     board.summary()
@@ -249,7 +250,7 @@ fn panic_message(panic: &(dyn Any + Send)) -> String {
     format!("it stopped by a mistake in wgseg; please report this: {text}")
 }
 
-fn describe(result: &RunResult) -> String {
+pub(super) fn describe(result: &RunResult) -> String {
     let mut parts = vec![];
     if let Some(scores) = &result.segmentation {
         // Not that of the test, which nobody should choose settings by; the report has it.
@@ -314,7 +315,7 @@ mod tests {
     ) -> Summary {
         let view = View::new(jobs.len(), 1.0);
         let options = Options { root, threads, stop, view: &view, costs: &[] };
-        execute(jobs, &options, || {
+        execute(jobs, &options, |_| {
             log.opened.fetch_add(1, Ordering::Relaxed);
             Ok(|spec: &RunSpec, hash: &str, _: &mut dyn Watch| {
                 log.started.lock().unwrap().push(spec.id.clone());
@@ -413,7 +414,7 @@ mod tests {
         let stop = AtomicBool::new(false);
         let options = Options { root: root.path(), threads: 1, stop: &stop, view: &view, costs: &[] };
         type Never = fn(&RunSpec, &str, &mut dyn Watch) -> Result<Ended, String>;
-        let summary = execute(&jobs, &options, || Err::<Never, _>("no adapter".to_owned()));
+        let summary = execute(&jobs, &options, |_| Err::<Never, _>("no adapter".to_owned()));
         assert_eq!(summary.failed, [("seed_0/a".to_owned(), "no adapter".to_owned().into())]);
     }
 

@@ -16,5 +16,6 @@ pub mod only;
 pub mod perform;
 pub mod plan;
 pub mod run;
+pub mod slurm;
 pub mod view;
 pub mod weights;

@@ -1,0 +1,237 @@
+//! What is handed to Slurm: runs by level, a script for each array, and its options.
+
+use std::path::Path;
+
+use super::super::assess::Job;
+use super::error::SlurmError;
+
+/// A job is asked to save so many seconds before its time is over.
+const NOTICE_SECONDS: u32 = 90;
+
+/// How often a job goes back to the queue when its time is over.
+const MOST_TIMES_OVER: u32 = 50;
+
+/// How often a job goes back to the queue when its process was killed, as by the system for memory.
+const MOST_KILLED: u32 = 3;
+
+/// Options of sbatch that say which runs a job does and when, in both forms.
+const RESERVED: [&str; 8] =
+    ["--array", "-a", "--dependency", "-d", "--job-name", "-J", "--parsable", "--wrap"];
+
+/// What users ask of Slurm.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SlurmOptions {
+    pub partition: Option<String>,
+    /// Longest time of a job, in Slurm's own form.
+    pub time: Option<String>,
+    /// For sbatch, as they are.
+    pub arguments: Vec<String>,
+    /// Jobs of an array that run at once; all that there is room for where none is given.
+    pub at_once: Option<u16>,
+    /// Arguments of `wgseg run-one` besides folder and run.
+    pub worker: Vec<String>,
+}
+
+impl SlurmOptions {
+    /// Reads the text of `--slurm-args` as a shell would.
+    ///
+    /// # Errors
+    /// A quote that does not end, an option that is not the user's.
+    pub fn arguments(text: &str) -> Result<Vec<String>, SlurmError> {
+        let arguments = shlex::split(text).ok_or_else(|| SlurmError::Quotes { text: text.to_owned() })?;
+        let is_reserved = |argument: &&String| {
+            RESERVED.iter().any(|option| match option.starts_with("--") {
+                true => argument.split('=').next() == Some(option),
+                // `-a0-3` as well as `-a 0-3`.
+                false => !argument.starts_with("--") && argument.starts_with(option),
+            })
+        };
+        match arguments.iter().find(is_reserved) {
+            Some(option) => Err(SlurmError::Reserved { option: option.clone() }),
+            None => Ok(arguments),
+        }
+    }
+
+    /// Those of any job.
+    pub fn common(&self) -> Vec<String> {
+        let mut options = vec![];
+        options.extend(self.partition.iter().map(|name| format!("--partition={name}")));
+        options.extend(self.time.iter().map(|time| format!("--time={time}")));
+        options.extend(self.arguments.clone());
+        options
+    }
+
+    /// Those of the array `name` of `count` jobs, which starts after the jobs `after` have ended.
+    pub fn of_array(&self, name: &str, count: usize, after: &[u64], log: &str) -> Vec<String> {
+        let limit = self.at_once.map_or(String::new(), |limit| format!("%{limit}"));
+        let mut options = vec![
+            format!("--job-name={name}"),
+            format!("--array=0-{}{limit}", count - 1),
+            format!("--output={log}"),
+            "--open-mode=append".to_owned(),
+            "--requeue".to_owned(),
+            format!("--signal=B:USR1@{NOTICE_SECONDS}"),
+        ];
+        if !after.is_empty() {
+            // Not afterok: one run that failed would keep all others of the level from starting.
+            let after: Vec<String> = after.iter().map(u64::to_string).collect();
+            options.push(format!("--dependency=afterany:{}", after.join(":")));
+        }
+        // Last, so that users have the last word.
+        options.extend(self.common());
+        options
+    }
+}
+
+/// How many runs stand in line before each of `jobs` that is not complete: 0 for those that can start at
+/// once. None for those that are complete or not wanted.
+pub fn levels(jobs: &[Job]) -> Vec<Option<usize>> {
+    let mut levels: Vec<Option<usize>> = vec![];
+    // Runs stand after those that they need.
+    for job in jobs {
+        let to_do = job.wanted && !job.is_complete();
+        let before = job.needs.iter().filter_map(|need| levels[*need]).max();
+        levels.push(to_do.then(|| before.map_or(0, |level| level + 1)));
+    }
+    levels
+}
+
+/// Quoted for the shell.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// The script of an array whose jobs do `runs`, one each, by `program`. What a run tells goes to its own
+/// file in `logs`, in all tries.
+pub fn script(program: &str, root: &Path, logs: &Path, runs: &[&str], worker: &[String]) -> String {
+    let path = |path: &Path| quoted(&path.to_string_lossy());
+    let worker: Vec<String> = worker.iter().map(|argument| format!(" {}", quoted(argument))).collect();
+    format!(
+        r#"#!/bin/bash
+# Written by wgseg for Slurm: job i of the array does run i.
+runs=(
+    {runs}
+)
+run=${{runs[$SLURM_ARRAY_TASK_ID]}}
+exec >>{logs}/"${{run//\//.}}.log" 2>&1
+restarts=${{SLURM_RESTART_COUNT:-0}}
+echo "job ${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID on $SLURMD_NODENAME, restart $restarts, $(date -u +%FT%TZ)"
+time_over=0 cancelled=0
+trap 'time_over=1; kill -TERM $worker' USR1
+trap 'cancelled=1; kill -TERM $worker' TERM
+{program} run-one {root} "$run"{worker} &
+worker=$!
+# A signal ends `wait`, but not what it waits for.
+while :; do
+    code=0
+    wait $worker || code=$?
+    kill -0 $worker 2>/dev/null || break
+done
+again=0
+if [ $cancelled = 0 ]; then
+    # Its time is over, and what it did is saved; or it was killed, or the driver ended it.
+    if [ $time_over = 1 ] && [ $code = 130 ]; then [ $restarts -ge {MOST_TIMES_OVER} ] || again=1
+    elif [ $code -gt 128 ]; then [ $restarts -ge {MOST_KILLED} ] || again=1; fi
+fi
+if [ $again = 1 ]; then
+    echo "ended with exit code $code: back to the queue"
+    scontrol requeue "${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID" && sleep 60
+fi
+echo "ended with exit code $code"
+exit $code
+"#,
+        runs = runs.iter().map(|run| quoted(run)).collect::<Vec<_>>().join("\n    "),
+        logs = path(logs),
+        root = path(root),
+        program = quoted(program),
+        worker = worker.concat(),
+    )
+}
+
+/// Name of a run's file among the logs.
+pub fn log_name(run: &str) -> String {
+    format!("{}.log", run.replace('/', "."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::assess::assess;
+    use super::super::super::inputs::tests::{images, spec};
+    use super::*;
+
+    #[test]
+    fn a_run_stands_one_level_above_what_it_needs_and_what_is_complete_has_none() {
+        let root = tempfile::tempdir().unwrap();
+        let specs = [("a", vec![]), ("b", vec!["a"]), ("c", vec![]), ("d", vec!["b", "c"]), ("e", vec!["c"])];
+        let specs: Vec<_> = specs.iter().map(|(id, needs)| spec(id, needs)).collect();
+        let jobs = assess(root.path(), &specs, specs.len(), &images("images"), "1", &[], &[]).unwrap();
+        assert_eq!(levels(&jobs), [Some(0), Some(1), Some(0), Some(2), Some(1)]);
+        super::super::super::assess::tests::complete(root.path(), &jobs[0]);
+        let jobs = assess(root.path(), &specs, 4, &images("images"), "1", &[], &[]).unwrap();
+        assert_eq!(levels(&jobs), [None, Some(0), Some(0), Some(1), None]);
+    }
+
+    #[test]
+    fn arguments_are_split_as_by_a_shell_and_those_of_wgseg_are_refused() {
+        let found = SlurmOptions::arguments("--gpus=1 --comment='two words' -A lab").unwrap();
+        assert_eq!(found, ["--gpus=1", "--comment=two words", "-A", "lab"]);
+        assert!(SlurmOptions::arguments("").unwrap().is_empty());
+        for text in ["--array=0-3", "-a0-3", "--gpus=1 -d singleton", "--job-name x"] {
+            let error = SlurmOptions::arguments(text).unwrap_err();
+            assert!(matches!(error, SlurmError::Reserved { .. }), "{text}: {error}");
+        }
+        let error = SlurmOptions::arguments("--comment='two").unwrap_err().to_string();
+        assert!(error.contains("quote that does not end"), "{error}");
+    }
+
+    #[test]
+    fn options_of_an_array() {
+        let options = SlurmOptions {
+            partition: Some("gpu".into()),
+            time: Some("1:00:00".into()),
+            arguments: vec!["--gpus=1".into()],
+            at_once: Some(8),
+            worker: vec![],
+        };
+        let found = options.of_array("wgseg-ab-0002", 5, &[7, 9], "array.log");
+        let expected = [
+            "--job-name=wgseg-ab-0002",
+            "--array=0-4%8",
+            "--output=array.log",
+            "--open-mode=append",
+            "--requeue",
+            "--signal=B:USR1@90",
+            "--dependency=afterany:7:9",
+            "--partition=gpu",
+            "--time=1:00:00",
+            "--gpus=1",
+        ];
+        assert_eq!(found, expected);
+        let plain = SlurmOptions::default().of_array("n", 1, &[], "array.log");
+        assert!(plain.contains(&"--array=0-0".to_owned()), "{plain:?}");
+        assert!(!plain.iter().any(|option| option.starts_with("--dependency")), "{plain:?}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_script_does_the_run_of_its_place_and_quotes_what_the_shell_would_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let logs = folder.path().join("it's a log");
+        std::fs::create_dir(&logs).unwrap();
+        let text =
+            script("echo", Path::new("/a b/$c"), &logs, &["seed_0/a", "seed_0/b/c"], &["--x y".into()]);
+        let file = folder.path().join("script.sh");
+        std::fs::write(&file, text).unwrap();
+        let status = std::process::Command::new("bash")
+            .arg(&file)
+            .env("SLURM_ARRAY_TASK_ID", "1")
+            .env("SLURM_ARRAY_JOB_ID", "7")
+            .status()
+            .unwrap();
+        assert!(status.success());
+        let told = std::fs::read_to_string(logs.join(log_name("seed_0/b/c"))).unwrap();
+        assert!(told.contains("job 7_1 on "), "{told}");
+        assert!(told.contains("run-one /a b/$c seed_0/b/c --x y\n"), "{told}");
+        assert!(told.ends_with("ended with exit code 0\n"), "{told}");
+    }
+}

@@ -1,0 +1,269 @@
+//! `--executor slurm` on a real Slurm: that of `scripts/slurm.sh`, which is started where it is installed.
+
+#![cfg(unix)]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use common::{process, wgseg};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Longer than anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// One test at a time has it.
+static SLURM: Mutex<()> = Mutex::new(());
+
+/// A Slurm for one test, ended when it is dropped unless it was there before.
+struct Slurm {
+    conf: PathBuf,
+    was_there: bool,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Slurm {
+    /// None, and told, where it is not installed.
+    fn start() -> Option<Slurm> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let missing = ["sbatch", "slurmctld", "slurmd", "munged"].into_iter().find(|program| {
+            let look = format!("PATH=$PATH:/usr/sbin command -v {program}");
+            !Command::new("sh").args(["-c", &look]).stdout(Stdio::null()).status().expect("sh").success()
+        });
+        if let Some(missing) = missing {
+            eprintln!("skipped: there is no {missing}; scripts/slurm.sh start installs Slurm");
+            return None;
+        }
+        let alone = SLURM.lock().unwrap_or_else(PoisonError::into_inner);
+        let conf = root.join("target/slurm/slurm.conf");
+        let was_there = conf.is_file();
+        let output = script("start");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Some(Slurm { conf, was_there, _alone: alone })
+    }
+
+    fn ask(&self, program: &str, arguments: &[&str]) -> String {
+        let output = Command::new(program).args(arguments).env("SLURM_CONF", &self.conf).output();
+        let output = output.expect(program);
+        assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("UTF-8")
+    }
+
+    /// The command that has Slurm do an experiment of one task on the phantoms in `folder`.
+    fn arguments(folder: &TempDir, out: &Path, more: &[&str]) -> Vec<String> {
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let fixed = ["two-stage", "two_stage_phantom", "--set", "method.tasks=['edges']", "--no-tuning"];
+        let mut all: Vec<String> = fixed.map(str::to_owned).to_vec();
+        all.extend(["--data".into(), path("data"), "--unlabelled".into(), path("more/images")]);
+        all.extend(["--out".into(), out.display().to_string()]);
+        all.extend(more.iter().map(|text| (*text).to_owned()));
+        all
+    }
+
+    fn spawn(&self, folder: &TempDir, out: &Path, log: &Path, more: &[&str]) -> Child {
+        let more = [&["--executor", "slurm"], more].concat();
+        let mut command = process();
+        command.args(Slurm::arguments(folder, out, &more)).env("SLURM_CONF", &self.conf);
+        command.env("LP_NUM_THREADS", "1").stdout(Stdio::null());
+        command.stderr(std::fs::File::create(log).expect("a log")).spawn().expect("a process")
+    }
+}
+
+impl Drop for Slurm {
+    fn drop(&mut self) {
+        if !self.was_there {
+            script("stop");
+        }
+    }
+}
+
+fn script(what: &str) -> std::process::Output {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/slurm.sh");
+    Command::new("bash").arg(script).arg(what).stdin(Stdio::null()).output().expect("bash")
+}
+
+fn phantoms() -> TempDir {
+    let folder = TempDir::new().expect("a folder");
+    for (name, count, seed) in [("data", "40", "1"), ("more", "24", "2")] {
+        let command = ["data", "phantom", "--size", "32", "--count", count, "--seed", seed, "--out"];
+        wgseg().args(command).arg(folder.path().join(name)).assert().success();
+    }
+    folder
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+/// Waits until `reached` gives something.
+#[track_caller]
+fn until<T>(what: &str, log: &Path, mut reached: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = reached() {
+            return found;
+        }
+        assert!(start.elapsed() < PATIENCE, "{what} did not come\n{}", read(log));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The job that a run's log names last.
+fn job(out: &Path, run: &str) -> Option<String> {
+    let log = read(&out.join("slurm/log").join(format!("{}.log", run.replace('/', "."))));
+    let last = log.lines().rev().find_map(|line| line.strip_prefix("job "))?;
+    Some(last.split(' ').next()?.to_owned())
+}
+
+fn steps(out: &Path, run: &str) -> usize {
+    read(&out.join(run).join("metrics.jsonl")).matches("\"kind\":\"step\"").count()
+}
+
+/// Weights, and results without what tells the time or the place.
+fn outcome(root: &Path) -> BTreeMap<String, Vec<u8>> {
+    fn without_times(value: &mut Value) {
+        match value {
+            Value::Object(fields) => {
+                fields.retain(|key, _| !key.contains("seconds"));
+                fields.values_mut().for_each(without_times);
+            }
+            Value::Array(values) => values.iter_mut().for_each(without_times),
+            _ => {}
+        }
+    }
+    let mut files = BTreeMap::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            let name = path.strip_prefix(root).expect("below").display().to_string();
+            if path.is_dir() {
+                folders.push(path);
+            } else if name.ends_with(".safetensors") {
+                files.insert(name, std::fs::read(&path).expect("a file"));
+            } else if name.ends_with("result.json") || name == "results.json" {
+                let mut value = serde_json::from_str(&read(&path)).expect("JSON");
+                without_times(&mut value);
+                files.insert(name, value.to_string().into_bytes());
+            }
+        }
+    }
+    files
+}
+
+/// One run is put back in the queue by Slurm, another's process is killed, and the command that watches is
+/// stopped and given again: in the end there are the bytes of a run without any of this.
+#[test]
+fn jobs_that_are_requeued_and_killed_leave_the_bytes_of_a_local_run() {
+    let Some(slurm) = Slurm::start() else { return };
+    let folder = phantoms();
+    // Long enough to be cut in the middle.
+    let more = ["--set", "train.epochs=8", "--set", "train.steps_per_epoch=8"];
+    let (whole, out, log) =
+        (folder.path().join("local"), folder.path().join("on slurm"), folder.path().join("log"));
+    wgseg().args(Slurm::arguments(&folder, &whole, &more)).assert().success();
+
+    let mut watching = slurm.spawn(&folder, &out, &log, &more);
+    let first = until("the first job", &log, || job(&out, "seed_0/target_only"));
+    until("its third step", &log, || (steps(&out, "seed_0/target_only") >= 3).then_some(()));
+    slurm.ask("scontrol", &["requeue", &first]);
+
+    let joint = "seed_0/stage1/edges/joint";
+    until("the third step of another", &log, || (steps(&out, joint) >= 3).then_some(()));
+    let processes =
+        Command::new("pgrep").args(["-f", &format!("run-one .* {joint}")]).output().expect("pgrep");
+    let processes = String::from_utf8(processes.stdout).expect("UTF-8");
+    let process = processes.lines().next().expect("its process");
+    assert!(Command::new("kill").args(["-9", process]).status().expect("kill").success());
+
+    // Nobody watches for a while.
+    let id = watching.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().expect("kill").success());
+    assert_eq!(watching.wait().expect("an end").code(), Some(130), "{}", read(&log));
+    assert!(read(&log).contains("the jobs go on"), "{}", read(&log));
+    // Meanwhile no other executor may do the same.
+    let refused = wgseg()
+        .args(Slurm::arguments(&folder, &out, &more))
+        .env("SLURM_CONF", &slurm.conf)
+        .assert()
+        .failure();
+    let told = String::from_utf8(refused.get_output().stderr.clone()).expect("UTF-8");
+    assert!(told.contains("of Slurm are queued or running") && told.contains("scancel"), "{told}");
+
+    let again = folder.path().join("again");
+    let mut watching = slurm.spawn(&folder, &out, &again, &more);
+    let ended = until("the end", &again, || watching.try_wait().expect("a status"));
+    assert_eq!(ended.code(), Some(0), "{}", read(&again));
+    for run in ["seed_0/target_only", joint] {
+        let log = read(&out.join("slurm/log").join(format!("{}.log", run.replace('/', "."))));
+        assert!(log.contains("restart 1") && log.contains("goes on"), "{run}: {log}");
+    }
+    let (expected, found) = (outcome(&whole), outcome(&out));
+    assert_eq!(found.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
+    assert!(expected.keys().any(|name| name == "seed_0/two_stage/best.safetensors"));
+    for (name, bytes) in &expected {
+        assert!(found[name] == *bytes, "{name} differs");
+    }
+}
+
+/// A run that cannot be done: those that need it are told, the others are done, and the exit code is 1.
+#[test]
+fn a_run_that_fails_takes_only_those_that_need_it_with_it() {
+    let Some(slurm) = Slurm::start() else { return };
+    let folder = phantoms();
+    let (out, log) = (folder.path().join("run"), folder.path().join("log"));
+    // The rate of pre-training alone is such that its weights do not stay finite.
+    let more = ["--set", "pretrain.learning_rate=1e30"];
+    let mut watching = slurm.spawn(&folder, &out, &log, &more);
+    let ended = until("the end", &log, || watching.try_wait().expect("a status"));
+    let told = read(&log);
+    assert_eq!(ended.code(), Some(1), "{told}");
+    assert!(told.contains("seed_0/stage1/edges/pretrain: FAILED: "), "{told}");
+    assert!(
+        told.contains("seed_0/stage1/edges/finetune was not started: needs seed_0/stage1/edges/pretrain"),
+        "{told}"
+    );
+    assert!(told.contains("seed_0/two_stage was not started"), "{told}");
+    assert!(out.join("seed_0/target_only_longer/3/result.json").is_file(), "{told}");
+    assert!(out.join("report.html").is_file(), "{told}");
+}
+
+#[test]
+fn an_unknown_partition_is_told_by_slurm_itself_and_nothing_is_made() {
+    let Some(slurm) = Slurm::start() else { return };
+    let folder = phantoms();
+    let (out, log) = (folder.path().join("run"), folder.path().join("log"));
+    let mut command = slurm.spawn(&folder, &out, &log, &["--partition", "nowhere"]);
+    assert_eq!(command.wait().expect("an end").code(), Some(1));
+    let told = read(&log);
+    assert!(
+        told.contains("`sbatch` refused") && told.contains("invalid partition specified: nowhere"),
+        "{told}"
+    );
+    assert!(!out.exists());
+}
+
+#[test]
+fn without_slurm_the_program_that_is_missing_is_named() {
+    let folder = phantoms();
+    let out = folder.path().join("run");
+    let ask = |more: &[&str]| {
+        let refused = wgseg()
+            .args(Slurm::arguments(&folder, &out, more))
+            .env("PATH", folder.path())
+            .assert()
+            .failure()
+            .code(1);
+        String::from_utf8(refused.get_output().stderr.clone()).expect("UTF-8")
+    };
+    let told = ask(&["--executor", "slurm"]);
+    assert!(told.contains("`sbatch` is not to be found") && told.contains("--executor local"), "{told}");
+    let told = ask(&["--partition", "gpu"]);
+    assert!(told.contains("give --executor slurm with them"), "{told}");
+    assert!(!out.exists());
+}
