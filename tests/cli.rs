@@ -542,8 +542,13 @@ fn training_begins_with_given_weights() {
         String::from_utf8(output.stderr).expect("UTF-8")
     };
     let other = refused(&good, &["--set", "model.base_channels=8"]);
-    expect_words(&other, &["last.safetensors", "shape", "[4, 1, 3, 3]", "[8, 1, 3, 3]"]);
-    expect_words(&refused(&good, &["--set", "model.depth=3"]), &["last.safetensors", "missing", "[model]"]);
+    expect_words(&other, &["last.safetensors", "model.base_channels = 4", "says 8"]);
+    let norm = refused(&good, &["--set", "model.norm=\"instance\""]);
+    expect_words(&norm, &["last.safetensors", "model.norm = \"batch\"", "says \"instance\""]);
+    expect_words(
+        &refused(&good, &["--set", "model.depth=3"]),
+        &["last.safetensors", "model.depth = 2", "says 3"],
+    );
     let state = good.with_file_name("training_state.safetensors");
     expect_words(
         &refused(&state, &[]),
@@ -665,6 +670,58 @@ fn cross_validation_tests_each_image_once_and_goes_on() {
 
     let other = failure(&mut command(&["--set", "train.batch_size=2"]));
     expect_words(&other, &["fold_0", "train.batch_size", "4", "2"]);
+    // By its config, where the state was removed to make room.
+    std::fs::remove_file(out.join("fold_0/training_state.safetensors")).expect("the state");
+    let other = failure(&mut command(&["--set", "train.batch_size=2"]));
+    expect_words(&other, &["fold_0", "train.batch_size", "4", "2"]);
+    assert_eq!(result(&mut command(&[])), first);
+
+    wgseg().args(["data", "split", "--folds", "3", "--seed", "9", "--force"]).arg(&data).assert().success();
+    expect_words(&failure(&mut command(&[])), &["fold_0", "split.csv", "another split", "new folder"]);
+}
+
+/// Ctrl-C in the second of three folds, and the same command.
+#[cfg(unix)]
+#[test]
+fn an_interrupted_cross_validation_goes_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = phantom(&folder);
+    wgseg().args(["data", "split", "--folds", "3", "--force"]).arg(&data).assert().success();
+    let command = |out: &Path| {
+        let mut command = common::process();
+        command
+            .args(["cross-validate", "phantom", "--json"])
+            .args(TINY)
+            .args(["--set", "train.steps_per_epoch=40"]);
+        command.arg("--data").arg(&data).arg("--out").arg(out).stderr(std::process::Stdio::null());
+        command
+    };
+    let result = |out: &Path| -> Value {
+        let output = command(out).output().expect("wgseg runs");
+        assert!(output.status.success());
+        serde_json::from_slice(&output.stdout).expect("JSON")
+    };
+    let (whole, cut) = (folder.path().join("whole"), folder.path().join("cut"));
+    let whole = result(&whole);
+    let mut child = command(&cut).stdout(std::process::Stdio::null()).spawn().expect("wgseg starts");
+    let steps =
+        || std::fs::read_to_string(cut.join("fold_1/metrics.jsonl")).map_or(0, |text| text.lines().count());
+    while steps() < 10 && child.try_wait().expect("a child").is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    assert!(
+        std::process::Command::new("kill")
+            .args(["-INT", &child.id().to_string()])
+            .status()
+            .expect("kill")
+            .success()
+    );
+    assert_eq!(child.wait().expect("wait").code(), Some(130));
+    assert!(!cut.join("fold_2").exists());
+    // As if it had been killed before its first state.
+    std::fs::create_dir(cut.join("fold_2")).expect("a folder");
+    std::fs::write(cut.join("fold_2/metrics.jsonl"), "").expect("a file");
+    assert_eq!(result(&cut), whole);
 }
 
 #[test]

@@ -60,7 +60,10 @@ pub fn run(args: Args) -> Outcome {
         let (iou, threshold) = (scores.iou.mean, scores.threshold);
         say!("{:<4}  {images:<6}  {dice:.4}  {positives:<9}  {iou:.4}  {threshold:.2}", fold.fold);
     }
-    let told = |of: OverFolds| format!("{:.4} ± {:.4}", of.mean, of.sd);
+    let told = |of: OverFolds| match of.sd {
+        Some(sd) => format!("{:.4} ± {sd:.4}", of.mean),
+        None => format!("{:.4}", of.mean),
+    };
     say!("Dice           {}   (mean and standard deviation over folds)", told(result.dice));
     if let Some(positives) = result.dice_positives_only {
         say!("  positives    {}", told(positives));

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::{Outcome, say};
 use crate::config::suggest::{self, Suggestion};
-use crate::report::words::count;
+use crate::report::words::{count, quoted};
 use crate::report::{self, atomic};
 
 #[derive(clap::Args)]
@@ -32,6 +32,7 @@ pub fn run(args: Args) -> Outcome {
         config.train.batch_size,
         config.train.epochs
     );
-    say!("next: wgseg train {} --data {} --out RUN", args.out.display(), args.data.display());
+    let word = |path: &std::path::Path| quoted(&path.to_string_lossy());
+    say!("next: wgseg train {} --data {} --out RUN", word(&args.out), word(&args.data));
     Ok(ExitCode::SUCCESS)
 }

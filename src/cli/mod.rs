@@ -67,7 +67,7 @@ Examples:
   wgseg export onnx --model run/best.safetensors --out model.onnx
 
 Exit codes: 0 done; 1 an error or a failed check; 2 wrong usage; 130 interrupted (train goes on
-with --resume, two-stage and compare by the same command).";
+with --resume, cross-validate, two-stage and compare by the same command).";
 
 #[derive(Subcommand)]
 enum Command {

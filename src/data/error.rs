@@ -165,6 +165,8 @@ pub enum Problem {
     FewPatients { groups: usize, parts: usize, of: &'static str },
     #[error("there are {images} images, too few for {parts} {of}")]
     FewImages { images: usize, parts: usize, of: &'static str },
+    #[error("it says which patient images are of, and a split by image would put patients on both sides")]
+    PatientsKnown,
     #[error("it says of no image which patient it is of")]
     NoPatients,
     #[error("the pattern `{pattern}` finds a patient in no id, such as `{id}`")]
@@ -240,6 +242,21 @@ pub enum Problem {
     VolumeMismatch { image: [usize; 3], label: [usize; 3] },
     #[error("the affines of image and label differ, so they do not lie on each other")]
     AffineMismatch,
+    #[error(
+        "the {of} does not say by sform or qform where it lies, and what it was paired with does, elsewhere"
+    )]
+    AffineMissing {
+        /// "image" or "label".
+        of: &'static str,
+    },
+    #[error("the label is a {format} file, which does not keep values exact, expected PNG, TIFF or NIfTI")]
+    LabelFormat { format: &'static str },
+    #[error("the label has the value {value}, expected whole numbers")]
+    LabelValue { value: f32 },
+    #[error("the mask has the values {found}, expected only 0 and one of 1, 255 or 65535")]
+    ImportMask { found: String },
+    #[error("its name does not end in a channel of four digits, expected one as `{stem}_0000`")]
+    NoChannel { stem: String },
     #[error("a worker thread stopped: {message}")]
     Worker { message: String },
 }
@@ -312,6 +329,9 @@ impl Problem {
             Problem::SplitExists => "Give --force to replace it, or --out to write another file.".into(),
             Problem::FewPatients { .. } => "Ask for fewer, add patients, or split by image.".into(),
             Problem::FewImages { .. } => "Ask for fewer, or add images.".into(),
+            Problem::PatientsKnown => {
+                "Split by patient, which is the default, or remove the file or its column `patient` if it is wrong.".into()
+            }
             Problem::NoPatients => {
                 "Name them in patients.csv (columns `id` and `patient`) or in a column `patient` of split.csv, or give \
                  --patient-pattern."
@@ -347,6 +367,18 @@ impl Problem {
             Problem::SegOfOther => "Leave --dicom-seg out for other images.".into(),
             Problem::NiftiSlices { .. } => "Save each slice as a file of its own.".into(),
             Problem::VolumeMismatch { .. } | Problem::AffineMismatch => "Resample the label to its image.".into(),
+            Problem::AffineMissing { .. } => {
+                "Where they lie on each other, copy sform and qform from one to the other.".into()
+            }
+            Problem::LabelFormat { .. } => {
+                "Save labels as PNG, or import by `folder` with --mask-threshold.".into()
+            }
+            Problem::LabelValue { .. } => "Save the label as whole numbers, resampled without interpolation.".into(),
+            Problem::ImportMask { .. } => {
+                "Save the mask with 0 and 255 only, not as JPEG, or give --mask-threshold: values above it are foreground."
+                    .into()
+            }
+            Problem::NoChannel { .. } => "Rename it, or remove it.".into(),
             Problem::Worker { .. } => "This is a fault in wgseg; please report it.".into(),
         }
     }

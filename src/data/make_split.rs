@@ -175,7 +175,13 @@ fn patients_of(
     options: &SplitOptions,
 ) -> Result<Option<Patients>, DataError> {
     if options.by_patient == Some(false) {
-        return Ok(None);
+        // All that reads a split would refuse one that has a patient in two parts.
+        let known = match patients::read(dir)?.is_empty() {
+            false => Some(dir.join("patients.csv")),
+            true if own.exists() && !split::patients(own)?.is_empty() => Some(own.to_owned()),
+            true => None,
+        };
+        return known.map_or(Ok(None), |file| Err(DataError::at(&file, Problem::PatientsKnown)));
     }
     if let Some(pattern) = &options.pattern {
         return pattern.patients(ids.iter().map(String::as_str)).map(Some);

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::config::Config;
 use crate::gpu::{self, AdapterDescription, Gpu, GpuError, GpuOptions};
 use crate::program::Precision;
+use crate::report::words::quoted;
 use crate::tune::place::{VARIABLE, Wanted};
 pub use needs::Needs;
 
@@ -90,8 +91,9 @@ impl Wish<'_> {
         let key = |text: &str| text.split('=').next().map(str::trim).map(str::to_owned);
         let own =
             self.set.iter().map(String::as_str).filter(|own| set.iter().all(|new| key(new) != key(own)));
-        let set: String = own.chain(set.iter().copied()).map(|text| format!(" --set {text}")).collect();
-        format!("wgseg train {}{set} --data DIR --out RUN", self.name)
+        let set: String =
+            own.chain(set.iter().copied()).map(|text| format!(" --set {}", quoted(text))).collect();
+        format!("wgseg train {}{set} --data DIR --out RUN", quoted(self.name))
     }
 }
 
@@ -136,19 +138,21 @@ pub fn examine(wish: Wish, wanted: Option<&str>, tuning: &Wanted) -> Result<Diag
         if let Err(error) = table {
             let mend = format!("run `wgseg tune` again, or set {VARIABLE}=off");
             findings.push(Finding::new(Severity::Error, error.to_string(), mend));
-            mended.get_or_insert(format!("wgseg tune {}", wish.name));
+            mended.get_or_insert(format!("wgseg tune {}", quoted(wish.name)));
         }
         let free_bytes = if adapter.is_software() { gpu::free_host_memory() } else { None };
         Taken { adapter, free_bytes, tuned }
     });
     let needs = gpu.as_ref().map(|gpu| needs::of(wish.config, gpu.caps(), precision));
-    if let Some(Needs { problem: Some(problem), fitting_batch, .. }) = &needs {
-        let set = match fitting_batch {
-            Some(batch) => format!("train.batch_size={batch}"),
-            None => format!("data.size={}", (wish.config.data.size / 2).max(1 << wish.config.model.depth)),
+    if let (Some(gpu), Some(needs)) = (&gpu, &needs)
+        && let Some(problem) = &needs.problem
+    {
+        let (mend, command) = match needs::fitting(wish.config, needs, gpu.caps(), precision) {
+            Some(set) => (format!("--set {set}"), wish.train(&[&set])),
+            None => ("choose another adapter".to_owned(), "wgseg adapters".to_owned()),
         };
-        findings.push(Finding::new(Severity::Error, problem.clone(), format!("--set {set}")));
-        mended.get_or_insert(wish.train(&[&set]));
+        findings.push(Finding::new(Severity::Error, problem.clone(), mend));
+        mended.get_or_insert(command);
     }
     if let Some(taken) = &taken {
         findings.extend(slow(taken, precision));
@@ -203,7 +207,9 @@ fn driver_advice() -> &'static str {
 /// The next step where nothing is wrong: a GPU is tuned before it trains.
 fn next(wish: Wish, taken: Option<&Taken>) -> String {
     match taken {
-        Some(taken) if !taken.tuned && !taken.adapter.is_software() => format!("wgseg tune {}", wish.name),
+        Some(taken) if !taken.tuned && !taken.adapter.is_software() => {
+            format!("wgseg tune {}", quoted(wish.name))
+        }
         _ => wish.train(&[]),
     }
 }
@@ -238,6 +244,8 @@ mod tests {
         assert_eq!(next(plain, Some(&taken("DiscreteGpu", false))), "wgseg tune lungs");
         assert_eq!(next(plain, Some(&taken("DiscreteGpu", true))), "wgseg train lungs --data DIR --out RUN");
         assert_eq!(next(plain, Some(&taken("Cpu", false))), "wgseg train lungs --data DIR --out RUN");
+        let apart = Wish { name: "my cfg.toml", ..plain };
+        assert_eq!(apart.train(&[]), "wgseg train 'my cfg.toml' --data DIR --out RUN");
         let wish = Wish { set: &set, ..plain };
         assert_eq!(
             wish.train(&["train.batch_size=2"]),

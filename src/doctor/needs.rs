@@ -48,6 +48,37 @@ pub fn of(config: &Config, caps: &Caps, precision: Precision) -> Needs {
     needs
 }
 
+/// The first change of `config` with which a step fits, as `KEY=VALUE`: a smaller batch, else a smaller image, else fewer
+/// channels; none where none does.
+pub fn fitting(config: &Config, needs: &Needs, caps: &Caps, precision: Precision) -> Option<String> {
+    if let Some(batch) = needs.fitting_batch {
+        return Some(format!("train.batch_size={batch}"));
+    }
+    let halves = |from: usize, multiple: usize| {
+        let half = move |value: &usize| Some(value / 2 / multiple * multiple).filter(|half| *half > 0);
+        std::iter::successors(half(&from), half)
+    };
+    let fits = |config: &Config| {
+        config.validate().is_ok() && step(config, config.train.batch_size, caps, precision).is_ok()
+    };
+    let sizes = halves(config.data.size, 1 << config.model.depth).find(|size| {
+        let mut smaller = config.clone();
+        smaller.data.size = *size;
+        fits(&smaller)
+    });
+    let channels = || {
+        halves(config.model.base_channels, 1).find(|channels| {
+            let mut smaller = config.clone();
+            smaller.model.base_channels = *channels;
+            fits(&smaller)
+        })
+    };
+    match sizes {
+        Some(size) => Some(format!("data.size={size}")),
+        None => channels().map(|channels| format!("model.base_channels={channels}")),
+    }
+}
+
 struct Step {
     parameters: usize,
     bytes: u64,
@@ -70,6 +101,29 @@ fn predict_bytes(config: &Config, caps: &Caps) -> Result<u64, TrainError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Of an adapter whose bindings are of a megabyte at most.
+    #[test]
+    fn a_change_that_is_advised_fits() {
+        let caps = Caps { max_binding_bytes: 1 << 20, ..Caps::default() };
+        let mut config = Config::default();
+        (config.data.size, config.model.base_channels, config.train.batch_size) = (1040, 8, 1);
+        let needs = of(&config, &caps, Precision::F32);
+        assert_eq!(needs.fitting_batch, None);
+        let advice = fitting(&config, &needs, &caps, Precision::F32).unwrap();
+        let size: usize = advice.strip_prefix("data.size=").unwrap().parse().unwrap();
+        // 16 channels of f32 fit a megabyte at 128² at most.
+        assert!(size.is_multiple_of(16) && (16..=128).contains(&size), "{size}");
+        config.data.size = size;
+        assert_eq!(of(&config, &caps, Precision::F32).problem, None);
+        config.data.size = 2 * size;
+        assert!(of(&config, &caps, Precision::F32).problem.is_some());
+        // A weight that is too large is mended by no size.
+        (config.data.size, config.model.base_channels) = (16, 64);
+        let needs = of(&config, &caps, Precision::F32);
+        let advice = fitting(&config, &needs, &caps, Precision::F32).unwrap();
+        assert!(advice.starts_with("model.base_channels="), "{advice}");
+    }
 
     /// By hand, for depth 1 and two channels: two stages of two 3×3 convolutions without bias, each with a norm's two
     /// vectors, an up-sampling with bias, and the head.

@@ -1,11 +1,11 @@
 //! The numbers of a run for TensorBoard: one event file in the run folder, in the form of TensorFlow's
 //! `event.proto` and `summary.proto`, each event a record of `TFRecord`.
 
+use super::ReportError;
 use super::metrics_log::{BranchRow, EpochRow, StepRow, TaskRow};
-use super::{ReportError, atomic};
 use prost::Message;
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -25,6 +25,13 @@ struct Event {
     step: i64,
     #[prost(oneof = "What", tags = "3, 5")]
     what: Option<What>,
+}
+
+impl Event {
+    fn is_picture(&self) -> bool {
+        let Some(What::Summary(summary)) = &self.what else { return false };
+        summary.values.iter().any(|value| matches!(value.content, Some(Content::Image(_))))
+    }
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]
@@ -91,29 +98,37 @@ impl EventFile {
         Ok(events)
     }
 
-    /// Goes on with the file in `folder` from a checkpoint taken after `step` steps. Events after that are dropped, as those
-    /// steps will be done again, and so is all from the first damaged record on. A file that is not there is begun.
+    /// Goes on with the file in `folder` from a checkpoint taken after `step` steps, which metrics of before reach to step
+    /// `last`. Events after that are dropped, as those steps will be done again, and so are pictures of that step, which are
+    /// drawn after it. None, and no file, where the file does not reach as far: it is damaged, or not there.
+    ///
+    /// The file is cut rather than replaced, so that a TensorBoard that has it open goes on reading.
     ///
     /// # Errors
     /// The file cannot be read or written.
-    pub fn resume(folder: &Path, step: usize) -> Result<EventFile, ReportError> {
+    pub fn resume(folder: &Path, step: usize, last: usize) -> Result<Option<EventFile>, ReportError> {
         let path = folder.join(EVENTS);
         let bytes = match std::fs::read(&path) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return EventFile::create(folder),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(ReportError::Read { path, source }),
         };
-        let kept: Vec<u8> = records(&bytes)
-            .filter(|(_, event)| event.step <= step as i64)
-            .flat_map(|(record, _)| record)
-            .copied()
-            .collect();
-        if kept.is_empty() {
-            std::fs::remove_file(&path).map_err(|source| ReportError::write(&path, source))?;
-            return EventFile::create(folder);
+        let (mut length, mut reached) = (0, None);
+        for (record, event) in records(&bytes) {
+            let at = usize::try_from(event.step).unwrap_or(usize::MAX);
+            if at > step || (at == step && event.is_picture()) {
+                break;
+            }
+            length += record.len() as u64;
+            reached = Some(at);
         }
-        atomic::write(&path, &kept)?;
-        EventFile::open(folder, &mut OpenOptions::new())
+        if reached.is_none_or(|reached| reached < last) {
+            std::fs::remove_file(&path).map_err(|source| ReportError::write(&path, source))?;
+            return Ok(None);
+        }
+        let events = EventFile::open(folder, &mut OpenOptions::new())?;
+        events.file.set_len(length).map_err(|source| ReportError::write(&events.path, source))?;
+        Ok(Some(events))
     }
 
     fn open(folder: &Path, options: &mut OpenOptions) -> Result<EventFile, ReportError> {
@@ -262,19 +277,36 @@ mod tests {
         turned[last] ^= 1;
         for damaged in [&whole[..whole.len() - 3], &[&whole[..], &[7, 0, 0]].concat(), &turned] {
             std::fs::write(&path, damaged).unwrap();
-            let mut events = EventFile::resume(folder.path(), 2).unwrap();
+            let mut events = EventFile::resume(folder.path(), 2, 2).unwrap().unwrap();
             events.step(&step(1, 3)).unwrap();
             let found = told(folder.path());
             assert_eq!(found.iter().map(|(step, _)| *step).collect::<Vec<_>>(), [0, 1, 2, 3]);
             assert_eq!(found[0].1, ["brain.Event:2"]);
             assert_eq!(found[3].1, ["train/loss", "train/learning_rate"]);
         }
-        // Nothing sound, and no file at all.
+    }
+
+    #[test]
+    fn a_picture_of_the_last_step_is_drawn_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut events = EventFile::create(folder.path()).unwrap();
+        for _ in 0..3 {
+            events.step(&step(1, 1)).unwrap();
+            events.image(1, "val/overlays", (1, 1), vec![]).unwrap();
+            events = EventFile::resume(folder.path(), 1, 1).unwrap().unwrap();
+        }
+        assert!(told(folder.path()).iter().all(|(_, tags)| tags != &["val/overlays"]));
+    }
+
+    #[test]
+    fn a_file_that_does_not_reach_the_metrics_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(EVENTS);
+        let mut events = EventFile::create(folder.path()).unwrap();
+        events.step(&step(1, 1)).unwrap();
+        assert!(EventFile::resume(folder.path(), 2, 2).unwrap().is_none());
         std::fs::write(&path, [0xff; 64]).unwrap();
-        EventFile::resume(folder.path(), 2).unwrap();
-        assert_eq!(told(folder.path()).len(), 1);
-        std::fs::remove_file(&path).unwrap();
-        EventFile::resume(folder.path(), 2).unwrap();
-        assert_eq!(told(folder.path()).len(), 1);
+        assert!(EventFile::resume(folder.path(), 2, 0).unwrap().is_none());
+        assert!(EventFile::resume(folder.path(), 2, 0).unwrap().is_none() && !path.exists());
     }
 }

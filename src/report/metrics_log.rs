@@ -193,7 +193,7 @@ impl MetricsLog {
     pub fn resume(folder: &Path, step: usize) -> Result<MetricsLog, ReportError> {
         let (csv, jsonl) = (folder.join(CSV), folder.join(JSONL));
         let bytes = read_bytes(&jsonl)?;
-        let mut lines = Vec::new();
+        let (mut lines, mut rows) = (Vec::new(), Vec::new());
         let mut table = csv_header(&csv)?;
         for (line, row) in parse(&jsonl, &bytes)? {
             if row.step() > step {
@@ -201,17 +201,19 @@ impl MetricsLog {
             }
             lines.extend_from_slice(line);
             lines.push(b'\n');
-            if let Row::Epoch(row) = row {
-                table.extend(csv_line(&csv, &row)?);
+            if let Row::Epoch(row) = &row {
+                table.extend(csv_line(&csv, row)?);
             }
+            rows.push(row);
         }
         atomic::write(&csv, &table)?;
         atomic::write(&jsonl, &lines)?;
         let existing = OpenOptions::new().append(true).clone();
+        let events = events_to(folder, step, &rows)?;
         Ok(MetricsLog {
             csv: Appender::open(csv, &existing)?,
             jsonl: Appender::open(jsonl, &existing)?,
-            events: EventFile::resume(folder, step)?,
+            events,
         })
     }
 
@@ -282,6 +284,24 @@ impl MetricsLog {
     }
 }
 
+/// The events up to `step`, made anew from `rows` where their file has not all of them.
+fn events_to(folder: &Path, step: usize, rows: &[Row]) -> Result<EventFile, ReportError> {
+    let last = rows.iter().map(Row::step).max().unwrap_or(0);
+    if let Some(events) = EventFile::resume(folder, step, last)? {
+        return Ok(events);
+    }
+    let mut events = EventFile::create(folder)?;
+    for row in rows {
+        match row {
+            Row::Step(row) => events.step(row)?,
+            Row::Epoch(row) => events.epoch(row)?,
+            Row::Branch(row) => events.branch(row)?,
+            Row::Task(row) => events.task(row)?,
+        }
+    }
+    Ok(events)
+}
+
 #[derive(Debug)]
 struct Appender {
     path: PathBuf,
@@ -343,6 +363,7 @@ fn csv_text(path: &Path, row: &EpochRow, header: bool) -> Result<Vec<u8>, Report
 
 #[cfg(test)]
 pub(in crate::report) mod tests {
+    use super::super::event_file::EVENTS;
     use super::*;
 
     pub(in crate::report) fn epoch(epoch: usize, step: usize) -> EpochRow {
@@ -424,6 +445,26 @@ pub(in crate::report) mod tests {
         let kinds: Vec<bool> =
             read(folder.path(), JSONL).lines().map(|line| line.contains("\"epoch\",")).collect();
         assert_eq!(kinds, [false, false, true, false, false, true]);
+    }
+
+    #[test]
+    fn resume_mends_the_events() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = MetricsLog::create(folder.path()).unwrap();
+        for number in 1..=3 {
+            log.step(&step(1, number)).unwrap();
+        }
+        drop(log);
+        let path = folder.path().join(EVENTS);
+        let whole = std::fs::read(&path).unwrap();
+        for damaged in [&b""[..], &whole[..whole.len() / 2]] {
+            std::fs::write(&path, damaged).unwrap();
+            MetricsLog::resume(folder.path(), 3).unwrap();
+            assert_eq!(std::fs::read(&path).unwrap().len(), whole.len());
+        }
+        std::fs::remove_file(&path).unwrap();
+        MetricsLog::resume(folder.path(), 3).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap().len(), whole.len());
     }
 
     #[test]

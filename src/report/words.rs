@@ -1,4 +1,4 @@
-//! Numbers as people say them.
+//! Numbers and names as people say and type them.
 
 /// "1 image", "2 images".
 pub fn count(number: usize, what: &str) -> String {
@@ -14,6 +14,17 @@ pub fn listed(names: &[impl AsRef<str>]) -> String {
     let rest = names.len() - named.len();
     let rest = if rest == 0 { String::new() } else { format!(" and {rest} more") };
     named.join(", ") + &rest
+}
+
+/// A word of a command line, to be pasted into a shell: quoted where it must be.
+pub fn quoted(word: &str) -> String {
+    // More than shells need is quoted by shlex, such as what has an equals sign.
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    // Only a NUL cannot be quoted, and no name has one.
+    shlex::try_quote(word).map_or_else(|_| word.to_owned(), |quoted| quoted.into_owned())
 }
 
 /// Seconds in the two largest units that are not zero.

@@ -58,7 +58,8 @@ pub enum CheckpointError {
     #[error(transparent)]
     Write(#[from] ReportError),
     #[error(
-        "{path}: is no complete safetensors file ({message}); it may be truncated: copy it again, or use another checkpoint of the run"
+        "{path}: is no complete safetensors file ({message}); expected a model such as best.safetensors; if it is one, it may be truncated: \
+         copy it again, or use another checkpoint of the run"
     )]
     Format { path: PathBuf, message: String },
     #[error(
@@ -83,9 +84,15 @@ pub enum CheckpointError {
          best.safetensors, or a file of PyTorch's `state_dict()` of docs/pytorch_unet.py"
     )]
     ExtraTensor { path: PathBuf, name: String },
-    #[error("{path}: tensor {name:?} is {found}, expected F32")]
+    #[error(
+        "{path}: is of a network with {key} = {found}, and the config says {wanted}; set {key} to {found}, or give another file"
+    )]
+    OtherModel { path: PathBuf, key: String, found: String, wanted: String },
+    #[error("{path}: tensor {name:?} is {found}, expected F32; save it as f32, by `.float()` in PyTorch")]
     Dtype { path: PathBuf, name: String, found: String },
-    #[error("{path}: tensor {name:?} holds a value that is not finite")]
+    #[error(
+        "{path}: tensor {name:?} holds a value that is not finite: its training diverged; use an earlier checkpoint"
+    )]
     NotFinite { path: PathBuf, name: String },
 }
 

@@ -1,5 +1,6 @@
 //! The same training on each fold of a split, and what the models score on images that they did not see.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -10,21 +11,25 @@ use super::TrainError;
 use super::checkpoint::BEST;
 use super::metrics::Evaluation;
 use super::model::ModelFile;
-use super::resume::{STATE, check_resumable};
-use super::single::{TrainOptions, train};
+use super::resume::{STATE, check_config};
+use super::single::{TrainOptions, open_data, train};
 use crate::config::Config;
 use crate::data::split::count_folds;
 use crate::data::{Cache, Part, Scoring};
 use crate::gpu::Gpu;
 use crate::report::console::tell;
 use crate::report::experiment::statistics;
+use crate::report::metrics_log::CSV;
 use crate::report::run_folder::write_json;
-use crate::report::{ReportError, check_free};
+use crate::report::{EVENTS, JSONL, ReportError, check_free};
+use crate::tune::place::COPY;
 
 /// The result, in the folder of the whole.
 pub const RESULT: &str = "cross_validation.json";
 /// The scores of a fold's test images, in the fold's folder. Written last, so a fold that has it is done.
 const SCORES: &str = "test.json";
+/// What a run folder may hold before its state is first saved.
+const BEFORE_STATE: [&str; 8] = [".lock", "config.toml", "run.json", "split.csv", COPY, CSV, JSONL, EVENTS];
 
 /// What to train, on what, into where.
 pub struct CrossValidationOptions<'a> {
@@ -50,7 +55,8 @@ pub struct Fold {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OverFolds {
     pub mean: f64,
-    pub sd: f64,
+    /// None of one fold.
+    pub sd: Option<f64>,
 }
 
 /// All folds.
@@ -69,7 +75,8 @@ pub struct CrossValidation {
 /// call goes on.
 ///
 /// # Errors
-/// The split has no folds; the folder holds something else, or folds of another config; as [`train`].
+/// The split has no folds, or a fold has no image; the folder holds something else, or folds of another config or split; as
+/// [`train`].
 pub fn cross_validate(
     gpu: &Arc<Gpu>,
     options: &CrossValidationOptions,
@@ -81,9 +88,17 @@ pub fn cross_validate(
     if !folders.iter().any(|folder| folder.is_dir()) {
         check_free(out)?;
     }
-    // What another config left is told before hours of training.
-    for (fold, folder) in folders.iter().enumerate().filter(|(_, folder)| folder.join(STATE).is_file()) {
-        check_resumable(folder, &of_fold(options.config, fold))?;
+    // What cannot be trained, and what was begun with another config or split, is told before hours of training.
+    for (fold, folder) in folders.iter().enumerate() {
+        let config = of_fold(options.config, fold);
+        let (now, _) = open_data(data, &config, None)?;
+        if remove_unbegun(folder)? {
+            check_config(folder, &config)?;
+            let (begun, _) = open_data(data, &config, Some(folder))?;
+            if Part::ALL.iter().any(|part| now.part(*part) != begun.part(*part)) {
+                return Err(TrainError::OtherSplit { path: folder.join("split.csv"), fold });
+            }
+        }
     }
     let mut folds = vec![];
     for (fold, folder) in folders.iter().enumerate() {
@@ -110,6 +125,21 @@ pub fn cross_validate(
     let result = summarise(folds);
     write_json(&out.join(RESULT), &result)?;
     Ok(Some(result))
+}
+
+/// Removes what a training left that was killed before it could be gone on with. Whether there is one that can.
+fn remove_unbegun(folder: &Path) -> Result<bool, ReportError> {
+    let unusable = |source| ReportError::Folder { path: folder.into(), source };
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries.collect::<Result<Vec<_>, _>>().map_err(unusable)?,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(source) => return Err(unusable(source)),
+    };
+    if entries.iter().any(|entry| !BEFORE_STATE.iter().any(|name| entry.file_name() == *name)) {
+        return Ok(true);
+    }
+    std::fs::remove_dir_all(folder).map_err(unusable)?;
+    Ok(false)
 }
 
 fn of_fold(config: &Config, fold: usize) -> Config {
@@ -147,11 +177,8 @@ fn summarise(folds: Vec<Fold>) -> CrossValidation {
 }
 
 fn over(values: Vec<f64>) -> OverFolds {
-    // One value has no deviation, and there is one at least.
-    OverFolds {
-        mean: statistics::mean(&values).unwrap_or(f64::NAN),
-        sd: statistics::sd(&values).unwrap_or(0.0),
-    }
+    // There is one at least.
+    OverFolds { mean: statistics::mean(&values).unwrap_or(f64::NAN), sd: statistics::sd(&values) }
 }
 
 #[cfg(test)]
@@ -173,7 +200,7 @@ mod tests {
         let both = [1.0, 1.0, 0.0, 0.0];
         let result = summarise(vec![fold(0, both, both), fold(1, both, [1.0, 0.0, 0.0, 0.0])]);
         let near = |found: OverFolds, mean: f64, sd: f64| {
-            assert!((found.mean - mean).abs() < 1e-12 && (found.sd - sd).abs() < 1e-12, "{found:?}");
+            assert!((found.mean - mean).abs() < 1e-12 && (found.sd.unwrap() - sd).abs() < 1e-12, "{found:?}");
         };
         near(result.dice, 5.0 / 6.0, 2f64.sqrt() / 6.0);
         near(result.dice_positives_only.unwrap(), 5.0 / 6.0, 2f64.sqrt() / 6.0);

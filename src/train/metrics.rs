@@ -554,7 +554,9 @@ mod tests {
         let best = best_of(&images);
         let mean = |min_area| {
             let mut evaluator = Evaluator::new(MaskRule { threshold: best.threshold, min_area });
-            images.iter().for_each(|(p, truth)| drop(evaluator.add("x", p, truth).unwrap()));
+            for (p, truth) in &images {
+                evaluator.add("x", p, truth).unwrap();
+            }
             evaluator.finish().unwrap().dice.mean
         };
         let most = MinArea::TRIED.into_iter().map(mean).fold(0.0, f64::max);

@@ -93,6 +93,11 @@ pub enum TrainError {
     )]
     ResumeConfig { path: PathBuf, key: String, found: String, wanted: String },
     #[error(
+        "{path}: fold {fold} was begun with another split of these images than the data folder has now; put the split back, \
+         or cross-validate into a new folder"
+    )]
+    OtherSplit { path: PathBuf, fold: usize },
+    #[error(
         "{path}: this run was started {}, and would go on {}, by which results differ in their last bits; resume without \
          --no-tuning and WGSEG_TUNING=off, with the `{}` that it began with in its folder, or train into a new folder",
         tuned(found.as_deref()), tuned(wanted.as_deref()), crate::tune::place::COPY

@@ -5,9 +5,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::TrainError;
-use super::checkpoint::{Checkpoint, CheckpointError};
+use super::checkpoint::{Checkpoint, CheckpointError, CheckpointInfo};
 use super::step::{IMAGES, PROBABILITIES, inference};
 use crate::config::Config;
+use crate::config::schema::{ModelConfig, Norm};
 use crate::gpu::{Gpu, Session, States};
 use crate::program::compile;
 
@@ -64,13 +65,39 @@ pub fn read_weights(config: &Config, checkpoint: &Checkpoint) -> Result<Vec<(Str
         .collect()
 }
 
+/// The first key in which two networks differ, and both values. Groups count where there are any.
+fn first_difference(found: &ModelConfig, wanted: &ModelConfig) -> Option<(String, String, String)> {
+    let keys = |model: &ModelConfig| match serde_json::to_value(model) {
+        Ok(serde_json::Value::Object(keys)) => keys,
+        _ => serde_json::Map::new(),
+    };
+    let (found, mut wanted_keys) = (keys(found), keys(wanted));
+    if wanted.norm != Norm::Group {
+        wanted_keys.remove("groups");
+    }
+    let other = wanted_keys.iter().find(|(key, value)| found.get(*key) != Some(*value));
+    other.map(|(key, value)| {
+        let found = found.get(key).map_or("unknown".to_owned(), ToString::to_string);
+        (format!("model.{key}"), found, value.to_string())
+    })
+}
+
 /// What PyTorch's batch norm counts beside its statistics, and nothing here needs.
 const UNUSED: &str = ".num_batches_tracked";
 
 /// Checks that a file holds the network's weights, all of them and nothing else.
 ///
-/// Errors when a tensor is missing, of another shape or type, not finite, or none of the network's.
+/// Errors when the file says that it is of another network, or a tensor is missing, of another shape or type, not finite, or
+/// none of the network's.
 pub fn check_weights(config: &Config, checkpoint: &Checkpoint) -> Result<(), TrainError> {
+    // Norms of a kind differ in no name and no shape.
+    if let Ok(info) = checkpoint.info::<CheckpointInfo>()
+        && let Some((key, found, wanted)) = first_difference(&info.model, &config.model)
+    {
+        return Err(
+            CheckpointError::OtherModel { path: checkpoint.path().to_owned(), key, found, wanted }.into()
+        );
+    }
     let weights = read_weights(config, checkpoint)?;
     let known: HashSet<&str> = weights.iter().map(|(name, _)| name.as_str()).collect();
     let names = checkpoint.names()?;

@@ -50,6 +50,12 @@ pub fn check_resumable(out: &Path, config: &Config) -> Result<PathBuf, TrainErro
     if !path.exists() {
         return Err(TrainError::NothingToResume { path });
     }
+    check_config(out, config)?;
+    Ok(path)
+}
+
+/// Checks that the run in `out` is of `config`.
+pub(super) fn check_config(out: &Path, config: &Config) -> Result<(), TrainError> {
     let config_path = out.join("config.toml");
     let mut found = Config::load(&config_path, &[])?;
     // Threads change how long it takes and nothing else.
@@ -58,5 +64,5 @@ pub fn check_resumable(out: &Path, config: &Config) -> Result<PathBuf, TrainErro
         let (key, found, wanted) = found.first_difference(config);
         return Err(TrainError::ResumeConfig { path: config_path, key, found, wanted });
     }
-    Ok(path)
+    Ok(())
 }

@@ -53,16 +53,7 @@ pub fn train(gpu: &Arc<Gpu>, options: &TrainOptions) -> Result<TrainSummary, Tra
         }
         _ => Start::Scratch,
     };
-    // A resumed run keeps its split, and is refused where the folder holds other images since.
-    let mut data = config.data.clone();
-    if options.resume {
-        data.split_file = Some(options.out.join("split.csv"));
-        // It has the parts of the fold already.
-        data.fold = None;
-    }
-    let mut dataset = Dataset::open(options.data, &data)?;
-    let labelled = dataset.labelled(config.train.labelled, config.data.seed)?;
-    dataset.keep_labelled(&labelled);
+    let (dataset, labelled) = open_data(options.data, config, options.resume.then_some(options.out))?;
     let cache = |indices: &[usize]| {
         let items = indices.iter().map(|i| &dataset.items()[*i]);
         Cache::of_items(items, config.model.in_channels, &config.data)
@@ -112,6 +103,25 @@ pub fn train(gpu: &Arc<Gpu>, options: &TrainOptions) -> Result<TrainSummary, Tra
         write_report(&mut trainer, config, &val_images, options.out, &summary)?;
     }
     Ok(summary)
+}
+
+/// The images that `config` trains on, and which of them are labelled. A run that was `begun` in that folder keeps its split,
+/// and is refused where `data` holds other images since.
+pub(super) fn open_data(
+    data: &Path,
+    config: &Config,
+    begun: Option<&Path>,
+) -> Result<(Dataset, Vec<usize>), TrainError> {
+    let mut options = config.data.clone();
+    if let Some(run) = begun {
+        options.split_file = Some(run.join("split.csv"));
+        // It has the parts of the fold already.
+        options.fold = None;
+    }
+    let mut dataset = Dataset::open(data, &options)?;
+    let labelled = dataset.labelled(config.train.labelled, config.data.seed)?;
+    dataset.keep_labelled(&labelled);
+    Ok((dataset, labelled))
 }
 
 /// Steps in an epoch of `labelled` images.
