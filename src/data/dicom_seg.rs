@@ -170,14 +170,10 @@ fn places(image: &DefaultDicomObject, reference: Vec<InMemElement>) -> Vec<InMem
         items(Tag(0x0008, 0x2112), [source]),
         code(Tag(0x0008, 0x9215), "113076", "DCM", "Segmentation"),
     ];
-    let mut shared = vec![
-        items(Tag(0x0008, 0x9124), [derivation]),
-        items(SEGMENT_IDENTIFICATION, [vec![short(REFERENCED_SEGMENT, 1)]]),
-    ];
-    let mut frame = vec![items(
-        Tag(0x0020, 0x9111),
-        [vec![DataElement::new(Tag(0x0020, 0x9157), VR::UL, PrimitiveValue::from(1u32))]],
-    )];
+    let mut shared = vec![items(SEGMENT_IDENTIFICATION, [vec![short(REFERENCED_SEGMENT, 1)]])];
+    let index = DataElement::new(Tag(0x0020, 0x9157), VR::UL, PrimitiveValue::from(1u32));
+    // Of the frame rather than shared, as readers look for the source there.
+    let mut frame = vec![items(Tag(0x0008, 0x9124), [derivation]), items(Tag(0x0020, 0x9111), [vec![index]])];
     let mut elements = vec![];
     let of = |tag| copied(image, tag);
     match (of(FRAME_OF_REFERENCE), of(POSITION), of(ORIENTATION), of(SPACING)) {
