@@ -218,7 +218,7 @@ fn what_is_cancelled_is_done_by_the_next_command() {
     let Some(slurm) = Slurm::start() else { return };
     let folder = phantoms();
     let (out, log) = (folder.path().join("run"), folder.path().join("log"));
-    let more = ["--only", "target_only", "--set", "train.epochs=200", "--set", "train.steps_per_epoch=20"];
+    let more = ["--only", "target_only", "--set", "train.epochs=40", "--set", "train.steps_per_epoch=20"];
     let mut watching = slurm.spawn(&folder, &out, &log, &more);
     until("its third step", &log, || (steps(&out, "seed_0/target_only") >= 3).then_some(()));
     let second = folder.path().join("second");

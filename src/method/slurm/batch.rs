@@ -118,7 +118,8 @@ restarts=${{SLURM_RESTART_COUNT:-0}}
 echo "job ${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID on $SLURMD_NODENAME, restart $restarts, $(date -u +%FT%TZ)"
 time_over=0 cancelled=0
 trap 'time_over=1; kill -TERM $worker 2>/dev/null' USR1
-trap 'cancelled=1; kill -TERM $worker 2>/dev/null' TERM
+# To end a job Slurm signals all its processes, and a second signal would keep the run from saving.
+trap cancelled=1 TERM
 {program} run-one {root} "$run"{worker} &
 worker=$!
 # A signal ends `wait`, but not what it waits for.
