@@ -211,6 +211,45 @@ fn jobs_that_are_requeued_and_killed_leave_the_bytes_of_a_local_run() {
     }
 }
 
+/// A job that a user cancels is done anew by the same command; a second command is refused meanwhile, and `--cancel` ends
+/// all.
+#[test]
+fn what_is_cancelled_is_done_by_the_next_command() {
+    let Some(slurm) = Slurm::start() else { return };
+    let folder = phantoms();
+    let (out, log) = (folder.path().join("run"), folder.path().join("log"));
+    let more = ["--only", "target_only", "--set", "train.epochs=40", "--set", "train.steps_per_epoch=20"];
+    let mut watching = slurm.spawn(&folder, &out, &log, &more);
+    until("its third step", &log, || (steps(&out, "seed_0/target_only") >= 3).then_some(()));
+    let second = folder.path().join("second");
+    let mut refused = slurm.spawn(&folder, &out, &second, &more);
+    assert_eq!(refused.wait().expect("an end").code(), Some(1));
+    assert!(read(&second).contains("is being written by another process"), "{}", read(&second));
+
+    let cancel = [&["--executor", "slurm", "--cancel"][..], &more].concat();
+    let cancelled = wgseg()
+        .args(Slurm::arguments(&folder, &out, &cancel))
+        .env("SLURM_CONF", &slurm.conf)
+        .assert()
+        .success();
+    let told = String::from_utf8(cancelled.get_output().stderr.clone()).expect("UTF-8");
+    assert!(told.contains("1 job cancelled"), "{told}");
+    let ended = until("the end", &log, || watching.try_wait().expect("a status"));
+    let told = read(&log);
+    assert_eq!(ended.code(), Some(1), "{told}");
+    assert!(told.contains("seed_0/target_only: FAILED: ") && told.contains("tries again"), "{told}");
+    let run = read(&out.join("slurm/log/seed_0.target_only.log"));
+    assert!(run.contains("interrupted") && !run.contains("back to the queue"), "{run}");
+
+    let again = folder.path().join("again");
+    let mut watching = slurm.spawn(&folder, &out, &again, &more);
+    until("the run", &again, || read(&again).contains("runs as job").then_some(()));
+    let run = || read(&out.join("slurm/log/seed_0.target_only.log"));
+    until("that it goes on", &again, || run().contains("goes on").then_some(()));
+    let ended = until("the end", &again, || watching.try_wait().expect("a status"));
+    assert_eq!(ended.code(), Some(0), "{}", read(&again));
+}
+
 /// A run that cannot be done: those that need it are told, the others are done, and the exit code is 1.
 #[test]
 fn a_run_that_fails_takes_only_those_that_need_it_with_it() {

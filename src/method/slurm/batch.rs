@@ -117,16 +117,17 @@ exec >>{logs}/"${{run//\//.}}.log" 2>&1
 restarts=${{SLURM_RESTART_COUNT:-0}}
 echo "job ${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID on $SLURMD_NODENAME, restart $restarts, $(date -u +%FT%TZ)"
 time_over=0 cancelled=0
-trap 'time_over=1; kill -TERM $worker' USR1
-trap 'cancelled=1; kill -TERM $worker' TERM
+trap 'time_over=1; kill -TERM $worker 2>/dev/null' USR1
+# To end a job Slurm signals all its processes, and a second signal would keep the run from saving.
+trap cancelled=1 TERM
 {program} run-one {root} "$run"{worker} &
 worker=$!
 # A signal ends `wait`, but not what it waits for.
-while :; do
-    code=0
-    wait $worker || code=$?
-    kill -0 $worker 2>/dev/null || break
-done
+wait $worker
+while kill -0 $worker 2>/dev/null; do wait $worker; done
+# Now that it has ended, its own code, even where a signal came last.
+wait $worker
+code=$?
 again=0
 if [ $cancelled = 0 ]; then
     # Its time is over, and what it did is saved; or it was killed, or the driver ended it.
@@ -135,7 +136,11 @@ if [ $cancelled = 0 ]; then
 fi
 if [ $again = 1 ]; then
     echo "ended with exit code $code: back to the queue"
-    scontrol requeue "${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID" && sleep 60
+    # Slurm ends the script; so long it must not end by itself.
+    if scontrol requeue "${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID"; then
+        sleep 60
+        exit $code
+    fi
 fi
 echo "ended with exit code $code"
 exit $code

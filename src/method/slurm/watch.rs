@@ -306,7 +306,8 @@ mod tests {
 
     #[test]
     fn the_queue_is_asked_more_rarely_the_more_is_in_it_and_the_less_happens() {
-        let seconds = |pause, changed, live| pause_after(Duration::from_secs(pause), changed, live).as_secs_f64();
+        let seconds =
+            |pause, changed, live| pause_after(Duration::from_secs(pause), changed, live).as_secs_f64();
         assert_eq!(seconds(30, true, 0), 1.0);
         assert_eq!(seconds(1, true, 1000), 11.0);
         assert_eq!(seconds(2, false, 0), 3.0);
