@@ -215,6 +215,265 @@ fn folders_whose_names_differ() {
     }
 }
 
+/// A PNG of 8×4 with 1 bit: 1 in the first three columns.
+const ONE_BIT: &[u8] = b"\
+    \x89\x50\x4e\x47\x0d\x0a\x1a\x0a\x00\x00\x00\x0d\x49\x48\x44\x52\x00\x00\x00\x08\x00\x00\x00\x04\
+    \x01\x00\x00\x00\x00\x9b\xb6\x43\x5d\x00\x00\x00\x0c\x49\x44\x41\x54\x78\xda\x63\x78\xc0\x00\x86\
+    \x00\x0e\x08\x03\x81\x19\xb0\x09\x88\x00\x00\x00\x00\x49\x45\x4e\x44\xae\x42\x60\x82";
+/// A PNG of 8×4 with 4 bits: 0, 1, 2, 3 and then 0 in each row.
+const FOUR_BITS: &[u8] = b"\
+    \x89\x50\x4e\x47\x0d\x0a\x1a\x0a\x00\x00\x00\x0d\x49\x48\x44\x52\x00\x00\x00\x08\x00\x00\x00\x04\
+    \x04\x00\x00\x00\x00\x53\x56\xcc\x2d\x00\x00\x00\x0f\x49\x44\x41\x54\x78\xda\x63\x60\x54\x66\x60\
+    \x60\x40\x25\x00\x06\x00\x00\x91\x33\x00\xe1\x83\x00\x00\x00\x00\x49\x45\x4e\x44\xae\x42\x60\x82";
+
+/// A NIfTI file of floats, one row of voxels a slice; `edit` changes its header.
+fn volume(slices: &[&[f32]], edit: impl FnOnce(&mut [u8])) -> Vec<u8> {
+    let mut bytes = vec![0u8; 352];
+    bytes[..4].copy_from_slice(&348i32.to_le_bytes());
+    for (i, side) in [3, slices[0].len() as i16, 1, slices.len() as i16, 1, 1, 1, 1].iter().enumerate() {
+        bytes[40 + 2 * i..][..2].copy_from_slice(&side.to_le_bytes());
+        bytes[76 + 4 * i..][..4].copy_from_slice(&1f32.to_le_bytes());
+    }
+    bytes[70..72].copy_from_slice(&16i16.to_le_bytes());
+    bytes[72..74].copy_from_slice(&32i16.to_le_bytes());
+    bytes[108..112].copy_from_slice(&352f32.to_le_bytes());
+    bytes[344..348].copy_from_slice(b"n+1\0");
+    edit(&mut bytes);
+    slices.iter().flat_map(|slice| *slice).for_each(|v| bytes.extend(v.to_le_bytes()));
+    bytes
+}
+
+fn floats(at: usize, values: &[f32]) -> impl FnOnce(&mut [u8]) {
+    move |bytes| {
+        for (i, value) in values.iter().enumerate() {
+            bytes[at + 4 * i..][..4].copy_from_slice(&value.to_le_bytes());
+        }
+    }
+}
+
+fn grey(width: u32, value: impl Fn(u32) -> u8) -> Vec<u8> {
+    let picture = GrayImage::from_fn(width, 4, |x, _| image::Luma([value(x)]));
+    let mut bytes = std::io::Cursor::new(vec![]);
+    picture.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+    bytes.into_inner()
+}
+
+/// The first row of a mask.
+fn row(out: &Path, id: &str) -> Vec<u8> {
+    let mask = image::open(out.join(format!("masks/{id}.png"))).unwrap().to_luma8();
+    mask.as_raw()[..mask.width() as usize].to_vec()
+}
+
+/// The line of `skipped.csv` that has all `parts`.
+fn skipped(out: &Path, parts: &[&str]) {
+    let text = text(out, "skipped.csv");
+    assert!(text.lines().any(|line| parts.iter().all(|part| line.contains(part))), "{parts:?} in\n{text}");
+}
+
+/// Imports a list of MONAI of the files `x/ID.ENDING` and `y/ID.ENDING`.
+fn import_list(folder: &TempDir, ids: &[&str], more: &[&str]) -> (PathBuf, String) {
+    let entries = ids.iter().map(|id| format!(r#"{{"image": "x/{id}", "label": "y/{id}"}}"#));
+    let json = format!(r#"{{"training": [{}]}}"#, entries.collect::<Vec<_>>().join(", "));
+    put(folder.path(), "list.json", json);
+    let list = folder.path().join("list.json");
+    import(folder, &[&["monai", list.to_str().unwrap()], more].concat(), true)
+}
+
+fn import_folders(folder: &TempDir, more: &[&str]) -> PathBuf {
+    let (x, y) = (folder.path().join("x"), folder.path().join("y"));
+    let dirs = ["folder", "--images", x.to_str().unwrap(), "--masks", y.to_str().unwrap()];
+    import(folder, &[&dirs, more].concat(), true).0
+}
+
+#[test]
+fn labels_of_few_bits_keep_their_values_and_a_label_that_is_nowhere_is_told() {
+    let on =
+        |columns: &[usize]| (0..8).map(|i| if columns.contains(&i) { 255 } else { 0 }).collect::<Vec<u8>>();
+    for (label, one, four) in [("1", on(&[0, 1, 2]), on(&[1])), ("3", on(&[]), on(&[3]))] {
+        let folder = tempfile::tempdir().unwrap();
+        for (id, bytes) in [("one.png", ONE_BIT), ("four.png", FOUR_BITS)] {
+            put(folder.path(), &format!("x/{id}"), grey(8, |x| x as u8));
+            put(folder.path(), &format!("y/{id}"), bytes);
+        }
+        let (out, stderr) =
+            import_list(&folder, &["one.png", "four.png"], &["--label", label, "--label", "7"]);
+        assert_eq!((row(&out, "one"), row(&out, "four")), (one, four), "{label}");
+        assert!(
+            stderr.contains("has the value 7") && !stderr.contains(&format!("value {label}")),
+            "{stderr}"
+        );
+    }
+}
+
+#[test]
+fn label_values_beside_whole_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = volume(&[&[0.0, 1.0, 2.0]], |_| ());
+    // 255 of a slope that is 1/255 but for rounding.
+    let near = volume(&[&[0.0, 255.0, 510.0]], floats(112, &[1.0 / 255.0]));
+    for (id, label) in [("near.nii", near), ("far.nii", volume(&[&[0.0, 1.0, 0.5]], |_| ()))] {
+        put(folder.path(), &format!("x/{id}"), &image);
+        put(folder.path(), &format!("y/{id}"), label);
+    }
+    let (out, stderr) = import_list(&folder, &["near.nii", "far.nii"], &["--label", "1"]);
+    assert!(!stderr.contains("no label"), "{stderr}");
+    assert_eq!(row(&out, "near"), [0, 255, 0]);
+    skipped(&out, &["y/far.nii", "the value 0.5, expected whole numbers", "without interpolation"]);
+}
+
+#[test]
+fn masks_that_are_volumes_have_two_values_too() {
+    let image = volume(&[&[0.0, 1.0, 2.0], &[4.0, 5.0, 6.0]], |_| ());
+    let masks: [(&str, [&[f32]; 2]); 4] = [
+        ("many", [&[0.0, 1.0, 2.0], &[3.0, 0.0, 0.0]]),
+        ("part", [&[0.0, 0.3, 1.0], &[0.0, 0.0, 0.0]]),
+        ("one", [&[0.0, 1.0, 1.0], &[0.0, 0.0, 0.0]]),
+        ("wide", [&[0.0, 0.0, 0.0], &[255.0, 0.0, 0.0]]),
+    ];
+    let put_all = |folder: &TempDir| {
+        for (id, mask) in masks {
+            put(folder.path(), &format!("x/{id}.nii"), &image);
+            put(folder.path(), &format!("y/{id}.nii"), volume(&mask, |_| ()));
+        }
+    };
+    let folder = tempfile::tempdir().unwrap();
+    put_all(&folder);
+    let out = import_folders(&folder, &[]);
+    assert_eq!(names(&out.join("masks")), ["one_s000.png", "one_s001.png", "wide_s000.png", "wide_s001.png"]);
+    assert_eq!((row(&out, "one_s000"), row(&out, "wide_s001")), (vec![0, 255, 255], vec![255, 0, 0]));
+    skipped(&out, &["y/many.nii", "the values 0, 1, 2, 3, expected only 0 and one of 1", "--mask-threshold"]);
+    skipped(&out, &["y/part.nii", "the values 0, 0.3, 1,"]);
+    let folder = tempfile::tempdir().unwrap();
+    put_all(&folder);
+    let out = import_folders(&folder, &["--mask-threshold", "1.5"]);
+    assert_eq!((row(&out, "many_s000"), row(&out, "part_s000")), (vec![0, 0, 255], vec![0, 0, 0]));
+}
+
+#[test]
+fn jpeg_labels_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    put(root, "x/a.png", grey(8, |x| x as u8));
+    put(root, "y/a.png", grey(8, |x| u8::from(x < 2)));
+    put(root, "x/b.jpg", grey(8, |x| x as u8));
+    image::load_from_memory(&grey(8, |x| u8::from(x < 2))).unwrap().save(root.join("y/b.jpg")).unwrap();
+    let (out, _) = import_list(&folder, &["a.png", "b.jpg"], &[]);
+    assert_eq!(names(&out.join("images")), ["a.png"]);
+    skipped(&out, &["y/b.jpg", "the label is a JPEG file", "Save labels as PNG"]);
+}
+
+#[test]
+fn equal_names_belong_together_whatever_they_end_in() {
+    let folder = tempfile::tempdir().unwrap();
+    for i in 0..4u8 {
+        let pixels = grey(8, |x| x as u8 * (i + 1));
+        put(folder.path(), &format!("x/scan_000{i}.png"), &pixels);
+        put(folder.path(), &format!("x/other_000{i}.png"), pixels);
+        let mask = grey(8, |x| u8::from(x <= u32::from(i)));
+        if i != 2 {
+            put(folder.path(), &format!("y/scan_000{i}.png"), &mask);
+        }
+        put(folder.path(), &format!("y/other_000{i}_mask.png"), mask);
+    }
+    put(folder.path(), "y/other_0000_seg.png", grey(8, |_| 0));
+    let out = import_folders(&folder, &[]);
+    let ids = ["other_0000", "other_0001", "other_0002", "other_0003", "scan_0000", "scan_0001", "scan_0003"];
+    assert_eq!(names(&out.join("masks")), ids.map(|id| format!("{id}.png")));
+    for id in ids {
+        let i: usize = id[id.len() - 1..].parse().unwrap();
+        assert_eq!(row(&out, id).iter().filter(|v| **v == 255).count(), i + 1, "{id}");
+    }
+    skipped(&out, &["x/scan_0002.png", "expected `scan_0002` with"]);
+    skipped(&out, &["y/other_0000_seg.png", "taken twice", "y/other_0000_mask.png"]);
+}
+
+#[test]
+fn equal_file_names_in_several_folders() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let ids = ["p0/image.png", "p1/image.png", "./p2/image.png", "p3/other.png", "q/r.png", "q.png"];
+    for id in ids.iter().chain(["s/x_y.png", "s_x/y.png", "s_x/x_y.png", "z/y.png"].iter()) {
+        put(root, &format!("x/{id}"), grey(8, |x| x as u8));
+        put(root, &format!("y/{id}"), grey(8, |x| u8::from(x < 2)));
+    }
+    let all = [&ids[..], &["s/x_y.png", "s_x/y.png", "s_x/x_y.png", "z/y.png", "q.png"]].concat();
+    let (out, _) = import_list(&folder, &all, &[]);
+    let expected =
+        ["other", "q", "r", "x_p0_image", "x_p1_image", "x_p2_image", "x_s_x_x_y", "x_s_x_y", "x_z_y"];
+    assert_eq!(names(&out.join("images")), expected.map(|id| format!("{id}.png")));
+    // The two make one name, and one image is listed twice: what is named is a file of the user's.
+    skipped(&out, &["x_s_x_y,", "is taken twice", "also by", "/x/s"]);
+    skipped(&out, &["q,", "is taken twice", "/x/q.png"]);
+}
+
+#[test]
+fn where_image_and_label_lie_is_compared_by_qform_too() {
+    let half = 0.5f32.sqrt();
+    let code = |at: usize| move |bytes: &mut [u8]| bytes[at] = 1;
+    let qform = |quaternion: [f32; 6]| {
+        move |bytes: &mut [u8]| {
+            code(252)(bytes);
+            floats(256, &quaternion)(bytes);
+        }
+    };
+    // A quarter about the third axis, moved by 5, 6 and 7.
+    let turned = qform([0.0, 0.0, half, 5.0, 6.0, 7.0]);
+    let rows = |bytes: &mut [u8]| {
+        code(254)(bytes);
+        floats(280, &[0.0, -1.0, 0.0, 5.0, 1.0, 0.0, 0.0, 6.0, 0.0, 0.0, 1.0, 7.0])(bytes);
+    };
+    let values: [&[f32]; 2] = [&[0.0, 1.0, 1.0], &[1.0, 0.0, 0.0]];
+    let folder = tempfile::tempdir().unwrap();
+    for (id, image, label) in [
+        ("same", volume(&values, turned), volume(&values, turned)),
+        ("both_ways", volume(&values, turned), volume(&values, rows)),
+        ("neither", volume(&values, |_| ()), volume(&values, |_| ())),
+        ("moved", volume(&values, turned), volume(&values, qform([0.0, 0.0, half, 5.0, 6.0, 9.0]))),
+        ("straight", volume(&values, rows), volume(&values, qform([0.0, 0.0, 0.0, 5.0, 6.0, 7.0]))),
+        ("without", volume(&values, turned), volume(&values, |_| ())),
+    ] {
+        put(folder.path(), &format!("x/{id}.nii"), image);
+        put(folder.path(), &format!("y/{id}.nii"), label);
+    }
+    let out = import_folders(&folder, &[]);
+    assert_eq!(text(&out, "patients.csv").lines().count(), 7, "{}", text(&out, "patients.csv"));
+    for id in ["same_s000", "both_ways_s000", "neither_s000"] {
+        assert_eq!(row(&out, id), [0, 255, 255]);
+    }
+    skipped(&out, &["moved,", "affines of image and label differ"]);
+    skipped(&out, &["straight,", "affines of image and label differ"]);
+    skipped(&out, &["without,", "the label does not say by sform or qform", "copy sform and qform"]);
+}
+
+#[test]
+fn what_lists_lack_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = folder.path().join("set");
+    copy(&nifti("flat.nii"), &set, "imagesTr/a_0000.nii");
+    copy(&nifti("flat.nii"), &set, "imagesTr/odd.nii");
+    copy(&nifti("flat_label.nii"), &set, "labelsTr/a.nii");
+    put(&set, "dataset.json", r#"{"training": [{"label": "labelsTr/a.nii"}, {"image": "imagesTr/b.nii"}]}"#);
+    let (out, _) = import(&folder, &["nnunet", set.to_str().unwrap()], true);
+    skipped(&out, &["odd,", "imagesTr/odd.nii", "a channel of four digits"]);
+    skipped(&out, &["b,", "entry 2 of `training` has no `label`"]);
+
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    copy(&nifti("image.nii.gz"), root, "x/A.NII.GZ");
+    copy(&nifti("label.nii.gz"), root, "y/A.NII.GZ");
+    put(
+        root,
+        "list.json",
+        r#"{"training": [{"image": "x/A.NII.GZ", "label": "y/A.NII.GZ"}, {"label": "y/A.NII.GZ"}]}"#,
+    );
+    let list = root.join("list.json");
+    let (_, stderr) = import(&folder, &["monai", list.to_str().unwrap(), "--channel", "1"], false);
+    assert!(stderr.contains("1 is asked for, and entry 1 of `training` has 1"), "{stderr}");
+    let (out, _) = import(&folder, &["monai", list.to_str().unwrap(), "--channel", "0"], true);
+    assert_eq!(names(&out.join("images")), ["A_s000.png", "A_s001.png"]);
+    skipped(&out, &["entry 2 of `training` has no `image`"]);
+}
+
 /// The four commands of the README.
 #[test]
 fn from_an_nnunet_folder_to_overlays() {

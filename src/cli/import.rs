@@ -139,6 +139,11 @@ pub fn run(command: Command) -> Outcome {
             },
         )?,
     };
+    for value in &summary.absent {
+        console::tell(&format!(
+            "no label that was read has the value {value}, which --label asks for: check it against the data set"
+        ));
+    }
     say!("{summary}");
     Ok(ExitCode::SUCCESS)
 }

@@ -28,9 +28,13 @@ pub(super) struct Volume {
     pub depth: usize,
     /// `[depth, height, width]`, after slope and intercept.
     pub values: Vec<f64>,
-    /// The rows that say where a voxel lies; none where the file does not tell by `sform`.
-    pub affine: Option<[[f32; 4]; 3]>,
+    /// The rows that say where a voxel lies.
+    affine: Affine,
+    /// Whether the file tells that by sform or qform.
+    pub placed: bool,
 }
+
+type Affine = [[f64; 4]; 3];
 
 impl Volume {
     /// Reads a file.
@@ -42,19 +46,33 @@ impl Volume {
             nifti::NiftiError::Io(e) if e.kind() == std::io::ErrorKind::NotFound => DataError::io(path, &e),
             other => DataError::at(path, Problem::Nifti { message: other.to_string() }),
         };
+        // The crate knows compressed files by an ending in small letters only.
+        let copy = match path.extension() {
+            Some(ending) if ending.eq_ignore_ascii_case("gz") && ending != "gz" => Some(renamed(path)?),
+            _ => None,
+        };
+        let path_read = copy.as_ref().map_or(path, |copy| copy.path());
         // Before anything is read: a header can ask for any amount of memory.
-        let header = NiftiHeader::from_file(path).map_err(bad)?;
+        let header = NiftiHeader::from_file(path_read).map_err(bad)?;
         let [width, height, depth] =
             sides(&header).map_err(|problem| DataError::at(path, problem))?.map(usize::from);
-        let object = ReaderOptions::new().read_file(path).map_err(bad)?;
+        let object = ReaderOptions::new().read_file(path_read).map_err(bad)?;
         let mut values = values(object.into_volume(), &header).map_err(bad)?;
         // A slope of 0 says that there is none.
         let (slope, inter) = (f64::from(header.scl_slope), f64::from(header.scl_inter));
         if slope != 0.0 && slope.is_finite() && inter.is_finite() && (slope, inter) != (1.0, 0.0) {
             values.iter_mut().for_each(|v| *v = *v * slope + inter);
         }
-        let affine = (header.sform_code > 0).then_some([header.srow_x, header.srow_y, header.srow_z]);
-        Ok(Volume { width, height, depth, values, affine })
+        let (affine, placed) = (affine(&header), header.sform_code > 0 || header.qform_code > 0);
+        Ok(Volume { width, height, depth, values, affine, placed })
+    }
+
+    /// Whether voxels of the same place in both files lie on each other.
+    pub fn lies_on(&self, other: &Volume) -> bool {
+        // How far slices lie apart says nothing of a single one.
+        let columns: &[usize] = if self.depth == 1 { &[0, 1, 3] } else { &[0, 1, 2, 3] };
+        let near = |(a, b): (&[f64; 4], &[f64; 4])| columns.iter().all(|&c| (a[c] - b[c]).abs() <= 1e-2);
+        self.affine.iter().zip(&other.affine).all(near)
     }
 
     /// The one slice of a file as [`Volume::picture`] gives it.
@@ -101,6 +119,44 @@ impl Volume {
         };
         Raw { header, samples: self.slice(index).iter().map(sample).collect(), white: u16::MAX }
     }
+}
+
+fn renamed(path: &Path) -> Result<tempfile::NamedTempFile, DataError> {
+    let failed = |e: std::io::Error| DataError::io(path, &e);
+    let copy = tempfile::Builder::new().suffix(".nii.gz").tempfile().map_err(failed)?;
+    std::fs::copy(path, copy.path()).map_err(failed)?;
+    Ok(copy)
+}
+
+/// Where voxels lie, by the first of the three methods of the NIfTI-1 standard that the file has: sform, qform, or the
+/// size of voxels alone.
+fn affine(header: &NiftiHeader) -> Affine {
+    if header.sform_code > 0 {
+        return [header.srow_x, header.srow_y, header.srow_z].map(|row| row.map(f64::from));
+    }
+    let size = [1, 2, 3].map(|i| f64::from(header.pixdim[i]));
+    let [dx, dy, dz] = size.map(|d| if d > 0.0 { d } else { 1.0 });
+    if header.qform_code <= 0 {
+        return [[dx, 0.0, 0.0, 0.0], [0.0, dy, 0.0, 0.0], [0.0, 0.0, dz, 0.0]];
+    }
+    let [mut b, mut c, mut d] = [header.quatern_b, header.quatern_c, header.quatern_d].map(f64::from);
+    let left = 1.0 - (b * b + c * c + d * d);
+    // A turn by half a circle, where rounding may leave less than nothing.
+    let a = if left < 1e-7 {
+        let length = (b * b + c * c + d * d).sqrt();
+        (b, c, d) = (b / length, c / length, d / length);
+        0.0
+    } else {
+        left.sqrt()
+    };
+    // Left-handed voxels are told by a sign.
+    let dz = if header.pixdim[0] < 0.0 { -dz } else { dz };
+    let [x, y, z] = [header.quatern_x, header.quatern_y, header.quatern_z].map(f64::from);
+    [
+        [(a * a + b * b - c * c - d * d) * dx, 2.0 * (b * c - a * d) * dy, 2.0 * (b * d + a * c) * dz, x],
+        [2.0 * (b * c + a * d) * dx, (a * a + c * c - b * b - d * d) * dy, 2.0 * (c * d - a * b) * dz, y],
+        [2.0 * (b * d - a * c) * dx, 2.0 * (c * d + a * b) * dy, (a * a + d * d - b * b - c * c) * dz, z],
+    ]
 }
 
 /// Width, height and slices.
@@ -181,6 +237,35 @@ mod tests {
         let problem = |name: &str| Volume::read_picture(&fixtures.join(name)).err().unwrap().problem;
         assert_eq!(problem("image.nii.gz"), Problem::NiftiSlices { slices: 3 });
         assert_eq!(problem("none.nii"), Problem::Missing);
+    }
+
+    #[test]
+    fn a_qform_is_turned_into_rows() {
+        let half = 0.5f32.sqrt();
+        let header = |quaternion: [f32; 3], qfac: f32| {
+            let mut header = NiftiHeader { sform_code: 0, qform_code: 1, ..NiftiHeader::default() };
+            header.pixdim[..4].copy_from_slice(&[qfac, 2.0, 3.0, 4.0]);
+            [header.quatern_b, header.quatern_c, header.quatern_d] = quaternion;
+            [header.quatern_x, header.quatern_y, header.quatern_z] = [7.0, 8.0, 9.0];
+            header
+        };
+        let near = |found: Affine, expected: Affine| {
+            let apart = found.iter().flatten().zip(expected.iter().flatten());
+            assert!(apart.into_iter().all(|(a, b)| (a - b).abs() < 1e-5), "{found:?} {expected:?}");
+        };
+        // Unturned; a quarter about the third axis; half about the first, where rounding may miss by a little.
+        let plain = [[2.0, 0.0, 0.0, 7.0], [0.0, 3.0, 0.0, 8.0], [0.0, 0.0, 4.0, 9.0]];
+        near(affine(&header([0.0; 3], 1.0)), plain);
+        near(affine(&header([0.0; 3], 0.0)), plain);
+        let quarter = [[0.0, -3.0, 0.0, 7.0], [2.0, 0.0, 0.0, 8.0], [0.0, 0.0, -4.0, 9.0]];
+        near(affine(&header([0.0, 0.0, half], -1.0)), quarter);
+        let over = [[2.0, 0.0, 0.0, 7.0], [0.0, -3.0, 0.0, 8.0], [0.0, 0.0, -4.0, 9.0]];
+        near(affine(&header([1.000_000_1, 0.0, 0.0], 1.0)), over);
+        // Where there is an sform that counts; where there is neither, sizes alone do.
+        let both = NiftiHeader { sform_code: 1, ..header([0.0, 0.0, half], 1.0) };
+        near(affine(&both), [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]]);
+        let none = NiftiHeader { qform_code: 0, ..header([0.0, 0.0, half], 1.0) };
+        near(affine(&none), [[2.0, 0.0, 0.0, 0.0], [0.0, 3.0, 0.0, 0.0], [0.0, 0.0, 4.0, 0.0]]);
     }
 
     #[test]

@@ -1,14 +1,21 @@
 //! Pairs of an image file and a label file, in any of the formats that are read, into a data folder.
 
 use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Importer;
 use crate::data::dataset;
 use crate::data::decode::{Mask, Raw, decode_raw};
 use crate::data::error::{DataError, Problem};
+use crate::data::header::Format;
 use crate::data::nifti::{Volume, is_nifti};
 use crate::data::parallel;
 use crate::report::tally::Tally;
+
+/// A value of a volume that is so near a whole number is it: slopes are held as f32.
+const NEAR: f64 = 1e-3;
+/// So many values of a mask are listed in an error.
+const VALUES_LISTED: usize = 8;
 
 /// An image with its label.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,17 +45,105 @@ impl Foreground {
         }
     }
 
-    fn mask(&self, raw: &Raw) -> Result<Mask, Problem> {
+    fn mask(&self, raw: &Raw, asked: &Asked) -> Result<Mask, Problem> {
         if let Foreground::Mask(threshold) = self {
-            return raw.to_mask(*threshold);
+            return raw.to_mask(*threshold).map_err(|problem| match problem {
+                // Its cure names a setting that an import does not read.
+                Problem::MaskValues { values, distinct, .. } => {
+                    Problem::ImportMask { found: listed(&values, distinct > values.len()) }
+                }
+                other => other,
+            });
         }
-        let pixels = raw.grey()?.iter().map(|v| u8::from(self.holds(f64::from(*v)))).collect();
+        let format = raw.header.format;
+        // JPEG smears values, DICOM is scaled to a window.
+        if matches!(format, Format::Jpeg | Format::Dicom) {
+            return Err(Problem::LabelFormat { format: format.name() });
+        }
+        let mut values = raw.grey()?;
+        // The decoder has stretched fewer bits to 0..=255.
+        if (1..8).contains(&raw.header.bits) {
+            let step = 255 / ((1u16 << raw.header.bits) - 1);
+            values.iter_mut().for_each(|v| *v /= step);
+        }
+        asked.note(|value| values.contains(&value));
+        let pixels = values.iter().map(|v| u8::from(self.holds(f64::from(*v)))).collect();
         Ok(Mask { width: raw.header.width as usize, height: raw.header.height as usize, pixels })
+    }
+
+    /// Holds the values of a volume to what those of a label file may be, and makes whole what is nearly so.
+    fn check(&self, values: &mut [f64], asked: &Asked) -> Result<(), Problem> {
+        if let Foreground::Mask(Some(_)) = self {
+            return Ok(());
+        }
+        for value in values.iter_mut() {
+            let whole = value.round();
+            if (*value - whole).abs() <= NEAR {
+                *value = whole;
+            }
+        }
+        if let Foreground::Mask(None) = self {
+            return two_valued(values);
+        }
+        if let Some(value) = values.iter().find(|v| !v.is_finite() || v.fract() != 0.0) {
+            return Err(Problem::LabelValue { value: *value as f32 });
+        }
+        asked.note(|value| values.contains(&f64::from(value)));
+        Ok(())
+    }
+}
+
+/// Refuses a mask of other values than 0 and one of 1, 255 and 65535.
+fn two_valued(values: &[f64]) -> Result<(), Problem> {
+    let mut found: Vec<f64> = vec![];
+    for &value in values {
+        if !found.iter().any(|v| *v == value || v.is_nan() && value.is_nan()) {
+            found.push(value);
+            if found.len() > VALUES_LISTED {
+                break;
+            }
+        }
+    }
+    if [1.0, 255.0, 65535.0].iter().any(|on| found.iter().all(|v| *v == 0.0 || v == on)) {
+        return Ok(());
+    }
+    found.sort_by(f64::total_cmp);
+    let more = found.len() > VALUES_LISTED;
+    found.truncate(VALUES_LISTED);
+    // As f32, in which they were stored most likely: 0.3 and not 0.30000001192.
+    let found: Vec<f32> = found.iter().map(|v| *v as f32).collect();
+    Err(Problem::ImportMask { found: listed(&found, more) })
+}
+
+fn listed<T: ToString>(values: &[T], more: bool) -> String {
+    let list = values.iter().map(T::to_string).collect::<Vec<_>>().join(", ");
+    if more { list + ", …" } else { list }
+}
+
+/// Values that the user asks for, and whether a label has them.
+struct Asked(Vec<(u16, AtomicBool)>);
+
+impl Asked {
+    fn of(foreground: &Foreground) -> Asked {
+        let values: &[u16] = if let Foreground::Values(values) = foreground { values } else { &[] };
+        Asked(values.iter().map(|value| (*value, AtomicBool::new(false))).collect())
+    }
+
+    fn note(&self, has: impl Fn(u16) -> bool) {
+        for (value, found) in &self.0 {
+            if !found.load(Ordering::Relaxed) && has(*value) {
+                found.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn absent(self) -> Vec<u16> {
+        self.0.into_iter().filter_map(|(value, found)| (!found.into_inner()).then_some(value)).collect()
     }
 }
 
 /// Adds all `cases`; those that cannot be used are listed as skipped. Slices of a volume become images `ID_s000`,
-/// `ID_s001`, … whose patient is the volume.
+/// `ID_s001`, … whose patient is the volume. Gives the values asked for that no label has.
 ///
 /// # Errors
 /// A file cannot be written.
@@ -57,48 +152,53 @@ pub(super) fn add_all(
     cases: &[Case],
     foreground: &Foreground,
     workers: usize,
-) -> Result<(), DataError> {
+) -> Result<Vec<u16>, DataError> {
+    let asked = Asked::of(foreground);
     let tally = Tally::new(cases.len(), "cases");
     parallel::map(cases.len(), workers, |i| {
         let case = &cases[i];
-        let added = parallel::guarded(|| add(importer, case, foreground));
+        let added = parallel::guarded(|| add(importer, case, foreground, &asked));
         tally.add();
         match added {
             Err(DataError { problem: problem @ Problem::Io { .. }, path }) if path.is_none() => {
                 Err(DataError::bare(problem))
             }
             Err(error) => {
-                importer.skip(&case.id, error.path.as_deref(), &error.problem);
+                importer.refuse(&case.id, error.path.as_deref(), &error.problem);
                 Ok(())
             }
             Ok(()) => Ok(()),
         }
     })?;
     tally.finish();
-    Ok(())
+    Ok(asked.absent())
 }
 
-fn add(importer: &Importer, case: &Case, foreground: &Foreground) -> Result<(), DataError> {
+fn add(importer: &Importer, case: &Case, foreground: &Foreground, asked: &Asked) -> Result<(), DataError> {
     if is_nifti(&case.image) != is_nifti(&case.label) {
         return Err(DataError::at(&case.label, Problem::OtherFormat));
     }
     if !is_nifti(&case.image) {
         let image = decode_raw(&case.image)?;
         let label = decode_raw(&case.label)?;
-        let mask = foreground.mask(&label).map_err(|problem| DataError::at(&case.label, problem))?;
-        return importer.add(&case.id, &image, &mask).map_err(|e| at(e, &case.image));
+        let mask = foreground.mask(&label, asked).map_err(|problem| DataError::at(&case.label, problem))?;
+        return importer.add(&case.id, &case.image, &image, &mask).map_err(|e| at(e, &case.image));
     }
-    let (image, label) = (Volume::read(&case.image)?, Volume::read(&case.label)?);
+    let (image, mut label) = (Volume::read(&case.image)?, Volume::read(&case.label)?);
     let size = |v: &Volume| [v.width, v.height, v.depth];
     if size(&image) != size(&label) {
         let problem = Problem::VolumeMismatch { image: size(&image), label: size(&label) };
         return Err(DataError::at(&case.label, problem));
     }
-    if let (Some(a), Some(b)) = (image.affine, label.affine)
-        && a.iter().flatten().zip(b.iter().flatten()).any(|(a, b)| (a - b).abs() > 1e-2)
-    {
-        return Err(DataError::at(&case.label, Problem::AffineMismatch));
+    if (image.placed || label.placed) && !image.lies_on(&label) {
+        let problem = match (image.placed, label.placed) {
+            (true, true) => Problem::AffineMismatch,
+            (true, false) => Problem::AffineMissing { of: "label" },
+            (false, _) => Problem::AffineMissing { of: "image" },
+        };
+        return Err(DataError::at(&case.label, problem));
     }
+    foreground.check(&mut label.values, asked).map_err(|problem| DataError::at(&case.label, problem))?;
     let Some(range) = image.range() else {
         return Err(DataError::at(&case.image, Problem::Nifti { message: "no value is finite".into() }));
     };
@@ -112,7 +212,7 @@ fn add(importer: &Importer, case: &Case, foreground: &Foreground) -> Result<(), 
             continue;
         }
         let mask = Mask { width: image.width, height: image.height, pixels };
-        importer.add(&id, &picture, &mask).map_err(|e| at(e, &case.image))?;
+        importer.add(&id, &case.image, &picture, &mask).map_err(|e| at(e, &case.image))?;
         if image.depth > 1 {
             importer.patient(&id, &case.id);
         }
@@ -147,7 +247,8 @@ pub(super) fn within(root: &Path, name: &str) -> Result<PathBuf, Problem> {
 /// The name of a file without its ending, `.nii.gz` being one; none where it is not UTF-8.
 pub(super) fn stem(path: &Path) -> Option<&str> {
     let name = path.file_name()?.to_str()?;
-    let name = name.strip_suffix(".gz").unwrap_or(name);
+    let parts = name.len().checked_sub(3).and_then(|at| name.split_at_checked(at));
+    let name = parts.map_or(name, |(bare, end)| if end.eq_ignore_ascii_case(".gz") { bare } else { name });
     Some(name.rsplit_once('.').map_or(name, |(stem, _)| stem))
 }
 
@@ -187,7 +288,8 @@ mod tests {
 
     #[test]
     fn endings_of_two_parts() {
-        let stems = ["a.nii.gz", "b.1.png", "c"].map(|name| stem(Path::new(name)).unwrap().to_owned());
-        assert_eq!(stems, ["a", "b.1", "c"]);
+        let names = ["a.nii.gz", "b.1.png", "c", "D.NII.GZ", "é"];
+        let stems = names.map(|name| stem(Path::new(name)).unwrap().to_owned());
+        assert_eq!(stems, ["a", "b.1", "c", "D", "é"]);
     }
 }

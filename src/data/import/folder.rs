@@ -42,52 +42,81 @@ pub fn import_folder(out: &Path, options: &FolderOptions) -> Result<ImportSummar
         Some(own) => vec![own.clone()],
         None => usual.iter().map(|suffix| (*suffix).to_owned()).collect(),
     };
-    let image_suffixes = suffixes(&options.image_suffix, &IMAGE_SUFFIXES);
-    let mask_suffixes = suffixes(&options.mask_suffix, &MASK_SUFFIXES);
-    let images = by_name(&images, &image_suffixes, &importer);
-    let mut masks = by_name(&masks, &mask_suffixes, &importer);
-    let mut cases = Vec::new();
-    for (id, image) in images {
-        match masks.remove(&id) {
-            Some(label) => cases.push(Case { id, image, label }),
-            None => {
-                let problem = Problem::NoMask { stem: id.clone(), folder: options.masks.into() };
-                importer.skip(&id, Some(&image), problem);
+    let named = |paths: &[PathBuf], own: &Option<String>, usual: &[&str]| {
+        by_name(paths, &suffixes(own, usual), own.is_some(), &importer)
+    };
+    let mut images = named(&images, &options.image_suffix, &IMAGE_SUFFIXES);
+    let masks = named(&masks, &options.mask_suffix, &MASK_SUFFIXES);
+    let mut cases: BTreeMap<String, Case> = BTreeMap::new();
+    let mut taken = vec![false; masks.len()];
+    for (of_image, of_mask) in ROUNDS {
+        let mut waiting: BTreeMap<&str, usize> = BTreeMap::new();
+        for (at, mask) in masks.iter().enumerate().filter(|(at, _)| !taken[*at]) {
+            if let Some(key) = mask.keys.get(of_mask) {
+                waiting.entry(key.as_str()).or_insert(at);
             }
         }
+        images.retain(|image| {
+            let Some(key) = image.keys.get(of_image).filter(|key| !cases.contains_key(*key)) else {
+                return true;
+            };
+            let Some(at) = waiting.remove(key.as_str()) else { return true };
+            taken[at] = true;
+            let (image, label) = (image.path.clone(), masks[at].path.clone());
+            cases.insert(key.clone(), Case { id: key.clone(), image, label });
+            false
+        });
     }
-    for (id, mask) in masks {
-        importer.skip(&id, Some(&mask), Problem::NoImage { stem: id.clone(), folder: options.images.into() });
-    }
+    let alone = |named: &Named, is_mask: bool| {
+        let pair = named.keys.iter().rev().find_map(|key| cases.get(key));
+        let stem = named.keys.join("` or `");
+        let problem = match (pair, is_mask) {
+            (Some(case), _) => {
+                let other = if is_mask { &case.label } else { &case.image };
+                Problem::SameName { stem: case.id.clone(), other: other.clone() }
+            }
+            (None, true) => Problem::NoImage { stem, folder: options.images.into() },
+            (None, false) => Problem::NoMask { stem, folder: options.masks.into() },
+        };
+        importer.refuse(named.keys.last().map_or("", String::as_str), Some(&named.path), &problem);
+    };
+    images.iter().for_each(|image| alone(image, false));
+    masks.iter().zip(taken).filter(|(_, taken)| !taken).for_each(|(mask, _)| alone(mask, true));
+    let cases: Vec<Case> = cases.into_values().collect();
     add_all(&importer, &cases, &Foreground::Mask(options.mask_threshold), options.workers)?;
     importer.finish()
 }
 
-/// Files by their stem without the first of `suffixes` that it ends in. Those of no known format and those of a
-/// name that is taken are noted as skipped.
-fn by_name(paths: &[PathBuf], suffixes: &[String], importer: &Importer) -> BTreeMap<String, PathBuf> {
-    let mut found: BTreeMap<String, PathBuf> = BTreeMap::new();
+/// Which keys of image and mask are compared, in turn: names that are equal as they are belong together, whatever they
+/// end in.
+const ROUNDS: [(usize, usize); 4] = [(0, 0), (0, 1), (1, 0), (1, 1)];
+
+/// A file and what it may be paired by.
+struct Named {
+    path: PathBuf,
+    /// The stem, then that without a usual ending; without an ending that the user gave, only that.
+    keys: Vec<String>,
+}
+
+/// Files with their keys by the first of `suffixes` that they end in, which the user `gave` or not. Those of no known
+/// format are noted as skipped.
+fn by_name(paths: &[PathBuf], suffixes: &[String], gave: bool, importer: &Importer) -> Vec<Named> {
+    let mut found = Vec::new();
     for path in paths {
         let Some(stem) = stem(path) else {
-            importer.skip("", Some(path), Problem::FileName);
+            importer.refuse("", Some(path), &Problem::FileName);
             continue;
         };
         let ending = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
         if !is_nifti(path) && !ENDINGS.contains(&ending.as_str()) {
             let found = format!("a name that ends in .{ending}");
-            importer.skip(stem, Some(path), Problem::UnknownFormat { found });
+            importer.refuse(stem, Some(path), &Problem::UnknownFormat { found });
             continue;
         }
         let bare = suffixes.iter().find_map(|suffix| stem.strip_suffix(suffix.as_str()));
-        let id = bare.filter(|bare| !bare.is_empty()).unwrap_or(stem);
-        match found.get(id) {
-            Some(other) => {
-                importer.skip(id, Some(path), Problem::SameName { stem: id.into(), other: other.clone() });
-            }
-            None => {
-                found.insert(id.to_owned(), path.clone());
-            }
-        }
+        let bare = bare.filter(|bare| !bare.is_empty() && *bare != stem).map(str::to_owned);
+        let whole = if gave && bare.is_some() { None } else { Some(stem.to_owned()) };
+        found.push(Named { path: path.clone(), keys: whole.into_iter().chain(bare).collect() });
     }
     found
 }

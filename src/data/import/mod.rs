@@ -33,11 +33,18 @@ pub struct Importer {
 
 #[derive(Default)]
 struct Found {
-    /// Whether the mask has foreground, by id.
-    images: BTreeMap<String, bool>,
+    /// By id.
+    images: BTreeMap<String, Added>,
     /// By id.
     patients: BTreeMap<String, String>,
     skipped: Vec<Skipped>,
+}
+
+struct Added {
+    /// Whether the mask has foreground.
+    positive: bool,
+    /// The file it came from.
+    source: PathBuf,
 }
 
 /// Something that is not in the data folder.
@@ -61,6 +68,8 @@ pub struct ImportSummary {
     pub patients: usize,
     /// Sorted.
     pub skipped: Vec<Skipped>,
+    /// Values asked for as foreground that no label has.
+    pub absent: Vec<u16>,
 }
 
 impl Importer {
@@ -78,11 +87,12 @@ impl Importer {
         Ok(Importer { folder, size, found: Mutex::default() })
     }
 
-    /// Adds an image with its mask, both of one size, as `images/ID.png` and `masks/ID.png`.
+    /// Adds an image with its mask, both of one size, as `images/ID.png` and `masks/ID.png`. `source` is the file that
+    /// the image is from.
     ///
     /// # Errors
     /// The id is not fit for a file name or is taken, the mask has another size, or a file cannot be written.
-    pub(super) fn add(&self, id: &str, image: &Raw, mask: &Mask) -> Result<(), DataError> {
+    pub(super) fn add(&self, id: &str, source: &Path, image: &Raw, mask: &Mask) -> Result<(), DataError> {
         check_id(id).map_err(DataError::bare)?;
         let (width, height) = (image.header.width, image.header.height);
         if (mask.width, mask.height) != (width as usize, height as usize) {
@@ -93,11 +103,11 @@ impl Importer {
         let positive = mask.pixels.contains(&1);
         {
             let mut found = self.found();
-            if found.images.contains_key(id) {
-                let problem = Problem::SameName { stem: id.into(), other: self.image_path(id) };
+            if let Some(other) = found.images.get(id) {
+                let problem = Problem::SameName { stem: id.into(), other: other.source.clone() };
                 return Err(DataError::bare(problem));
             }
-            found.images.insert(id.to_string(), positive);
+            found.images.insert(id.to_string(), Added { positive, source: source.to_path_buf() });
         }
         let written = self.write(id, image, mask);
         if written.is_err() {
@@ -140,6 +150,11 @@ impl Importer {
         self.found().skipped.push(skipped);
     }
 
+    /// The same for a problem: what was found and how to mend it.
+    fn refuse(&self, id: &str, file: Option<&Path>, problem: &Problem) {
+        self.skip(id, file, format_args!("{problem}. {}", problem.mend()));
+    }
+
     fn found(&self) -> MutexGuard<'_, Found> {
         // Every change is one call, so a thread that panicked left nothing half done.
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
@@ -154,9 +169,12 @@ impl Importer {
         let Found { images, mut patients, mut skipped } = found;
         skipped.sort();
         if images.is_empty() {
-            let first = skipped.first().map(|s| match &s.file {
-                Some(file) => format!("{}: {}", file.display(), s.reason),
-                None => format!("`{}`: {}", s.id, s.reason),
+            let first = skipped.first().map(|s| {
+                let reason = s.reason.trim_end_matches('.');
+                match &s.file {
+                    Some(file) => format!("{}: {reason}", file.display()),
+                    None => format!("`{}`: {reason}", s.id),
+                }
             });
             return Err(DataError::bare(Problem::NothingImported { skipped: skipped.len(), first }));
         }
@@ -175,9 +193,10 @@ impl Importer {
         names.dedup();
         Ok(ImportSummary {
             images: images.len(),
-            positives: images.values().filter(|positive| **positive).count(),
+            positives: images.values().filter(|added| added.positive).count(),
             patients: names.len(),
             skipped,
+            absent: vec![],
             folder: self.folder.publish()?,
         })
     }
@@ -276,7 +295,7 @@ mod tests {
         let out = dir.path().join("out");
         let importer = Importer::begin(&out, None).unwrap();
         for (id, bits, channels, on) in [("a.1", 8, 1, 3), ("b", 16, 1, 0), ("c", 8, 3, 5), ("d", 16, 3, 1)] {
-            importer.add(id, &raw(bits, channels), &mask(on)).unwrap();
+            importer.add(id, Path::new("in"), &raw(bits, channels), &mask(on)).unwrap();
             importer.patient(id, if id == "d" { "p2" } else { "p, 1" });
         }
         importer.skip("e", Some(Path::new("in/e.dcm")), "it is \"cut\", short");
@@ -310,7 +329,7 @@ mod tests {
         let path = dir.path().join("x.png");
         write_grey(&path, 6, &[40; 24]);
         let left = Mask { width: 6, height: 4, pixels: (0..24).map(|i| u8::from(i % 6 < 3)).collect() };
-        importer.add("x", &decode_raw(&path).unwrap(), &left).unwrap();
+        importer.add("x", &path, &decode_raw(&path).unwrap(), &left).unwrap();
         importer.finish().unwrap();
         let samples = |name: &str| decode_raw(&out.join(name)).unwrap().samples;
         assert_eq!(samples("images/x.png"), [40; 4]);
@@ -323,7 +342,7 @@ mod tests {
         let importer = Importer::begin(&dir.path().join("out"), None).unwrap();
         let long = "x".repeat(201);
         for id in ["", ".", "..", "../x", "/etc/x", "a/b", "a\\b", "C:x", ".hidden", "a\0b", "a\nb", &long] {
-            let problem = importer.add(id, &raw(8, 1), &mask(1)).unwrap_err().problem;
+            let problem = importer.add(id, Path::new("in"), &raw(8, 1), &mask(1)).unwrap_err().problem;
             assert!(matches!(problem, Problem::UnfitId { .. }), "{id}: {problem}");
         }
         for id in ["a b", "1.2.276.0", "é", "x..y"] {
@@ -335,11 +354,11 @@ mod tests {
     fn an_id_twice_or_a_mask_of_another_size_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let importer = Importer::begin(&dir.path().join("out"), None).unwrap();
-        importer.add("a", &raw(8, 1), &mask(1)).unwrap();
-        let again = importer.add("a", &raw(8, 1), &mask(1)).unwrap_err();
-        assert!(matches!(again.problem, Problem::SameName { .. }), "{again}");
+        importer.add("a", Path::new("in/a.png"), &raw(8, 1), &mask(1)).unwrap();
+        let again = importer.add("a", Path::new("in/2/a.png"), &raw(8, 1), &mask(1)).unwrap_err();
+        assert_eq!(again.problem, Problem::SameName { stem: "a".into(), other: "in/a.png".into() });
         let wide = Mask { width: 4, height: 6, pixels: vec![0; 24] };
-        let error = importer.add("b", &raw(8, 1), &wide).unwrap_err();
+        let error = importer.add("b", Path::new("in/b.png"), &raw(8, 1), &wide).unwrap_err();
         assert!(matches!(error.problem, Problem::SizeMismatch { .. }), "{error}");
         assert_eq!(importer.finish().unwrap().images, 1);
     }

@@ -1,6 +1,7 @@
 //! Lists of images and labels in the form of the Medical Segmentation Decathlon, which MONAI reads.
 
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Component, Path, PathBuf};
 
 use serde_json::Value;
 
@@ -45,37 +46,66 @@ pub fn import_monai(list: &Path, out: &Path, options: &MonaiOptions) -> Result<I
     let importer = Importer::begin(out, options.size)?;
     let mut cases = Vec::new();
     for name in LISTS {
-        for entry in set.get(name).and_then(Value::as_array).into_iter().flatten() {
-            match case(root, entry, options.channel) {
+        let entries = set.get(name).and_then(Value::as_array).into_iter().flatten();
+        for (at, entry) in entries.enumerate() {
+            match case(root, entry, &format!("entry {} of `{name}`", at + 1), options.channel) {
                 Ok(case) => cases.push(case),
-                Err((id, problem)) => importer.skip(&id, Some(list), problem),
+                Err((id, problem)) => importer.refuse(&id, Some(list), &problem),
             }
         }
     }
+    tell_apart(root, &mut cases);
     let foreground = match options.labels.is_empty() {
         true => Foreground::AllBut(vec![]),
         false => Foreground::Values(options.labels.clone()),
     };
-    add_all(&importer, &cases, &foreground, options.workers)?;
-    importer.finish()
+    let absent = add_all(&importer, &cases, &foreground, options.workers)?;
+    Ok(ImportSummary { absent, ..importer.finish()? })
 }
 
-fn case(root: &Path, entry: &Value, channel: Option<usize>) -> Result<Case, (String, Problem)> {
+/// Names images by their path in the data set where their file name alone is that of several.
+fn tell_apart(root: &Path, cases: &mut [Case]) {
+    let mut files: BTreeMap<String, BTreeSet<PathBuf>> = BTreeMap::new();
+    for case in cases.iter() {
+        files.entry(case.id.clone()).or_default().insert(case.image.clone());
+    }
+    for case in cases {
+        if files.get(&case.id).is_none_or(|files| files.len() < 2) {
+            continue;
+        }
+        let path = case.image.strip_prefix(root).unwrap_or(&case.image);
+        let folders = path.parent().into_iter().flat_map(Path::components);
+        let names = folders.filter_map(|part| match part {
+            Component::Normal(name) => name.to_str(),
+            _ => None,
+        });
+        case.id = names.chain([case.id.as_str()]).collect::<Vec<_>>().join("_");
+    }
+}
+
+/// What an entry of a list stands for; `place` names it.
+fn case(root: &Path, entry: &Value, place: &str, channel: Option<usize>) -> Result<Case, (String, Problem)> {
     // Images to predict are listed without labels, as bare names.
     let image = entry.get("image").unwrap_or(entry);
-    let image = match (image, channel) {
-        (Value::Array(images), Some(channel)) => images.get(channel),
-        (Value::Array(images), None) if images.len() == 1 => images.first(),
-        (Value::Array(images), None) => {
-            let known = images.iter().map(Value::to_string).collect::<Vec<_>>().join(", ");
-            return Err((
-                String::new(),
-                Problem::Channel { found: format!("there are {}", images.len()), known },
-            ));
-        }
-        (image, _) => Some(image),
+    let images = match image {
+        Value::Array(images) => images.as_slice(),
+        image => std::slice::from_ref(image),
     };
-    let image = image.and_then(Value::as_str).unwrap_or_default();
+    let image = match channel {
+        None if images.len() > 1 => Err(format!("there are {} in {place}", images.len())),
+        None => Ok(images.first()),
+        Some(channel) if channel < images.len() => Ok(images.get(channel)),
+        Some(channel) => Err(format!("{channel} is asked for, and {place} has {}", images.len())),
+    };
+    let image = image.map_err(|found| {
+        let known = images.iter().map(Value::to_string).collect::<Vec<_>>().join(", ");
+        (String::new(), Problem::Channel { found, known })
+    })?;
+    let Some(image) = image.and_then(Value::as_str) else {
+        let found = format!("{place} has no `image`");
+        let expected = "the path of a file, or a list of paths";
+        return Err((String::new(), Problem::DatasetJson { found, expected }));
+    };
     let id = stem(Path::new(image)).unwrap_or_default().to_owned();
     let Some(label) = entry.get("label").and_then(Value::as_str) else {
         return Err((id, Problem::Unlabelled));

@@ -37,31 +37,53 @@ pub fn import_nnunet(
     let set = read_json(&json)?;
     let foreground =
         foreground(&set, options.label.as_deref()).map_err(|problem| DataError::at(&json, problem))?;
-    let images = index(&dir.join("imagesTr"))?;
+    let (images, odd) = index(&dir.join("imagesTr"))?;
     let channel = channel(&set, &images, options.channel).map_err(|problem| DataError::at(&json, problem))?;
     let importer = Importer::begin(out, options.size)?;
     let cases = listed(dir, &json, &set, channel, &images, &importer)?;
-    add_all(&importer, &cases, &foreground, options.workers)?;
+    // A list may name images of other names.
+    let named: BTreeSet<&PathBuf> = cases.iter().map(|case| &case.image).collect();
+    for (path, problem) in odd.iter().filter(|(path, _)| !named.contains(path)) {
+        importer.refuse(stem(path).unwrap_or_default(), Some(path), problem);
+    }
+    let absent = add_all(&importer, &cases, &foreground, options.workers)?;
     let test = dir.join("imagesTs");
-    let unlabelled = if test.is_dir() { index(&test)?.len() } else { 0 };
-    Ok((importer.finish()?, unlabelled))
+    let unlabelled = if test.is_dir() { index(&test)?.0.len() } else { 0 };
+    Ok((ImportSummary { absent, ..importer.finish()? }, unlabelled))
 }
 
-/// The files of a folder by case and channel: `CASE_0000.png` is channel 0 of `CASE`.
-fn index(dir: &Path) -> Result<BTreeMap<String, BTreeMap<usize, PathBuf>>, DataError> {
-    let mut found: BTreeMap<String, BTreeMap<usize, PathBuf>> = BTreeMap::new();
+/// Files by case and channel.
+type Images = BTreeMap<String, BTreeMap<usize, PathBuf>>;
+
+/// The images of a folder, `CASE_0000.png` being channel 0 of `CASE`, and the files that are none by their name.
+fn index(dir: &Path) -> Result<(Images, Vec<(PathBuf, Problem)>), DataError> {
+    let mut found = Images::new();
+    let mut odd = vec![];
     for path in files(dir)? {
-        let Some((case, channel)) = stem(&path).and_then(|stem| stem.rsplit_once('_')) else { continue };
-        if channel.len() == 4
-            && let Ok(channel) = channel.parse()
-        {
-            found.entry(case.to_owned()).or_default().insert(channel, path.clone());
+        let Some(stem) = stem(&path) else {
+            odd.push((path, Problem::FileName));
+            continue;
+        };
+        let parts = stem.rsplit_once('_').filter(|(_, channel)| channel.len() == 4);
+        let Some((case, channel)) = parts.and_then(|(case, channel)| Some((case, channel.parse().ok()?)))
+        else {
+            let problem = Problem::NoChannel { stem: stem.to_owned() };
+            odd.push((path, problem));
+            continue;
+        };
+        let channels = found.entry(case.to_owned()).or_default();
+        match channels.get(&channel) {
+            Some(other) => {
+                let problem = Problem::SameName { stem: stem.to_owned(), other: other.clone() };
+                odd.push((path, problem));
+            }
+            None => {
+                channels.insert(channel, path);
+            }
         }
     }
-    Ok(found)
+    Ok((found, odd))
 }
-
-type Images = BTreeMap<String, BTreeMap<usize, PathBuf>>;
 
 /// The channel to take, among those that the files have.
 fn channel(set: &Value, images: &Images, wanted: Option<usize>) -> Result<usize, Problem> {
@@ -131,23 +153,31 @@ fn listed(
     let labels = files(&dir.join("labelsTr"))?;
     // Case and label, and the image where the list names it itself.
     let mut wanted: Vec<(String, PathBuf, Option<PathBuf>)> = Vec::new();
-    let path = |id: &str, name: Option<&str>| {
-        let name = name.unwrap_or_default();
-        within(dir, name).map_err(|problem| importer.skip(id, Some(json), problem)).ok()
+    // `place` names the entry, `key` what should be in it.
+    let path = |id: &str, place: &str, key: &str, name: Option<&str>| {
+        let missing = || Problem::DatasetJson {
+            found: format!("{place} has no `{key}`"),
+            expected: "the path of a file in the data set",
+        };
+        let path = name.ok_or_else(missing).and_then(|name| within(dir, name));
+        path.map_err(|problem| importer.refuse(id, Some(json), &problem)).ok()
     };
     if let Some(cases) = set.get("dataset").and_then(Value::as_object) {
         for (id, case) in cases {
             let image = case.get("images").and_then(|images| images.get(channel)).and_then(Value::as_str);
             let label = case.get("label").and_then(Value::as_str);
-            if let (Some(image), Some(label)) = (path(id, image), path(id, label)) {
+            let place = format!("`{id}` of `dataset`");
+            let image = path(id, &place, &format!("images[{channel}]"), image);
+            if let (Some(image), Some(label)) = (image, path(id, &place, "label", label)) {
                 wanted.push((id.clone(), label, Some(image)));
             }
         }
     } else if let Some(cases) = set.get("training").and_then(Value::as_array) {
-        for case in cases {
+        for (at, case) in cases.iter().enumerate() {
             let name = case.get("label").and_then(Value::as_str);
-            let id = name.and_then(|name| stem(Path::new(name))).unwrap_or_default();
-            if let Some(label) = path(id, name) {
+            let image = case.get("image").and_then(Value::as_str);
+            let id = name.or(image).and_then(|name| stem(Path::new(name))).unwrap_or_default();
+            if let Some(label) = path(id, &format!("entry {} of `training`", at + 1), "label", name) {
                 wanted.push((id.to_owned(), label, None));
             }
         }
@@ -162,12 +192,12 @@ fn listed(
         match image.filter(|image| image.is_file()) {
             None => {
                 let stem = format!("{id}_{channel:04}");
-                importer.skip(id, Some(label), Problem::NoImage { stem, folder: dir.join("imagesTr") });
+                importer.refuse(id, Some(label), &Problem::NoImage { stem, folder: dir.join("imagesTr") });
             }
-            Some(image) if !label.is_file() => importer.skip(
+            Some(image) if !label.is_file() => importer.refuse(
                 id,
                 Some(&image),
-                Problem::NoMask { stem: id.clone(), folder: dir.join("labelsTr") },
+                &Problem::NoMask { stem: id.clone(), folder: dir.join("labelsTr") },
             ),
             Some(image) => cases.push(Case { id: id.clone(), image, label: label.clone() }),
         }
@@ -181,7 +211,7 @@ fn listed(
             true => Problem::NotListed,
             false => Problem::NoMask { stem: id.clone(), folder: dir.join("labelsTr") },
         };
-        importer.skip(id, file, problem);
+        importer.refuse(id, file, &problem);
     }
     Ok(cases)
 }

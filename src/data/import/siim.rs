@@ -40,7 +40,7 @@ pub fn import_siim(out: &Path, options: &SiimOptions) -> Result<ImportSummary, D
     let importer = Importer::begin(out, options.size)?;
     let rows = read_rows(&options.csv)?;
     let mut files = Vec::new();
-    find_files(&options.dicom, 0, &mut files)?;
+    find_files(&options.dicom, 0, &importer, &mut files)?;
     files.sort();
     let tally = Tally::new(files.len(), "files");
     let used = parallel::map(files.len(), options.workers, |i| {
@@ -53,7 +53,7 @@ pub fn import_siim(out: &Path, options: &SiimOptions) -> Result<ImportSummary, D
     for id in rows.keys().filter(|id| !used.contains(*id)) {
         match check_id(id) {
             Ok(()) => importer.skip(id, None, "the table has it, but there is no such file"),
-            Err(problem) => importer.skip(id, None, problem),
+            Err(problem) => importer.refuse(id, None, &problem),
         }
     }
     importer.finish()
@@ -69,7 +69,7 @@ fn import_file(importer: &Importer, path: &Path, rows: &Rows) -> Result<Option<S
     let (raw, about) = match dicom::decode(path) {
         Ok(decoded) => decoded,
         Err(error) => {
-            importer.skip(stem, Some(path), format!("{}. {}", error.problem, error.problem.mend()));
+            importer.refuse(stem, Some(path), &error.problem);
             return Ok(rows.contains_key(stem).then(|| stem.to_string()));
         }
     };
@@ -86,17 +86,13 @@ fn import_file(importer: &Importer, path: &Path, rows: &Rows) -> Result<Option<S
             return Ok(Some(id.clone()));
         }
     }
-    match importer.add(id, &raw, &mask) {
+    match importer.add(id, path, &raw, &mask) {
         Ok(()) if !about.patient.is_empty() => importer.patient(id, &about.patient),
         Ok(()) => {}
         Err(DataError {
             problem: problem @ (Problem::SameName { .. } | Problem::UnfitId { .. }), ..
         }) => {
-            let reason = match problem {
-                Problem::SameName { .. } => "another file has the same id".to_string(),
-                other => other.to_string(),
-            };
-            importer.skip(id, Some(path), reason);
+            importer.refuse(id, Some(path), &problem);
         }
         Err(error) => return Err(error),
     }
@@ -147,14 +143,24 @@ fn may_be_dicom(name: &str) -> bool {
         && (ENDINGS.contains(&ending.as_str()) || ending.bytes().all(|b| b.is_ascii_digit()))
 }
 
-fn find_files(dir: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), DataError> {
+fn find_files(
+    dir: &Path,
+    depth: usize,
+    importer: &Importer,
+    files: &mut Vec<PathBuf>,
+) -> Result<(), DataError> {
     let failed = |e: std::io::Error| DataError::io(dir, &e);
     for entry in std::fs::read_dir(dir).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let path = entry.path();
         if path.is_dir() {
             if depth < MAX_DEPTH {
-                find_files(&path, depth + 1, files)?;
+                find_files(&path, depth + 1, importer, files)?;
+            } else {
+                let reason = format!(
+                    "the folder is more than {MAX_DEPTH} deep and was not searched. Move it up where it has images."
+                );
+                importer.skip("", Some(&path), reason);
             }
         } else if may_be_dicom(&entry.file_name().to_string_lossy()) {
             files.push(path);
@@ -187,6 +193,20 @@ mod tests {
         }
         let problem = rows("id,rle\na,-1\n").unwrap_err().problem;
         assert_eq!(problem, Problem::RleColumns { found: "`id`, `rle`".into() });
+    }
+
+    #[test]
+    fn folders_that_lie_too_deep_are_noted() {
+        let dir = tempfile::tempdir().unwrap();
+        let deep = (0..=MAX_DEPTH).fold(dir.path().join("in"), |path, i| path.join(i.to_string()));
+        std::fs::create_dir_all(&deep).unwrap();
+        std::fs::write(deep.join("a.dcm"), "").unwrap();
+        let importer = Importer::begin(&dir.path().join("out"), None).unwrap();
+        let mut files = vec![];
+        find_files(&dir.path().join("in"), 0, &importer, &mut files).unwrap();
+        let skipped = importer.found().skipped.clone();
+        assert!(files.is_empty() && skipped.len() == 1, "{files:?} {skipped:?}");
+        assert_eq!(skipped[0].file.as_deref(), Some(&*deep));
     }
 
     #[test]
