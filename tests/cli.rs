@@ -720,7 +720,9 @@ fn an_interrupted_cross_validation_goes_on() {
     assert!(!cut.join("fold_2").exists());
     // As if it had been killed before its first state.
     std::fs::create_dir(cut.join("fold_2")).expect("a folder");
-    std::fs::write(cut.join("fold_2/metrics.jsonl"), "").expect("a file");
+    for name in ["metrics.jsonl", ".wgseg-a1b2c3"] {
+        std::fs::write(cut.join("fold_2").join(name), "").expect("a file");
+    }
     assert_eq!(result(&cut), whole);
 }
 

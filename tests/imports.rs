@@ -508,3 +508,26 @@ fn from_an_nnunet_folder_to_overlays() {
     run(&["predict", "--model", "run/best.safetensors", "--out", "predicted", "Dataset002_Phantom/imagesTs"]);
     assert_eq!(names(&root.join("predicted/overlays")).len(), 4);
 }
+
+/// Masks beside their images in one folder, as some sets come: no file is its own mask.
+#[test]
+fn images_and_masks_in_one_folder() {
+    for more in [&[][..], &["--mask-suffix", "_mask"]] {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("all");
+        std::fs::create_dir(&root).unwrap();
+        let picture = GrayImage::from_fn(8, 8, |x, y| image::Luma([(x * 9 + y * 20) as u8]));
+        let mask = GrayImage::from_fn(8, 8, |x, _| image::Luma([if x < 3 { 255 } else { 0 }]));
+        for id in ["benign (0)", "benign (1)"] {
+            picture.save(root.join(format!("{id}.png"))).unwrap();
+            mask.save(root.join(format!("{id}_mask.png"))).unwrap();
+        }
+        let all = root.to_str().unwrap();
+        let args = [&["folder", "--images", all, "--masks", all][..], more].concat();
+        let (out, _) = import(&folder, &args, true);
+        assert_eq!(names(&out.join("images")), ["benign (0).png", "benign (1).png"]);
+        let found = image::open(out.join("images/benign (0).png")).unwrap().to_luma8();
+        assert_eq!(found, picture);
+        assert_eq!(text(&out, "skipped.csv").lines().count(), 1);
+    }
+}

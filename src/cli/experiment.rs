@@ -142,7 +142,10 @@ pub fn run(args: Args, which: Which) -> Outcome {
     let begun = root.join(PLAN).exists().then_some(root.as_path());
     let on_slurm = args.for_slurm()?;
     if args.slurm.cancel {
-        let cancelled = Submissions::of(root)?.map_or(Ok(0), |submissions| submissions.cancel())?;
+        let Some(submissions) = Submissions::of(root)? else {
+            return Err(SlurmError::NothingHanded { root: root.clone() }.into());
+        };
+        let cancelled = submissions.cancel()?;
         tell(&format!("{} cancelled", count(cancelled, "job")));
         return Ok(ExitCode::SUCCESS);
     }
@@ -193,7 +196,8 @@ pub fn run(args: Args, which: Which) -> Outcome {
     };
     let kept = assess::kept(&jobs, asked);
     let others = jobs.split_off(asked);
-    let costs = costs(&jobs, &material, &caps)?;
+    // What a step costs is known of this machine's adapter alone, and jobs run on others.
+    let costs = if on_slurm.is_some() { vec![0.0; jobs.len()] } else { costs(&jobs, &material, &caps)? };
     let planned = |job: &Job| PlannedRun {
         folder: job.spec.folder(),
         inputs: job.hash.clone(),

@@ -182,7 +182,10 @@ impl Predicting {
             true => self.model.predict_windows(&image),
             false => whole(&mut self.model, &image, self.size),
         })?;
-        timed(&mut self.spent.writing, || write(file, &image, &map, self.rule, &self.folders))
+        // A smallest area is a share of what the network sees at once.
+        let view = if self.window { self.size * self.size } else { map.len() };
+        let mask = self.rule.mask_of_view(&map, view);
+        timed(&mut self.spent.writing, || write(file, &image, &map, mask, &self.folders))
     }
 }
 
@@ -193,15 +196,15 @@ fn whole(model: &mut Model, image: &Image, size: usize) -> Result<Vec<f32>, Trai
     Ok(maps.iter().flat_map(|map| resize::resize_back(map, size, image.width, image.height)).collect())
 }
 
-/// Writes the mask that `rule` makes of `map`, the map, and the mask on the image.
+/// Writes the mask, the map that it was made of, and the mask on the image.
 fn write(
     file: &ImageFile,
     image: &Image,
     map: &[f32],
-    rule: MaskRule,
+    mask: RuledMask,
     folders: &Folders,
 ) -> Result<Predicted, TrainError> {
-    let RuledMask { pixels: mask, emptied } = rule.mask(map);
+    let RuledMask { pixels: mask, emptied } = mask;
     let name = format!("{}.png", file.id);
     let (width, height) = (image.width as u32, image.height as u32);
     if let Some(folder) = &folders.segmentations {

@@ -15,7 +15,7 @@ use crate::report::words::{count, listed};
 /// Folder that runs are moved to while they are removed, so that none is ever half there.
 const REMOVED: &str = ".removed";
 /// How the name of a file begins that is being written.
-const TEMPORARY: &str = ".wgseg-";
+pub(crate) const TEMPORARY: &str = ".wgseg-";
 
 /// A run, and how far it is.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,5 +1,6 @@
 //! The same training on each fold of a split, and what the models score on images that they did not see.
 
+use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::config::Config;
 use crate::data::split::count_folds;
 use crate::data::{Cache, Part, Scoring};
 use crate::gpu::Gpu;
+use crate::method::assess::TEMPORARY;
 use crate::report::console::tell;
 use crate::report::experiment::statistics;
 use crate::report::metrics_log::CSV;
@@ -135,7 +137,11 @@ fn remove_unbegun(folder: &Path) -> Result<bool, ReportError> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         Err(source) => return Err(unusable(source)),
     };
-    if entries.iter().any(|entry| !BEFORE_STATE.iter().any(|name| entry.file_name() == *name)) {
+    // A file that was being written has a name of its own until it is whole.
+    let before_state = |name: &OsStr| {
+        BEFORE_STATE.iter().any(|known| name == *known) || name.to_string_lossy().starts_with(TEMPORARY)
+    };
+    if entries.iter().any(|entry| !before_state(&entry.file_name())) {
         return Ok(true);
     }
     std::fs::remove_dir_all(folder).map_err(unusable)?;

@@ -42,9 +42,14 @@ pub struct RuledMask {
 impl MaskRule {
     /// The mask of an image's `probabilities`, one for each of its pixels.
     pub fn mask(self, probabilities: &[f32]) -> RuledMask {
+        self.mask_of_view(probabilities, probabilities.len())
+    }
+
+    /// The same by a smallest area that is a share of `view` pixels: what the network saw at once.
+    pub fn mask_of_view(self, probabilities: &[f32], view: usize) -> RuledMask {
         let pixels: Vec<bool> = probabilities.iter().map(|p| self.threshold.is_foreground(*p)).collect();
         let foreground = pixels.iter().filter(|p| **p).count();
-        match self.min_area.empties(foreground as u64, pixels.len() as u64) {
+        match self.min_area.empties(foreground as u64, view as u64) {
             true => RuledMask { pixels: vec![false; pixels.len()], emptied: foreground },
             false => RuledMask { pixels, emptied: 0 },
         }
@@ -64,6 +69,8 @@ mod tests {
             assert_eq!(rule(area).mask(&probabilities), kept);
         }
         assert_eq!(rule("0.51").mask(&probabilities), RuledMask { pixels: vec![false; 4], emptied: 2 });
+        // Two pixels are enough of a view of two.
+        assert_eq!(rule("0.51").mask_of_view(&probabilities, 2), kept);
         assert_eq!(rule("0.51").mask(&[]), RuledMask { pixels: vec![], emptied: 0 });
     }
 }

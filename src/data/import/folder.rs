@@ -36,7 +36,7 @@ pub struct FolderOptions<'a> {
 /// # Errors
 /// A folder cannot be read; nothing at all can be imported; a file cannot be written.
 pub fn import_folder(out: &Path, options: &FolderOptions) -> Result<ImportSummary, DataError> {
-    let (images, masks) = (files(options.images)?, files(options.masks)?);
+    let (mut images, masks) = (files(options.images)?, files(options.masks)?);
     let importer = Importer::begin(out, options.size)?;
     let suffixes = |own: &Option<String>, usual: &[&str]| match own {
         Some(own) => vec![own.clone()],
@@ -45,8 +45,13 @@ pub fn import_folder(out: &Path, options: &FolderOptions) -> Result<ImportSummar
     let named = |paths: &[PathBuf], own: &Option<String>, usual: &[&str]| {
         by_name(paths, &suffixes(own, usual), own.is_some(), &importer)
     };
+    let mut masks = named(&masks, &options.mask_suffix, &MASK_SUFFIXES);
+    if same_folder(options.images, options.masks) {
+        // There a mask is what ends as one, and all others are images.
+        masks.retain(Named::has_ending);
+        images.retain(|image| masks.iter().all(|mask| mask.path != *image));
+    }
     let mut images = named(&images, &options.image_suffix, &IMAGE_SUFFIXES);
-    let masks = named(&masks, &options.mask_suffix, &MASK_SUFFIXES);
     let mut cases: BTreeMap<String, Case> = BTreeMap::new();
     let mut taken = vec![false; masks.len()];
     for (of_image, of_mask) in ROUNDS {
@@ -96,6 +101,21 @@ struct Named {
     path: PathBuf,
     /// The stem, then that without a usual ending; without an ending that the user gave, only that.
     keys: Vec<String>,
+}
+
+impl Named {
+    /// Whether the name ends in one of the suffixes that were looked for.
+    fn has_ending(&self) -> bool {
+        self.keys.last().map(String::as_str) != stem(&self.path)
+    }
+}
+
+/// Whether two paths lead to one folder.
+fn same_folder(a: &Path, b: &Path) -> bool {
+    match (a.canonicalize(), b.canonicalize()) {
+        (Ok(a), Ok(b)) => a == b,
+        _ => a == b,
+    }
 }
 
 /// Files with their keys by the first of `suffixes` that they end in, which the user `gave` or not. Those of no known

@@ -67,7 +67,8 @@ impl SlurmOptions {
         let mut options = vec![
             format!("--job-name={name}"),
             format!("--array=0-{}{limit}", count - 1),
-            format!("--output={log}"),
+            // Slurm writes other things in place of `%` and a letter.
+            format!("--output={}", log.replace('%', "%%")),
             "--open-mode=append".to_owned(),
             "--requeue".to_owned(),
             format!("--signal=B:USR1@{NOTICE_SECONDS}"),

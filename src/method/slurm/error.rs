@@ -18,6 +18,8 @@ pub enum SlurmError {
     Answer { program: &'static str, answer: String, expected: &'static str },
     #[error("--partition, --time, --slurm-args and --cancel are for Slurm; give --executor slurm with them")]
     OtherExecutor,
+    #[error("no runs in {} were handed to Slurm: expected {}/slurm there; see that --out names the folder of the command", .root.display(), .root.display())]
+    NothingHanded { root: PathBuf },
     #[error("--slurm-args has a quote that does not end: {text}")]
     Quotes { text: String },
     #[error("--slurm-args has `{option}`, which wgseg sets itself for each array; leave it out")]

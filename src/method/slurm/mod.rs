@@ -170,7 +170,9 @@ impl Submissions {
 
     /// Submits an array of `jobs` that starts after the jobs `after`; gives its number.
     fn submit(&mut self, jobs: &[&Job], after: &[u64], options: &SlurmOptions) -> Result<u64, SlurmError> {
-        let stem = format!("{:04}", self.arrays.len() + 1);
+        let number = |name: &String| name.rsplit('-').next()?.parse::<usize>().ok();
+        let last = self.arrays.keys().filter_map(number).max().unwrap_or(0);
+        let stem = format!("{:04}", last + 1);
         let folder = self.root.join(FOLDER);
         let file = |ending: &str| folder.join(format!("{stem}.{ending}"));
         let text = |path: &Path| match path.to_str() {

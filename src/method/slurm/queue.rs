@@ -28,6 +28,10 @@ fn ask(program: &'static str, arguments: &[&str]) -> Result<String, SlurmError> 
     // Ctrl-C is for the command that watches, and not for what it asks just then.
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    // The user's own filters would hide jobs.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SQUEUE_")) {
+        command.env_remove(name);
+    }
     let output = command.args(arguments).output().map_err(|source| match source.kind() {
         ErrorKind::NotFound => SlurmError::Absent { program },
         _ => SlurmError::Start { program, source },
@@ -72,7 +76,7 @@ pub fn submit(options: &[String], script: &Path) -> Result<u64, SlurmError> {
 /// # Errors
 /// Slurm does not answer.
 pub fn queued() -> Result<Vec<Entry>, SlurmError> {
-    let answer = ask("squeue", &["--me", "--noheader", "--array", "--format=%i|%T|%j"])?;
+    let answer = ask("squeue", &["--me", "--all", "--noheader", "--array", "--format=%i|%T|%j"])?;
     Ok(answer.lines().filter_map(entry).collect())
 }
 

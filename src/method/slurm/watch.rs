@@ -207,8 +207,14 @@ impl Board<'_> {
         if !told && since.elapsed() < LATE {
             return None;
         }
-        if self.jobs[i].needs.iter().any(|need| self.statuses[*need] != Status::Complete) {
+        let needs: Vec<Status> = self.jobs[i].needs.iter().map(|need| self.statuses[*need]).collect();
+        if needs.iter().any(|need| matches!(need, Status::Failed | Status::NotStarted)) {
             return Some(Status::NotStarted);
+        }
+        if told && needs.iter().any(|need| *need != Status::Complete) {
+            // It started before what it needs was there, which will be.
+            self.gone.remove(&i);
+            return Some(Status::ToSubmit);
         }
         let error = end.lines().rev().find_map(|line| line.strip_prefix("error: "));
         let message = match (error, code) {
