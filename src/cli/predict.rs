@@ -98,6 +98,9 @@ pub fn run(args: Args) -> Outcome {
         report::atomic::write(path, &submission(&codes)?)?;
     }
     let done = files.len() - failed;
+    if done == 0 {
+        return Ok(ExitCode::FAILURE);
+    }
     let seconds = start.elapsed().as_secs_f64();
     tell(&format!(
         "{} in {seconds:.1} s, {:.1} a second: {}; by {rule}; masks, probabilities and overlays are in {}",

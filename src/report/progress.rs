@@ -117,7 +117,7 @@ impl Status {
             line += &format!(", Dice {dice:.4}");
         }
         if seconds > 0.0 {
-            line += &format!(", {:.0} images/s", self.images as f64 / seconds);
+            line += &format!(", {}", rate(self.images as f64 / seconds));
         }
         let done = self.step.saturating_sub(self.before);
         if done > 0 {
@@ -142,12 +142,20 @@ fn epoch_line(row: &EpochRow, epochs: usize) -> String {
     if let Some(threshold) = row.threshold {
         line += &format!(" at threshold {threshold:.2}");
     }
-    line + &format!(", {:.0} images/s, {}", row.images_per_s, duration(row.seconds))
+    line + &format!(", {}, {}", rate(row.images_per_s), duration(row.seconds))
 }
 
 fn write_line(out: &mut impl Write, line: &str) {
     // A run must not end because nobody reads its progress.
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+/// Images a second, with a digit more where there are few.
+fn rate(images_per_s: f64) -> String {
+    match images_per_s < 3.0 {
+        true => format!("{images_per_s:.1} images/s"),
+        false => format!("{images_per_s:.0} images/s"),
+    }
 }
 
 #[cfg(test)]
@@ -178,6 +186,11 @@ mod tests {
 
     fn text(shared: &Shared) -> String {
         String::from_utf8(shared.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn few_images_a_second_have_a_digit_more() {
+        assert_eq!((rate(0.34), rate(80.4)), ("0.3 images/s".into(), "80 images/s".into()));
     }
 
     #[test]

@@ -108,7 +108,7 @@ pub fn cross_validate(
         let evaluation = if scores.is_file() {
             read(&scores)?
         } else {
-            tell(&format!("fold {fold} of 0 to {}", count - 1));
+            tell(&format!("fold {fold}, {} of {count}", fold + 1));
             let config = of_fold(options.config, fold);
             let resume = folder.join(STATE).is_file();
             let training = TrainOptions { config: &config, data, out: folder, weights: None, resume, stop };
