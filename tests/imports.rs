@@ -531,3 +531,35 @@ fn images_and_masks_in_one_folder() {
         assert_eq!(text(&out, "skipped.csv").lines().count(), 1);
     }
 }
+
+/// What a value means that the data set does not name is not known, so its case is left out and told.
+#[test]
+fn label_values_that_dataset_json_does_not_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = folder.path().join("set");
+    for (case, value) in [("a", 1), ("b", 2)] {
+        put(&set, &format!("imagesTr/{case}_0000.png"), grey(8, |x| 20 * x as u8));
+        put(&set, &format!("labelsTr/{case}.png"), grey(8, |x| if x < 3 { value } else { 0 }));
+    }
+    let volume_of = |value: f32| volume(&[&[0.0, value, value, 0.0]], |_| {});
+    put(&set, "imagesTr/c_0000.nii", volume(&[&[0.0, 10.0, 20.0, 30.0]], |_| {}));
+    put(&set, "labelsTr/c.nii", volume_of(2.0));
+    let json = |labels: &str| {
+        put(&set, "dataset.json", format!(r#"{{"channel_names": {{"0": "x-ray"}}, "labels": {labels}}}"#));
+    };
+    let args = ["nnunet", set.to_str().unwrap()];
+    json(r#"{"background": 0, "lung": 1}"#);
+    let (out, _) = import(&folder, &args, true);
+    assert_eq!(names(&out.join("images")), ["a.png"]);
+    let skipped = text(&out, "skipped.csv");
+    assert_eq!(
+        skipped.matches("the label has the value 2, which `labels` of dataset.json").count(),
+        2,
+        "{skipped}"
+    );
+    std::fs::remove_dir_all(&out).unwrap();
+
+    json(r#"["background", "lung"]"#);
+    let (_, said) = import(&folder, &args, false);
+    assert!(said.contains("dataset.json") && said.contains("`labels` is"), "{said}");
+}

@@ -253,6 +253,10 @@ pub enum Problem {
     LabelFormat { format: &'static str },
     #[error("the label has the value {value}, expected whole numbers")]
     LabelValue { value: f32 },
+    #[error(
+        "the label has the value {value}, which `labels` of dataset.json does not name, expected one of {known}"
+    )]
+    UnnamedLabel { value: f32, known: String },
     #[error("the mask has the values {found}, expected only 0 and one of 1, 255 or 65535")]
     ImportMask { found: String },
     #[error("its name does not end in a channel of four digits, expected one as `{stem}_0000`")]
@@ -374,6 +378,9 @@ impl Problem {
                 "Save labels as PNG, or import by `folder` with --mask-threshold.".into()
             }
             Problem::LabelValue { .. } => "Save the label as whole numbers, resampled without interpolation.".into(),
+            Problem::UnnamedLabel { .. } => {
+                "Name it there, correct the label, or choose what is foreground by --label.".into()
+            }
             Problem::ImportMask { .. } => {
                 "Save the mask with 0 and 255 only, not as JPEG, or give --mask-threshold: values above it are foreground."
                     .into()

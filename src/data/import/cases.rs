@@ -28,8 +28,11 @@ pub(super) struct Case {
 /// Which values of a label are foreground.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Foreground {
-    /// All above 0 but these.
-    AllBut(Vec<u16>),
+    /// All above 0 but those `ignored`; of no other values than those `known`, where they are told.
+    AllBut {
+        ignored: Vec<u16>,
+        known: Option<Vec<u16>>,
+    },
     Values(Vec<u16>),
     /// As in the masks of a data folder: 0 and one other value, or those above a threshold.
     Mask(Option<f64>),
@@ -39,7 +42,7 @@ impl Foreground {
     fn holds(&self, value: f64) -> bool {
         let among = |values: &[u16]| values.iter().any(|v| f64::from(*v) == value);
         match self {
-            Foreground::AllBut(ignored) => value > 0.0 && !among(ignored),
+            Foreground::AllBut { ignored, .. } => value > 0.0 && !among(ignored),
             Foreground::Values(values) => among(values),
             Foreground::Mask(threshold) => value > threshold.unwrap_or(0.0),
         }
@@ -66,6 +69,7 @@ impl Foreground {
             let step = 255 / ((1u16 << raw.header.bits) - 1);
             values.iter_mut().for_each(|v| *v /= step);
         }
+        self.check_known(values.iter().map(|v| f64::from(*v)))?;
         asked.note(|value| values.contains(&value));
         let pixels = values.iter().map(|v| u8::from(self.holds(f64::from(*v)))).collect();
         Ok(Mask { width: raw.header.width as usize, height: raw.header.height as usize, pixels })
@@ -88,8 +92,19 @@ impl Foreground {
         if let Some(value) = values.iter().find(|v| !v.is_finite() || v.fract() != 0.0) {
             return Err(Problem::LabelValue { value: *value as f32 });
         }
+        self.check_known(values.iter().copied())?;
         asked.note(|value| values.contains(&f64::from(value)));
         Ok(())
+    }
+
+    /// Refuses a value that the data set does not name: what it would mean is not known.
+    fn check_known(&self, mut values: impl Iterator<Item = f64>) -> Result<(), Problem> {
+        let Foreground::AllBut { known: Some(known), .. } = self else { return Ok(()) };
+        let is_known = |value: f64| value == 0.0 || known.iter().any(|known| f64::from(*known) == value);
+        match values.find(|value| !is_known(*value)) {
+            None => Ok(()),
+            Some(value) => Err(Problem::UnnamedLabel { value: value as f32, known: listed(known, false) }),
+        }
     }
 }
 

@@ -56,7 +56,7 @@ pub fn import_monai(list: &Path, out: &Path, options: &MonaiOptions) -> Result<I
     }
     tell_apart(root, &mut cases);
     let foreground = match options.labels.is_empty() {
-        true => Foreground::AllBut(vec![]),
+        true => Foreground::AllBut { ignored: vec![], known: None },
         false => Foreground::Values(options.labels.clone()),
     };
     let absent = add_all(&importer, &cases, &foreground, options.workers)?;

@@ -109,7 +109,17 @@ fn channel(set: &Value, images: &Images, wanted: Option<usize>) -> Result<usize,
 fn foreground(set: &Value, wanted: Option<&str>) -> Result<Foreground, Problem> {
     let mut labels: BTreeMap<String, Vec<u16>> = BTreeMap::new();
     let number = |value: &Value| value.as_u64().and_then(|v| u16::try_from(v).ok());
-    for (key, value) in set.get("labels").and_then(Value::as_object).into_iter().flatten() {
+    let named = match set.get("labels") {
+        Some(Value::Object(named)) => Some(named),
+        None => None,
+        Some(other) => {
+            return Err(Problem::DatasetJson {
+                found: format!("`labels` is {other}"),
+                expected: "names with values, as {\"background\": 0, \"lung\": 1}",
+            });
+        }
+    };
+    for (key, value) in named.into_iter().flatten() {
         let (name, values) = match value {
             Value::String(name) => (name.clone(), key.parse().ok().map(|v| vec![v])),
             Value::Array(values) => (key.clone(), values.iter().map(number).collect()),
@@ -124,8 +134,13 @@ fn foreground(set: &Value, wanted: Option<&str>) -> Result<Foreground, Problem> 
         };
         labels.insert(name, values);
     }
-    let ignored = || labels.get("ignore").cloned().unwrap_or_default();
-    let Some(wanted) = wanted else { return Ok(Foreground::AllBut(ignored())) };
+    let Some(wanted) = wanted else {
+        let ignored = labels.get("ignore").cloned().unwrap_or_default();
+        let mut known: Vec<u16> = labels.into_values().flatten().collect();
+        known.sort_unstable();
+        known.dedup();
+        return Ok(Foreground::AllBut { ignored, known: Some(known).filter(|known| !known.is_empty()) });
+    };
     let by_value = || {
         let value: u16 = wanted.parse().ok()?;
         labels.values().any(|values| values.contains(&value)).then(|| vec![value])
