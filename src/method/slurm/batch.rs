@@ -14,9 +14,24 @@ const MOST_TIMES_OVER: u32 = 50;
 /// How often a job goes back to the queue when its process was killed, as by the system for memory.
 const MOST_KILLED: u32 = 3;
 
-/// Options of sbatch that say which runs a job does and when, in both forms.
-const RESERVED: [&str; 8] =
-    ["--array", "-a", "--dependency", "-d", "--job-name", "-J", "--parsable", "--wrap"];
+/// Options of sbatch that say which runs a job does, when and where, and how sbatch answers, in both forms.
+const RESERVED: [&str; 13] = [
+    "--array",
+    "-a",
+    "--dependency",
+    "-d",
+    "--job-name",
+    "-J",
+    "--parsable",
+    "--wrap",
+    "--test-only",
+    "--wait",
+    "-W",
+    "--clusters",
+    "-M",
+];
+/// A dash and letters that sbatch takes as a shortened option, such as `--arr`: this long at least.
+const SHORTENED: usize = 4;
 
 /// What users ask of Slurm.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,7 +56,10 @@ impl SlurmOptions {
         let arguments = shlex::split(text).ok_or_else(|| SlurmError::Quotes { text: text.to_owned() })?;
         let is_reserved = |argument: &&String| {
             RESERVED.iter().any(|option| match option.starts_with("--") {
-                true => argument.split('=').next() == Some(option),
+                true => {
+                    let name = argument.split('=').next().unwrap_or_default();
+                    name.len() >= SHORTENED && option.starts_with(name)
+                }
                 // `-a0-3` as well as `-a 0-3`.
                 false => !argument.starts_with("--") && argument.starts_with(option),
             })
@@ -182,7 +200,15 @@ mod tests {
         let found = SlurmOptions::arguments("--gpus=1 --comment='two words' -A lab").unwrap();
         assert_eq!(found, ["--gpus=1", "--comment=two words", "-A", "lab"]);
         assert!(SlurmOptions::arguments("").unwrap().is_empty());
-        for text in ["--array=0-3", "-a0-3", "--gpus=1 -d singleton", "--job-name x"] {
+        for text in [
+            "--array=0-3",
+            "--arr=0-3",
+            "-a0-3",
+            "--gpus=1 -d singleton",
+            "--job-name x",
+            "--job-nam=x",
+            "-W",
+        ] {
             let error = SlurmOptions::arguments(text).unwrap_err();
             assert!(matches!(error, SlurmError::Reserved { .. }), "{text}: {error}");
         }

@@ -39,7 +39,7 @@ pub struct Watched {
     pub left: Option<String>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Status {
     Unwanted,
     ToSubmit,
@@ -208,7 +208,7 @@ impl Board<'_> {
             return None;
         }
         let needs: Vec<Status> = self.jobs[i].needs.iter().map(|need| self.statuses[*need]).collect();
-        if needs.iter().any(|need| matches!(need, Status::Failed | Status::NotStarted)) {
+        if needs.iter().any(|need| matches!(need, Status::Failed | Status::NotStarted | Status::Unwanted)) {
             return Some(Status::NotStarted);
         }
         if told && needs.iter().any(|need| *need != Status::Complete) {
@@ -308,7 +308,42 @@ impl Board<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::assess::assess;
+    use super::super::super::inputs::tests::{images, spec};
     use super::*;
+
+    /// A run `b` that needs `a`, whose job is gone from the queue while `a` is in that status.
+    #[test]
+    fn what_becomes_of_a_run_without_a_job_is_a_matter_of_its_needs() {
+        let specs = [spec("a", &[]), spec("b", &["a"])];
+        let of = |status: Status, log: Option<&str>| {
+            let root = tempfile::tempdir().unwrap();
+            let jobs = assess(root.path(), &specs, 2, &images("images"), "1", &[], &[]).unwrap();
+            let submissions = Submissions::open(root.path()).unwrap();
+            let label = jobs[1].label();
+            if let Some(log) = log {
+                fs::write(submissions.logs().join(log_name(&label)), log).unwrap();
+            }
+            let view = View::new(2, 0.0);
+            let gone = BTreeMap::from([(1, Instant::now().checked_sub(2 * LATE).unwrap())]);
+            let statuses = vec![status, Status::Queued];
+            let levels = levels(&jobs);
+            let mut board =
+                Board { jobs: &jobs, statuses, levels, submissions, view: &view, failed: vec![], gone };
+            board.ended(1, &label)
+        };
+        let early = Some("job 3_0 on x\nerror: it needs a\nended with exit code 1\n");
+        for lost in [Status::Failed, Status::NotStarted, Status::Unwanted] {
+            assert_eq!(of(lost, early), Some(Status::NotStarted));
+            assert_eq!(of(lost, None), Some(Status::NotStarted));
+        }
+        for coming in [Status::ToSubmit, Status::Queued, Status::Running] {
+            // It started too early, or it was cancelled.
+            assert_eq!(of(coming, early), Some(Status::ToSubmit));
+            assert_eq!(of(coming, None), Some(Status::Failed));
+        }
+        assert_eq!(of(Status::Complete, early), Some(Status::Failed));
+    }
 
     #[test]
     fn the_queue_is_asked_more_rarely_the_more_is_in_it_and_the_less_happens() {
