@@ -34,15 +34,7 @@ struct Exported {
 impl Exported {
     fn new() -> Exported {
         let folder = tempfile::tempdir().expect("a folder");
-        let (data, run) = (folder.path().join("data"), folder.path().join("run"));
-        let phantom = ["data", "phantom", "--count", "24", "--size", "32", "--seed", "3", "--out"];
-        wgseg().args(phantom).arg(&data).assert().success();
-        let small = ["data.size=32", "model.base_channels=4", "model.depth=2", "train.batch_size=4"];
-        let short = ["train.epochs=2", "train.steps_per_epoch=6", "train.learning_rate=0.01"];
-        let set = small.iter().chain(&short).flat_map(|key| ["--set", key]);
-        let mut train = wgseg();
-        train.args(["train", "phantom"]).args(set).arg("--data").arg(&data).arg("--out").arg(&run);
-        train.assert().success();
+        let run = common::train_phantom(folder.path());
         let (model, page) = (run.join("best.safetensors"), folder.path().join("page"));
         let mut export = wgseg();
         export.args(["export", "web", "--title", "Lungs </script>", "--model"]).arg(&model);

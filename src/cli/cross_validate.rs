@@ -3,29 +3,23 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::config_arg::ConfigArg;
 use super::interrupt::{INTERRUPTED, Interrupt};
 use super::{DeviceArg, Outcome, print_json, say};
-use crate::config::Config;
 use crate::gpu::Extra;
 use crate::report::console::tell;
 use crate::train::cross_validation::{CrossValidationOptions, OverFolds, RESULT, cross_validate};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// A TOML file, or the name of a built-in config
-    config: PathBuf,
+    #[command(flatten)]
+    config: ConfigArg,
     /// Folder with images/, masks/ and a split.csv with folds, as `wgseg data split --folds 5` makes it
     #[arg(long)]
     data: PathBuf,
     /// Folder for the runs fold_0, fold_1 and so on: new, empty, or of the same command before, which is then gone on with
     #[arg(long)]
     out: PathBuf,
-    /// Set a key of the config, as in --set train.epochs=5; may be repeated
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
-    /// Seed of weights, order and augmentation: train.seed
-    #[arg(long)]
-    seed: Option<u64>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -34,10 +28,8 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Outcome {
-    let mut set = args.set;
-    set.extend(args.seed.map(|seed| format!("train.seed={seed}")));
     let interrupt = Interrupt::heed()?;
-    let config = Config::load(&args.config, &set)?;
+    let config = args.config.load()?;
     let begun = args.out.join("fold_0");
     let begun = begun.is_dir().then_some(begun.as_path());
     let gpu = args.adapter.open_for(Extra::None, config.train.precision, begun)?;

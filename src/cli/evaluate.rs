@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use super::mask_rule::{MaskRuleArg, MirrorArg};
 use super::{DeviceArg, Outcome, print_json, say};
 use crate::data::{Cache, Part, Scoring};
-use crate::report::console;
+use crate::report::{self, console};
 use crate::train::model::ModelFile;
 use crate::train::sheet::draw_sheet;
 
@@ -55,6 +55,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Outcome {
+    args.sheet.as_deref().map(report::check_place).transpose()?;
     let file = ModelFile::open(&args.model)?;
     let mut data = file.config.data.clone();
     data.split_file = args.split_file;

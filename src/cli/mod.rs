@@ -5,6 +5,7 @@ mod bench;
 mod compare;
 mod completions;
 mod config;
+mod config_arg;
 mod conformance;
 mod cross_validate;
 mod data;

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::config_arg::ConfigArg;
 use super::interrupt::{INTERRUPTED, Interrupt};
 use super::{DeviceArg, Outcome, say};
-use crate::config::Config;
 use crate::gpu::Extra;
 use crate::train::checkpoint::BEST;
 use crate::train::min_area::MinArea;
@@ -13,20 +13,14 @@ use crate::train::single::{TrainOptions, train};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// A TOML file, or the name of a built-in config
-    config: PathBuf,
+    #[command(flatten)]
+    config: ConfigArg,
     /// Folder with images/ and masks/
     #[arg(long)]
     data: PathBuf,
     /// Folder for the run: must be new or empty
     #[arg(long)]
     out: PathBuf,
-    /// Set a key of the config, as in --set train.epochs=5; may be repeated
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
-    /// Seed of weights, order and augmentation: train.seed
-    #[arg(long)]
-    seed: Option<u64>,
     /// Begin with the weights in this file rather than with random ones: a model of wgseg, or PyTorch's state_dict as
     /// safetensors, with the same names (see docs/pytorch_unet.py); not read with --resume
     #[arg(long, value_name = "FILE.safetensors")]
@@ -39,10 +33,8 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Outcome {
-    let mut set = args.set;
-    set.extend(args.seed.map(|seed| format!("train.seed={seed}")));
     let interrupt = Interrupt::heed()?;
-    let config = Config::load(&args.config, &set)?;
+    let config = args.config.load()?;
     let begun = args.resume.then_some(args.out.as_path());
     let gpu = args.adapter.open_for(Extra::None, config.train.precision, begun)?;
     let stop = interrupt.training();

@@ -2,11 +2,11 @@
 //! `event.proto` and `summary.proto`, each event a record of `TFRecord`.
 
 use super::ReportError;
+use super::appender::Appender;
 use super::metrics_log::{BranchRow, EpochRow, StepRow, TaskRow};
 use prost::Message;
-use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::io::ErrorKind;
+use std::path::Path;
 use std::time::SystemTime;
 
 /// Name of the file in the run folder. TensorBoard reads what has `.tfevents.` in its name.
@@ -82,10 +82,7 @@ type Scalar = (String, f64);
 
 /// Appends events. Each is handed to the system at once, so that a run that is stopped loses none.
 #[derive(Debug)]
-pub(super) struct EventFile {
-    path: PathBuf,
-    file: File,
-}
+pub(super) struct EventFile(Appender);
 
 impl EventFile {
     /// Starts the file in `folder`.
@@ -93,7 +90,7 @@ impl EventFile {
     /// # Errors
     /// It exists already or cannot be written.
     pub fn create(folder: &Path) -> Result<EventFile, ReportError> {
-        let mut events = EventFile::open(folder, OpenOptions::new().create_new(true))?;
+        let mut events = EventFile(Appender::create(folder.join(EVENTS))?);
         events.write(0, What::FileVersion("brain.Event:2".to_owned()))?;
         Ok(events)
     }
@@ -126,15 +123,9 @@ impl EventFile {
             std::fs::remove_file(&path).map_err(|source| ReportError::write(&path, source))?;
             return Ok(None);
         }
-        let events = EventFile::open(folder, &mut OpenOptions::new())?;
-        events.file.set_len(length).map_err(|source| ReportError::write(&events.path, source))?;
-        Ok(Some(events))
-    }
-
-    fn open(folder: &Path, options: &mut OpenOptions) -> Result<EventFile, ReportError> {
-        let path = folder.join(EVENTS);
-        let file = options.append(true).open(&path).map_err(|source| ReportError::write(&path, source))?;
-        Ok(EventFile { path, file })
+        let file = Appender::existing(path)?;
+        file.cut(length)?;
+        Ok(Some(EventFile(file)))
     }
 
     /// Waits until the file is on the disk.
@@ -142,7 +133,7 @@ impl EventFile {
     /// # Errors
     /// The file cannot be written, as when the disk is full.
     pub fn sync(&self) -> Result<(), ReportError> {
-        self.file.sync_all().map_err(|source| ReportError::write(&self.path, source))
+        self.0.sync()
     }
 
     pub fn step(&mut self, row: &StepRow) -> Result<(), ReportError> {
@@ -194,12 +185,10 @@ impl EventFile {
         self.write(step, What::Summary(Summary { values }))
     }
 
-    /// The whole record in one write, unbuffered.
     fn write(&mut self, step: usize, what: What) -> Result<(), ReportError> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let event = Event { wall_time: now.as_secs_f64(), step: step as i64, what: Some(what) };
-        let record = record(&event.encode_to_vec());
-        self.file.write_all(&record).map_err(|source| ReportError::write(&self.path, source))
+        self.0.append(&record(&event.encode_to_vec()))
     }
 }
 

@@ -1,13 +1,12 @@
 //! The numbers of a run: `metrics.csv`, one row per epoch, and `metrics.jsonl`, one per step and epoch; the same for
 //! TensorBoard.
 
+use super::appender::Appender;
 use super::event_file::EventFile;
 use super::{ReportError, atomic};
 use crate::train::threshold::Threshold;
 use serde::{Deserialize, Deserializer, Serialize};
-use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Name of the table of epochs in the run folder.
 pub const CSV: &str = "metrics.csv";
@@ -176,10 +175,9 @@ impl MetricsLog {
     /// # Errors
     /// They exist already or cannot be written.
     pub fn create(folder: &Path) -> Result<MetricsLog, ReportError> {
-        let new = || OpenOptions::new().append(true).create_new(true).clone();
-        let mut csv = Appender::open(folder.join(CSV), &new())?;
-        let jsonl = Appender::open(folder.join(JSONL), &new())?;
-        let header = csv_header(&csv.path)?;
+        let mut csv = Appender::create(folder.join(CSV))?;
+        let jsonl = Appender::create(folder.join(JSONL))?;
+        let header = csv_header(csv.path())?;
         csv.append(&header)?;
         Ok(MetricsLog { csv, jsonl, events: EventFile::create(folder)? })
     }
@@ -208,13 +206,8 @@ impl MetricsLog {
         }
         atomic::write(&csv, &table)?;
         atomic::write(&jsonl, &lines)?;
-        let existing = OpenOptions::new().append(true).clone();
         let events = events_to(folder, step, &rows)?;
-        Ok(MetricsLog {
-            csv: Appender::open(csv, &existing)?,
-            jsonl: Appender::open(jsonl, &existing)?,
-            events,
-        })
+        Ok(MetricsLog { csv: Appender::existing(csv)?, jsonl: Appender::existing(jsonl)?, events })
     }
 
     /// Waits until the files are on the disk.
@@ -232,7 +225,7 @@ impl MetricsLog {
     /// # Errors
     /// The file cannot be written, as when the disk is full.
     pub fn step(&mut self, row: &StepRow) -> Result<(), ReportError> {
-        let line = json_line(&self.jsonl.path, &Row::Step(*row))?;
+        let line = json_line(self.jsonl.path(), &Row::Step(*row))?;
         self.jsonl.append(&line)?;
         self.events.step(row)
     }
@@ -243,7 +236,7 @@ impl MetricsLog {
     /// The file cannot be written, as when the disk is full.
     pub fn branch(&mut self, row: BranchRow) -> Result<(), ReportError> {
         self.events.branch(&row)?;
-        let line = json_line(&self.jsonl.path, &Row::Branch(row))?;
+        let line = json_line(self.jsonl.path(), &Row::Branch(row))?;
         self.jsonl.append(&line)
     }
 
@@ -253,7 +246,7 @@ impl MetricsLog {
     /// The file cannot be written, as when the disk is full.
     pub fn task(&mut self, row: TaskRow) -> Result<(), ReportError> {
         self.events.task(&row)?;
-        let line = json_line(&self.jsonl.path, &Row::Task(row))?;
+        let line = json_line(self.jsonl.path(), &Row::Task(row))?;
         self.jsonl.append(&line)
     }
 
@@ -262,9 +255,9 @@ impl MetricsLog {
     /// # Errors
     /// A file cannot be written, as when the disk is full.
     pub fn epoch(&mut self, row: &EpochRow) -> Result<(), ReportError> {
-        let line = csv_line(&self.csv.path, row)?;
+        let line = csv_line(self.csv.path(), row)?;
         self.csv.append(&line)?;
-        let line = json_line(&self.jsonl.path, &Row::Epoch(*row))?;
+        let line = json_line(self.jsonl.path(), &Row::Epoch(*row))?;
         self.jsonl.append(&line)?;
         self.events.epoch(row)
     }
@@ -300,28 +293,6 @@ fn events_to(folder: &Path, step: usize, rows: &[Row]) -> Result<EventFile, Repo
         }
     }
     Ok(events)
-}
-
-#[derive(Debug)]
-struct Appender {
-    path: PathBuf,
-    file: File,
-}
-
-impl Appender {
-    fn open(path: PathBuf, options: &OpenOptions) -> Result<Appender, ReportError> {
-        let file = options.open(&path).map_err(|source| ReportError::write(&path, source))?;
-        Ok(Appender { path, file })
-    }
-
-    /// The whole line in one write, unbuffered.
-    fn append(&mut self, line: &[u8]) -> Result<(), ReportError> {
-        self.file.write_all(line).map_err(|source| ReportError::write(&self.path, source))
-    }
-
-    fn sync(&self) -> Result<(), ReportError> {
-        self.file.sync_all().map_err(|source| ReportError::write(&self.path, source))
-    }
 }
 
 fn json_line(path: &Path, row: &Row) -> Result<Vec<u8>, ReportError> {

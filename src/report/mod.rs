@@ -1,5 +1,6 @@
 //! What a run leaves for people to look at.
 
+mod appender;
 pub mod atomic;
 pub mod console;
 pub mod curves;
@@ -26,5 +27,5 @@ pub use images::{picture, write_mask, write_probability_map};
 pub use metrics_log::{BranchRow, EpochRow, History, JSONL, StepRow, TaskRow};
 pub use overlay::{Overlay, write_overlay};
 pub use progress::Progress;
-pub use run_folder::{RunFolder, RunInfo, check_free, check_new_file, make_folder};
+pub use run_folder::{RunFolder, RunInfo, check_free, check_new_file, check_place, make_folder};
 pub use sheet::{Case, Row, select, write_sheet};

@@ -213,12 +213,27 @@ pub fn check_free(path: &Path) -> Result<(), ReportError> {
     }
 }
 
-/// Checks that there is no file `path` yet.
+/// Checks that there is no file `path` yet, and that its folder is there.
 ///
 /// # Errors
-/// There is one, or a folder.
+/// There is one, or a folder of that name, or no folder to put it in.
 pub fn check_new_file(path: &Path) -> Result<(), ReportError> {
-    if path.exists() { Err(ReportError::Exists { path: path.into() }) } else { Ok(()) }
+    if path.exists() { Err(ReportError::Exists { path: path.into() }) } else { check_place(path) }
+}
+
+/// Checks that the folder of the file `path` is there: before long work, that its result can be kept.
+///
+/// # Errors
+/// There is no such folder.
+pub fn check_place(path: &Path) -> Result<(), ReportError> {
+    match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        Some(folder) => match std::fs::metadata(folder) {
+            Ok(found) if found.is_dir() => Ok(()),
+            Ok(_) => Err(ReportError::write(path, std::io::ErrorKind::NotADirectory.into())),
+            Err(source) => Err(ReportError::write(path, source)),
+        },
+        None => Ok(()),
+    }
 }
 
 /// Makes a folder, with the folders above it, unless it is there.
@@ -268,6 +283,21 @@ mod tests {
         assert!(matches!(RunFolder::resume(&path, 1), Err(ReportError::Busy { .. })));
         drop(run);
         RunFolder::resume(&path, 1).unwrap();
+    }
+
+    #[test]
+    fn a_file_needs_its_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.csv");
+        check_new_file(&file).unwrap();
+        check_new_file(Path::new("nowhere_yet.csv")).unwrap();
+        std::fs::write(&file, "").unwrap();
+        assert!(matches!(check_new_file(&file), Err(ReportError::Exists { .. })));
+        check_place(&file).unwrap();
+        for missing in [folder.path().join("none/a.csv"), file.join("a.csv")] {
+            let error = check_new_file(&missing).unwrap_err().to_string();
+            assert!(error.contains(&missing.display().to_string()), "{error}");
+        }
     }
 
     #[test]

@@ -40,6 +40,20 @@ pub fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
+/// Trains a few steps on 24 phantoms of 32 × 32 in `folder/data`; gives the run's folder, `folder/run`.
+pub fn train_phantom(folder: &Path) -> PathBuf {
+    let (data, run) = (folder.join("data"), folder.join("run"));
+    let phantom = ["data", "phantom", "--count", "24", "--size", "32", "--seed", "3", "--out"];
+    wgseg().args(phantom).arg(&data).assert().success();
+    let small = ["data.size=32", "model.base_channels=4", "model.depth=2", "train.batch_size=4"];
+    let short = ["train.epochs=2", "train.steps_per_epoch=6", "train.learning_rate=0.01"];
+    let set = small.iter().chain(&short).flat_map(|key| ["--set", key]);
+    let mut train = wgseg();
+    train.args(["train", "phantom"]).args(set).arg("--data").arg(&data).arg("--out").arg(&run);
+    train.assert().success();
+    run
+}
+
 /// A folder of the real data, or a note that the test is skipped.
 pub fn real(name: &str) -> Option<PathBuf> {
     let root = std::env::var_os("WGSEG_SHARED_DATA")
