@@ -433,8 +433,16 @@ mod tests {
         assert_eq!(summary.folds.iter().map(|fold| fold.images).collect::<Vec<_>>(), [6; 4]);
         let by_file = text(dir.path());
         assert!(by_file.starts_with("id,split,patient,fold\na00,"), "{by_file}");
+        // A split by image would be refused by all that reads it.
+        let by_image = SplitOptions { force: true, by_patient: Some(false), ..folds(4) };
+        let known = |file: &str| {
+            let error = make_split(dir.path(), &by_image).unwrap_err();
+            assert_eq!((error.path, error.problem), (Some(dir.path().join(file)), Problem::PatientsKnown));
+        };
+        known("patients.csv");
         // From now on the column says it.
         std::fs::remove_file(dir.path().join("patients.csv")).unwrap();
+        known("split.csv");
         let refused = make_split(dir.path(), &folds(4)).unwrap_err();
         assert_eq!(refused.problem, Problem::SplitExists);
         make_split(dir.path(), &SplitOptions { force: true, by_patient: Some(true), ..folds(4) }).unwrap();
