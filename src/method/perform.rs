@@ -133,7 +133,6 @@ fn train(
     let Parts { config, rate_key, branches, mixing, segments, tasks, start, teach, teachers } = parts;
     let resume = folder.join(STATE).is_file();
     if !resume {
-        remove_metrics(folder)?;
         report::make_folder(folder)?;
         place.material.write_split(&folder.join("split.csv"))?;
     }
@@ -365,17 +364,4 @@ impl Place<'_> {
         }
         Ok((Faculty { models, weights }, teachers))
     }
-}
-
-/// Removes what a run left that was killed before it could be resumed. Files of the caller, such as
-/// what the run is made of, stay.
-fn remove_metrics(folder: &Path) -> Result<(), TrainError> {
-    for name in [report::metrics_log::CSV, JSONL, report::EVENTS] {
-        match std::fs::remove_file(folder.join(name)) {
-            Ok(()) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(source) => return Err(MethodError::Io { path: folder.join(name), source }.into()),
-        }
-    }
-    Ok(())
 }

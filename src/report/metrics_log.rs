@@ -3,9 +3,10 @@
 
 use super::appender::Appender;
 use super::event_file::EventFile;
-use super::{ReportError, atomic};
+use super::{EVENTS, ReportError, atomic};
 use crate::train::threshold::Threshold;
 use serde::{Deserialize, Deserializer, Serialize};
+use std::io::ErrorKind;
 use std::path::Path;
 
 /// Name of the table of epochs in the run folder.
@@ -180,6 +181,22 @@ impl MetricsLog {
         let header = csv_header(csv.path())?;
         csv.append(&header)?;
         Ok(MetricsLog { csv, jsonl, events: EventFile::create(folder)? })
+    }
+
+    /// Removes what files of metrics there are in `folder`.
+    ///
+    /// # Errors
+    /// One cannot be removed.
+    pub fn remove(folder: &Path) -> Result<(), ReportError> {
+        for path in [CSV, JSONL, EVENTS].map(|name| folder.join(name)) {
+            match std::fs::remove_file(&path) {
+                Err(source) if source.kind() != ErrorKind::NotFound => {
+                    return Err(ReportError::write(&path, source));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Goes on with the files in `folder` from a checkpoint taken after `step`

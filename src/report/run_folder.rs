@@ -79,19 +79,21 @@ impl RunFolder {
         RunFolder::create_among(path)
     }
 
-    /// As [`RunFolder::create`], in a folder that may hold other files than a run's.
+    /// As [`RunFolder::create`], in a folder that may hold other files than a run's, and the metrics of one that was
+    /// killed before it could be resumed: these are removed.
     ///
     /// # Errors
-    /// The folder holds metrics already, is a file or cannot be written to.
+    /// Another process writes the run; the folder is a file or cannot be written to.
     pub fn create_among(path: &Path) -> Result<RunFolder, ReportError> {
         let unusable = |source| ReportError::Folder { path: path.into(), source };
         std::fs::create_dir_all(path).map_err(unusable)?;
-        let log = MetricsLog::create(path).map_err(|error| match error {
+        let lock = lock(path).map_err(|error| match error {
             // That the first file cannot be made is a matter of the folder.
             ReportError::Write { source, .. } => unusable(source),
             other => other,
         })?;
-        Ok(RunFolder { path: path.into(), log, _lock: lock(path)? })
+        MetricsLog::remove(path)?;
+        Ok(RunFolder { path: path.into(), log: MetricsLog::create(path)?, _lock: lock })
     }
 
     /// Goes on in the folder of a run that was stopped, from a checkpoint taken
@@ -317,6 +319,22 @@ mod tests {
         let error = RunFolder::create(file.path()).unwrap_err();
         assert!(matches!(error, ReportError::Folder { .. }), "{error}");
         assert!(error.to_string().contains(&file.path().display().to_string()), "{error}");
+    }
+
+    #[test]
+    fn metrics_are_removed_by_none_but_the_process_that_writes_the_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        std::fs::write(path.join("spec.json"), "{}").unwrap();
+        let mut first = RunFolder::create_among(path).unwrap();
+        first.log_step(&step(1, 1)).unwrap();
+        let steps = || std::fs::read_to_string(path.join("metrics.jsonl")).unwrap().lines().count();
+        assert!(matches!(RunFolder::create_among(path), Err(ReportError::Busy { .. })));
+        assert_eq!(steps(), 1);
+        drop(first);
+        RunFolder::create_among(path).unwrap();
+        assert_eq!(steps(), 0);
+        assert!(path.join("spec.json").exists());
     }
 
     #[test]
