@@ -142,10 +142,7 @@ pub fn run(args: Args, which: Which) -> Outcome {
     let begun = root.join(PLAN).exists().then_some(root.as_path());
     let on_slurm = args.for_slurm()?;
     if args.slurm.cancel {
-        let Some(submissions) = Submissions::of(root)? else {
-            return Err(SlurmError::NothingHanded { root: root.clone() }.into());
-        };
-        let cancelled = submissions.cancel()?;
+        let cancelled = Submissions::cancel(root)?;
         tell(&format!("{} cancelled", count(cancelled, "job")));
         return Ok(ExitCode::SUCCESS);
     }

@@ -6,7 +6,10 @@ use super::super::assess::Job;
 use super::error::SlurmError;
 
 /// A job is asked to save so many seconds before its time is over.
-const NOTICE_SECONDS: u32 = 90;
+pub const NOTICE_SECONDS: u64 = 90;
+
+/// Shortest time of a job: the notice, and as long to start.
+pub const LEAST_MINUTES: u64 = 3;
 
 /// How often a job goes back to the queue when its time is over.
 const MOST_TIMES_OVER: u32 = 50;
@@ -70,6 +73,20 @@ impl SlurmOptions {
         }
     }
 
+    /// Refuses a `--time` in which a job would get nowhere. What is not understood is for Slurm to judge.
+    ///
+    /// # Errors
+    /// It is shorter than [`LEAST_MINUTES`].
+    pub fn check_time(&self) -> Result<(), SlurmError> {
+        match self.time.as_deref().and_then(|time| Some((time, seconds(time)?))) {
+            // Slurm takes 0 as no limit.
+            Some((time, seconds)) if seconds > 0 && seconds < LEAST_MINUTES * 60 => {
+                Err(SlurmError::ShortTime { time: time.to_owned(), seconds })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Those of any job.
     pub fn common(&self) -> Vec<String> {
         let mut options = vec![];
@@ -100,6 +117,25 @@ impl SlurmOptions {
         options.extend(self.common());
         options
     }
+}
+
+/// Seconds of a time in one of Slurm's forms: M, M:S, H:M:S, D-H, D-H:M, D-H:M:S (sbatch's manual, `--time`).
+fn seconds(time: &str) -> Option<u64> {
+    let (days, rest) = match time.split_once('-') {
+        Some((days, rest)) => (Some(days.parse::<u64>().ok()?), rest),
+        None => (None, time),
+    };
+    let parts = rest.split(':').map(|part| part.parse().ok()).collect::<Option<Vec<u64>>>()?;
+    let (hours, minutes, seconds) = match (days, &parts[..]) {
+        (None, [minutes]) => (0, *minutes, 0),
+        (None, [minutes, seconds]) => (0, *minutes, *seconds),
+        (Some(_), [hours]) => (*hours, 0, 0),
+        (Some(_), [hours, minutes]) => (*hours, *minutes, 0),
+        (_, [hours, minutes, seconds]) => (*hours, *minutes, *seconds),
+        _ => return None,
+    };
+    let hours = days.unwrap_or(0).checked_mul(24)?.checked_add(hours)?;
+    hours.checked_mul(60)?.checked_add(minutes)?.checked_mul(60)?.checked_add(seconds)
 }
 
 /// How many runs stand in line before each of `jobs` that is not complete: 0 for those that can start at
@@ -242,6 +278,30 @@ mod tests {
         let plain = SlurmOptions::default().of_array("n", 1, &[], "array.log");
         assert!(plain.contains(&"--array=0-0".to_owned()), "{plain:?}");
         assert!(!plain.iter().any(|option| option.starts_with("--dependency")), "{plain:?}");
+    }
+
+    #[test]
+    fn times_are_read_as_slurm_reads_them() {
+        let minute = 60;
+        for (time, expected) in [
+            ("5", 5 * minute),
+            ("2:30", 150),
+            ("4:00:00", 240 * minute),
+            ("1-2", 26 * 60 * minute),
+            ("1-0:01", 1441 * minute),
+            ("1-00:00:01", 1440 * minute + 1),
+        ] {
+            assert_eq!(seconds(time), Some(expected), "{time}");
+        }
+        for time in ["", "UNLIMITED", "1:2:3:4", "1-", "x-1", "-1", "99999999999999999-0"] {
+            assert_eq!(seconds(time), None, "{time}");
+        }
+        let of = |time: &str| SlurmOptions { time: Some(time.into()), ..SlurmOptions::default() };
+        for time in ["3", "3:00", "0", "UNLIMITED", "1-0"] {
+            of(time).check_time().unwrap();
+        }
+        let error = of("2:30").check_time().unwrap_err().to_string();
+        assert!(error.contains("--time 2:30 is 150 s") && error.contains("at least 3 (minutes)"), "{error}");
     }
 
     #[cfg(unix)]

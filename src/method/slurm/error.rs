@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::batch::{LEAST_MINUTES, NOTICE_SECONDS};
+
 /// Why Slurm does not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
 pub enum SlurmError {
@@ -12,6 +14,11 @@ pub enum SlurmError {
     Absent { program: &'static str },
     #[error("`{program}` refused: {message}")]
     Refused { program: &'static str, message: String },
+    #[error(
+        "Slurm does not answer here: {message}; see that SLURM_CONF names its configuration, give the command on a login \
+         node of the cluster, or take --executor local"
+    )]
+    NoAnswer { message: String },
     #[error("cannot start `{program}`: {source}")]
     Start { program: &'static str, source: std::io::Error },
     #[error("`{program}` answered what is not understood: {answer:?}; expected {expected}")]
@@ -20,6 +27,11 @@ pub enum SlurmError {
     OtherExecutor,
     #[error("no runs in {} were handed to Slurm: expected {}/slurm there; see that --out names the folder of the command", .root.display(), .root.display())]
     NothingHanded { root: PathBuf },
+    #[error(
+        "--time {time} is {seconds} s, and a job is asked to save {NOTICE_SECONDS} s before its end: it would get nowhere; \
+         give at least {LEAST_MINUTES} (minutes), or 4:00:00 (hours, minutes, seconds)"
+    )]
+    ShortTime { time: String, seconds: u64 },
     #[error("--slurm-args has a quote that does not end: {text}")]
     Quotes { text: String },
     #[error("--slurm-args has `{option}`, which wgseg sets itself for each array; leave it out")]
@@ -34,6 +46,12 @@ pub enum SlurmError {
          them end, or cancel them: scancel {jobs}", .root.display()
     )]
     Live { root: PathBuf, jobs: String, run: String },
+    #[error(
+        "{0} was copied or moved: its runs were handed to Slurm as {1}, and jobs {jobs} of them are queued or running \
+         there; give --out {1}, or cancel them: scancel {jobs}; where {0} is a copy of its own, remove {0}/slurm",
+        .root.display(), .was.display()
+    )]
+    Moved { root: PathBuf, was: PathBuf, jobs: String },
     #[error(
         "Slurm did not answer for {minutes} minutes ({message}); the jobs go on, and the same command goes on watching"
     )]

@@ -4,10 +4,12 @@
 //! whole, and the same command finds them again. In that folder:
 //!
 //! ```text
-//! slurm/id            part of the names of all its jobs, by which they are found in the queue
+//! slurm/id            part of the names of all its jobs, by which they are found in the queue, and the folder
+//!                     that they were handed in, as a copy of it has none of them
 //! slurm/0001.sh       an array's script, and beside it in 0001.json which runs they are; 0001.log, empty
 //!                     but for what went wrong before a run's own log was open
 //! slurm/log/RUN.log   what a run told in all tries, with dots for slashes
+//! slurm/cancelled     left by --cancel, that a command which watches submits no more
 //! ```
 
 pub mod batch;
@@ -19,7 +21,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::thread::sleep;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -34,6 +37,13 @@ use crate::report::run_folder::{make_folder, write_json};
 
 /// Folder of all that is Slurm's in the folder of the whole.
 const FOLDER: &str = "slurm";
+const ID: &str = "id";
+const CANCELLED: &str = "cancelled";
+
+/// After cancelling, the queue is looked at again so often, a second apart: a command that watches may just have been
+/// submitting, and Slurm may be slow to end what runs.
+const CANCEL_TRIES: usize = 60;
+const CANCEL_PAUSE: Duration = Duration::from_secs(1);
 
 /// A run as it was handed over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +66,8 @@ pub struct Live {
 pub struct Submissions {
     root: PathBuf,
     id: String,
+    /// The folder that they were submitted for, where this is another.
+    moved_from: Option<PathBuf>,
     /// By the name of the array's job.
     arrays: BTreeMap<String, Vec<Handed>>,
 }
@@ -67,13 +79,17 @@ impl Submissions {
     /// A file cannot be read.
     pub fn of(root: &Path) -> Result<Option<Submissions>, SlurmError> {
         let folder = root.join(FOLDER);
-        let path = folder.join("id");
-        let id = match fs::read_to_string(&path) {
-            Ok(id) => id.trim().to_owned(),
+        let path = folder.join(ID);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(SlurmError::Io { path, source }),
         };
-        let mut submissions = Submissions { root: root.into(), id, arrays: BTreeMap::new() };
+        let (id, was) = text.split_once('\n').unwrap_or((&text, ""));
+        let was = was.strip_suffix('\n').unwrap_or(was);
+        let moved_from = (!was.is_empty() && was != canonical(root)).then(|| PathBuf::from(was));
+        let id = id.trim().to_owned();
+        let mut submissions = Submissions { root: root.into(), id, moved_from, arrays: BTreeMap::new() };
         let failed = |source| SlurmError::Io { path: folder.clone(), source };
         for entry in fs::read_dir(&folder).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
@@ -91,21 +107,35 @@ impl Submissions {
         Ok(Some(submissions))
     }
 
-    /// As [`Submissions::of`]; makes the folders where there are none.
+    /// As [`Submissions::of`]; makes the folders where there are none, and begins anew where those that there are were
+    /// submitted for another folder. What an earlier command cancelled may be submitted again.
     ///
     /// # Errors
-    /// A file cannot be read or written.
+    /// A file cannot be read, written or removed.
     pub fn open(root: &Path) -> Result<Submissions, SlurmError> {
         make_folder(&root.join(FOLDER).join("log"))?;
+        let remove = |path: PathBuf| match fs::remove_file(&path) {
+            Err(source) if source.kind() != ErrorKind::NotFound => Err(SlurmError::Io { path, source }),
+            _ => Ok(()),
+        };
+        remove(root.join(FOLDER).join(CANCELLED))?;
         if let Some(submissions) = Submissions::of(root)? {
-            return Ok(submissions);
+            if submissions.moved_from.is_none() {
+                return Ok(submissions);
+            }
+            for name in submissions.arrays.keys() {
+                let stem = name.rsplit('-').next().unwrap_or(name);
+                remove(root.join(FOLDER).join(format!("{stem}.sh")))?;
+                remove(root.join(FOLDER).join(format!("{stem}.json")))?;
+            }
         }
         // Not by the path alone: a folder may be removed and made anew while jobs of the old one end.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
         let seed = format!("{} {} {now}", root.display(), std::process::id());
         let id = hex(Sha256::new_with_prefix(seed)).chars().take(10).collect::<String>();
-        atomic::write(&root.join(FOLDER).join("id"), id.as_bytes())?;
-        Ok(Submissions { root: root.into(), id, arrays: BTreeMap::new() })
+        let text = format!("{id}\n{}\n", canonical(root));
+        atomic::write(&root.join(FOLDER).join(ID), text.as_bytes())?;
+        Ok(Submissions { root: root.into(), id, moved_from: None, arrays: BTreeMap::new() })
     }
 
     /// Name of the job of the array whose files are called `stem`.
@@ -139,12 +169,13 @@ impl Submissions {
     /// would do now; gives those that go on, which only a command that watches them may do.
     ///
     /// # Errors
-    /// A job does another run, or this one from other inputs; Slurm does not answer.
+    /// A job does another run, or this one from other inputs, or was handed in another folder; Slurm does not answer.
     pub fn adopt(&self, jobs: &[Job], watches: bool) -> Result<BTreeSet<String>, SlurmError> {
         let live = self.live().map_err(|error| match error {
             SlurmError::Absent { .. } => SlurmError::Unknown { root: self.root.clone() },
             other => other,
         })?;
+        self.refuse_moved(&live)?;
         let hashes: BTreeMap<String, &String> = jobs.iter().map(|job| (job.label(), &job.hash)).collect();
         match live.iter().find(|(run, live)| !watches || hashes.get(*run) != Some(&&live.inputs)) {
             Some((run, _)) => {
@@ -155,17 +186,46 @@ impl Submissions {
         }
     }
 
-    /// Cancels all that is queued or running; gives how many runs that were.
+    /// Refuses a folder whose jobs work in the one that it was copied or moved from.
+    fn refuse_moved(&self, live: &BTreeMap<String, Live>) -> Result<(), SlurmError> {
+        match &self.moved_from {
+            Some(was) if !live.is_empty() => {
+                Err(SlurmError::Moved { root: self.root.clone(), was: was.clone(), jobs: listed(live) })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Cancels all that is queued or running; gives how many runs that were. A command that watches submits no more.
     ///
     /// # Errors
-    /// Slurm refuses or does not answer.
-    pub fn cancel(&self) -> Result<usize, SlurmError> {
-        let live = self.live()?;
-        let jobs: BTreeSet<u64> = live.values().map(|live| live.job).collect();
-        if !jobs.is_empty() {
-            queue::cancel(&jobs.into_iter().collect::<Vec<_>>())?;
+    /// The jobs were handed in another folder; Slurm refuses or does not answer.
+    pub fn cancel(root: &Path) -> Result<usize, SlurmError> {
+        let unknown = || SlurmError::NothingHanded { root: root.into() };
+        let before = Submissions::of(root)?.ok_or_else(unknown)?;
+        before.refuse_moved(&before.live()?)?;
+        atomic::write(&root.join(FOLDER).join(CANCELLED), b"")?;
+        let (mut runs, mut asked) = (BTreeSet::new(), BTreeSet::new());
+        for round in 0..CANCEL_TRIES {
+            // Read anew: a command that watches may have submitted another array.
+            let live = Submissions::of(root)?.ok_or_else(unknown)?.live()?;
+            if live.is_empty() && round > 0 {
+                break;
+            }
+            let jobs: Vec<u64> =
+                live.values().map(|live| live.job).filter(|job| asked.insert(*job)).collect();
+            if !jobs.is_empty() {
+                queue::cancel(&jobs)?;
+            }
+            runs.extend(live.into_keys());
+            sleep(CANCEL_PAUSE);
         }
-        Ok(live.len())
+        Ok(runs.len())
+    }
+
+    /// Whether a command has cancelled all since this one began.
+    fn is_cancelled(&self) -> bool {
+        self.root.join(FOLDER).join(CANCELLED).exists()
     }
 
     /// Submits an array of `jobs` that starts after the jobs `after`; gives its number.
@@ -218,13 +278,50 @@ impl Submissions {
 /// Has Slurm look at the options of the jobs to come, before anything is made.
 ///
 /// # Errors
-/// There is no Slurm, or it says why it would refuse them.
+/// The time is too short, there is no Slurm, or it says why it would refuse them.
 pub fn check(options: &SlurmOptions) -> Result<(), SlurmError> {
+    options.check_time()?;
     queue::check(&options.common())
+}
+
+/// The folder by its one true name, as far as that is known.
+fn canonical(root: &Path) -> String {
+    let path = fs::canonicalize(root).unwrap_or_else(|_| root.into());
+    path.to_string_lossy().into_owned()
 }
 
 /// Numbers of jobs as `scancel` takes them.
 fn listed(live: &BTreeMap<String, Live>) -> String {
     let jobs: BTreeSet<u64> = live.values().map(|live| live.job).collect();
     jobs.iter().map(u64::to_string).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_keeps_its_id_and_a_copy_gets_another() {
+        let parent = tempfile::tempdir().unwrap();
+        let root = parent.path().join("run");
+        let first = Submissions::open(&root).unwrap();
+        write_json(&root.join("slurm/0001.json"), &Vec::<Handed>::new()).unwrap();
+        fs::write(root.join("slurm/0001.sh"), "").unwrap();
+        fs::write(root.join("slurm/cancelled"), "").unwrap();
+        let again = Submissions::open(&parent.path().join("run/../run")).unwrap();
+        assert_eq!((&again.id, again.arrays.len()), (&first.id, 1));
+        assert!(!again.is_cancelled());
+
+        let copy = parent.path().join("copy");
+        fs::rename(&root, &copy).unwrap();
+        let moved = Submissions::of(&copy).unwrap().unwrap();
+        assert!(moved.moved_from.as_ref().is_some_and(|was| was.ends_with("run")));
+        let live = Live { job: 7, index: 0, running: true, inputs: String::new() };
+        let error = moved.refuse_moved(&BTreeMap::from([("a".to_owned(), live)])).unwrap_err().to_string();
+        assert!(error.contains("was copied or moved") && error.contains("scancel 7"), "{error}");
+        moved.refuse_moved(&BTreeMap::new()).unwrap();
+        let anew = Submissions::open(&copy).unwrap();
+        assert!(anew.id != first.id && anew.arrays.is_empty() && anew.moved_from.is_none());
+        assert!(!copy.join("slurm/0001.json").exists() && !copy.join("slurm/0001.sh").exists());
+    }
 }

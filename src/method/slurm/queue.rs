@@ -49,11 +49,18 @@ fn ask(program: &'static str, arguments: &[&str]) -> Result<String, SlurmError> 
 /// Has Slurm look at the options of a job without submitting any.
 ///
 /// # Errors
-/// There is no Slurm, or it would refuse such a job: with its message, as of a partition that there is not.
+/// There is no Slurm, it does not answer, or it would refuse such a job: with its message, as of a partition that there
+/// is not.
 pub fn check(options: &[String]) -> Result<(), SlurmError> {
     let mut arguments: Vec<&str> = options.iter().map(String::as_str).collect();
     arguments.extend(["--test-only", "--wrap=true"]);
-    ask("sbatch", &arguments).map(drop)
+    match ask("sbatch", &arguments) {
+        // One that does not answer says so of whatever it is asked.
+        Err(SlurmError::Refused { message, .. }) if queued().is_err() => {
+            Err(SlurmError::NoAnswer { message })
+        }
+        answer => answer.map(drop),
+    }
 }
 
 /// Submits a script; gives the number of its job.

@@ -27,8 +27,8 @@ const TICK: Duration = Duration::from_millis(100);
 const LATE: Duration = Duration::from_secs(60);
 /// Slurm's controller may be away so long, as while it is started anew.
 const AWAY: Duration = Duration::from_secs(30 * 60);
-/// Of a log's end that is read for what went wrong.
-const LOG_BYTES: usize = 4096;
+/// What Slurm refused is asked for again after so long at the latest: limits count jobs of others too.
+const REFUSED: Duration = Duration::from_secs(5 * 60);
 /// What `wgseg run-one` tells of a run whose failure comes again.
 pub const LASTING: &str = "the same run would end alike";
 
@@ -50,6 +50,30 @@ enum Status {
     NotStarted,
 }
 
+/// A job of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Try {
+    job: u64,
+    index: usize,
+    /// It was seen back in the queue, so its log may tell of an earlier start.
+    again: bool,
+}
+
+/// What Slurm refused.
+struct Refusal {
+    message: String,
+    /// Runs that were in the queue then.
+    live: usize,
+    at: Instant,
+}
+
+impl Refusal {
+    /// Whether there may be room now.
+    fn is_over(&self, changed: bool, live: usize) -> bool {
+        changed || live < self.live || self.at.elapsed() > REFUSED
+    }
+}
+
 struct Board<'a> {
     jobs: &'a [Job],
     statuses: Vec<Status>,
@@ -57,6 +81,8 @@ struct Board<'a> {
     submissions: Submissions,
     view: &'a View,
     failed: Vec<(String, Failure)>,
+    /// The last job of a run, of those that are or were in the queue.
+    tries: BTreeMap<usize, Try>,
     /// When a run was first not in the queue any more and had no result.
     gone: BTreeMap<usize, Instant>,
 }
@@ -86,11 +112,12 @@ pub fn execute(
         submissions,
         view,
         failed: vec![],
+        tries: BTreeMap::new(),
         gone: BTreeMap::new(),
     };
     let mut largest = queue::largest_array();
     let (mut pause, mut answered) = (SOON, Instant::now());
-    let (mut left, mut refused) = (None, None);
+    let (mut left, mut refused) = (None, None::<Refusal>);
     loop {
         let mut live = match board.submissions.live() {
             Ok(live) => live,
@@ -107,8 +134,12 @@ pub fn execute(
         };
         answered = Instant::now();
         let mut changed = board.update(&live);
-        // What was refused is not tried again before something has ended.
-        if changed || refused.is_none() {
+        if board.submissions.is_cancelled() {
+            if live.is_empty() {
+                view.line("slurm: cancelled by another command");
+                return Ok(board.end(true, None));
+            }
+        } else if refused.as_ref().is_none_or(|refusal| refusal.is_over(changed, live.len())) {
             match board.submit(&mut live, options, largest) {
                 Ok(submitted) => {
                     changed |= submitted;
@@ -124,10 +155,10 @@ pub fn execute(
                 Err(error) if live.is_empty() => return Err(error),
                 Err(error) => {
                     let message = error.to_string();
-                    if refused.as_ref() != Some(&message) {
+                    if refused.is_none_or(|before| before.message != message) {
                         view.line(&format!("{message}; asking again when jobs have ended"));
                     }
-                    refused = Some(message);
+                    refused = Some(Refusal { message, live: live.len(), at: Instant::now() });
                 }
             }
         }
@@ -168,8 +199,11 @@ impl Board<'_> {
                 continue;
             }
             let label = self.jobs[i].label();
-            if live.contains_key(&label) {
+            if let Some(Live { job, index, running, .. }) = live.get(&label) {
                 self.gone.remove(&i);
+                let before_this = self.tries.get(&i).filter(|one| (one.job, one.index) == (*job, *index));
+                let again = before_this.is_some_and(|one| one.again) || before == Status::Running && !running;
+                self.tries.insert(i, Try { job: *job, index: *index, again });
             }
             let now = match live.get(&label) {
                 Some(Live { job, index, running: true, .. }) => {
@@ -200,11 +234,18 @@ impl Board<'_> {
             self.view.line(&format!("{label}: {} ({})", describe(&result), self.view.count()));
             return Some(Status::Complete);
         }
-        let end = self.log_end(label);
-        let code = end.lines().last().and_then(|line| line.strip_prefix("ended with exit code "));
+        if self.submissions.is_cancelled() {
+            return None;
+        }
         let since = *self.gone.entry(i).or_insert_with(Instant::now);
+        let is_late = since.elapsed() >= LATE;
+        let last = self.tries.get(&i).copied();
+        let end = self.log_end(label, last);
+        let code = end.lines().last().and_then(|line| line.strip_prefix("ended with exit code "));
         let told = code.is_some_and(|code| code != "0" && !code.contains(' '));
-        if !told && since.elapsed() < LATE {
+        // Of a job that started more than once the log may still be that of an earlier start.
+        let is_first = !last.is_some_and(|last| last.again) && end.contains(", restart 0, ");
+        if !is_late && !(told && is_first) {
             return None;
         }
         let needs: Vec<Status> = self.jobs[i].needs.iter().map(|need| self.statuses[*need]).collect();
@@ -235,12 +276,16 @@ impl Board<'_> {
         (result.inputs == self.jobs[i].hash).then_some(result)
     }
 
-    /// The end of what a run told in its last try.
-    fn log_end(&self, label: &str) -> String {
+    /// The end of what a run told in its last try; nothing where that was another than `last`.
+    fn log_end(&self, label: &str, last: Option<Try>) -> String {
         let bytes = fs::read(self.submissions.logs().join(log_name(label))).unwrap_or_default();
-        let text = String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(LOG_BYTES)..]).into_owned();
-        let last = text.rfind("\njob ").map_or(0, |start| start + 1);
-        text[last..].trim_end().to_owned()
+        let text = String::from_utf8_lossy(&bytes);
+        let start = text.rfind("\njob ").map_or(0, |start| start + 1);
+        let end = text[start..].trim_end();
+        let other = last.is_some_and(|Try { job, index, .. }| {
+            end.starts_with("job ") && !end.starts_with(&format!("job {job}_{index} on "))
+        });
+        if other { String::new() } else { end.to_owned() }
     }
 
     /// Submits the runs that are not in the queue, level by level; whether there were any.
@@ -264,6 +309,9 @@ impl Board<'_> {
             let of_level: Vec<usize> =
                 to_do.iter().copied().filter(|i| self.levels[*i] == Some(level)).collect();
             for part in of_level.chunks(largest) {
+                if self.submissions.is_cancelled() {
+                    return Ok(true);
+                }
                 let after = self.before(level, live);
                 let jobs: Vec<&Job> = part.iter().map(|i| &self.jobs[*i]).collect();
                 let job = self.submissions.submit(&jobs, &after, options)?;
@@ -271,6 +319,7 @@ impl Board<'_> {
                 for (index, i) in part.iter().enumerate() {
                     let (run, inputs) = (self.jobs[*i].label(), self.jobs[*i].hash.clone());
                     live.insert(run, Live { job, index, running: false, inputs });
+                    self.tries.insert(*i, Try { job, index, again: false });
                     self.statuses[*i] = Status::Queued;
                 }
             }
@@ -312,27 +361,72 @@ mod tests {
     use super::super::super::inputs::tests::{images, spec};
     use super::*;
 
-    /// A run `b` that needs `a`, whose job is gone from the queue while `a` is in that status.
+    /// What becomes of a run `b` that needs `a`, whose job 3_0 is gone from the queue for so long while `a` is in that
+    /// status and the log says this; and what is told of it.
+    fn ended(a: Status, log: Option<&str>, again: bool, gone: Duration) -> (Option<Status>, String) {
+        let specs = [spec("a", &[]), spec("b", &["a"])];
+        let root = tempfile::tempdir().unwrap();
+        let jobs = assess(root.path(), &specs, 2, &images("images"), "1", &[], &[]).unwrap();
+        let submissions = Submissions::open(root.path()).unwrap();
+        let label = jobs[1].label();
+        if let Some(log) = log {
+            fs::write(submissions.logs().join(log_name(&label)), log).unwrap();
+        }
+        let mut board = Board {
+            jobs: &jobs,
+            statuses: vec![a, Status::Queued],
+            levels: levels(&jobs),
+            submissions,
+            view: &View::new(2, 0.0),
+            failed: vec![],
+            tries: BTreeMap::from([(1, Try { job: 3, index: 0, again })]),
+            gone: BTreeMap::from([(1, Instant::now().checked_sub(gone).unwrap())]),
+        };
+        let status = board.ended(1, &label);
+        (status, board.failed.pop().map(|(_, failure)| failure.message).unwrap_or_default())
+    }
+
+    const EARLY: &str = "job 3_0 on x, restart 0, now\nerror: it needs a\nended with exit code 1\n";
+
+    #[test]
+    fn a_log_counts_only_where_it_is_of_the_job_that_ended() {
+        let of = |log, again, gone| ended(Status::Complete, log, again, gone);
+        let failed = (Some(Status::Failed), "it needs a".to_owned());
+        let unknown = (Some(Status::Failed), "its job was cancelled or killed".to_owned());
+        let soon = Duration::ZERO;
+        assert_eq!(of(Some(EARLY), false, soon), failed);
+        // Of an earlier command's job, whose words are not this one's.
+        let other = EARLY.replace("job 3_0", "job 2_0");
+        assert_eq!(of(Some(&other), false, soon).0, None);
+        assert_eq!(of(Some(&other), false, 2 * LATE), unknown);
+        let both = format!("{other}{EARLY}");
+        assert_eq!(of(Some(&both), false, soon), failed);
+        // It started twice, and the log may be that of the first time.
+        assert_eq!(of(Some(EARLY), true, soon).0, None);
+        assert_eq!(of(Some(EARLY), true, 2 * LATE), failed);
+        let second = EARLY.replace("restart 0", "restart 1");
+        assert_eq!(of(Some(&second), false, soon).0, None);
+        assert_eq!(of(Some(&second), false, 2 * LATE), failed);
+        // However much it told.
+        let long = EARLY.replace("error", &format!("{}error", "step 1 of 9\n".repeat(1000)));
+        assert_eq!(of(Some(&long), false, soon), failed);
+        assert_eq!(of(None, false, soon).0, None);
+        assert_eq!(of(None, false, 2 * LATE), unknown);
+    }
+
+    #[test]
+    fn what_slurm_refused_is_tried_again_when_there_may_be_room() {
+        let refusal = |at| Refusal { message: String::new(), live: 3, at };
+        let now = refusal(Instant::now());
+        assert!(!now.is_over(false, 3) && !now.is_over(false, 4));
+        assert!(now.is_over(true, 3) && now.is_over(false, 2));
+        assert!(refusal(Instant::now().checked_sub(2 * REFUSED).unwrap()).is_over(false, 3));
+    }
+
     #[test]
     fn what_becomes_of_a_run_without_a_job_is_a_matter_of_its_needs() {
-        let specs = [spec("a", &[]), spec("b", &["a"])];
-        let of = |status: Status, log: Option<&str>| {
-            let root = tempfile::tempdir().unwrap();
-            let jobs = assess(root.path(), &specs, 2, &images("images"), "1", &[], &[]).unwrap();
-            let submissions = Submissions::open(root.path()).unwrap();
-            let label = jobs[1].label();
-            if let Some(log) = log {
-                fs::write(submissions.logs().join(log_name(&label)), log).unwrap();
-            }
-            let view = View::new(2, 0.0);
-            let gone = BTreeMap::from([(1, Instant::now().checked_sub(2 * LATE).unwrap())]);
-            let statuses = vec![status, Status::Queued];
-            let levels = levels(&jobs);
-            let mut board =
-                Board { jobs: &jobs, statuses, levels, submissions, view: &view, failed: vec![], gone };
-            board.ended(1, &label)
-        };
-        let early = Some("job 3_0 on x\nerror: it needs a\nended with exit code 1\n");
+        let of = |status: Status, log: Option<&str>| ended(status, log, false, 2 * LATE).0;
+        let early = Some(EARLY);
         for lost in [Status::Failed, Status::NotStarted, Status::Unwanted] {
             assert_eq!(of(lost, early), Some(Status::NotStarted));
             assert_eq!(of(lost, None), Some(Status::NotStarted));
