@@ -283,6 +283,131 @@ fn the_real_masks_are_those_of_the_codes() {
     assert_eq!(compared, 6);
 }
 
+/// Pixel Data of one fragment.
+fn encapsulated(mut fragment: Vec<u8>) -> Vec<u8> {
+    if fragment.len() % 2 == 1 {
+        fragment.push(0);
+    }
+    let item = |tag: u16, bytes: &[u8]| {
+        let mut item = [0xFFFEu16.to_le_bytes(), tag.to_le_bytes()].concat();
+        item.extend((bytes.len() as u32).to_le_bytes());
+        item.extend(bytes);
+        item
+    };
+    // The offset table, which may be empty, the fragment and the end.
+    [item(0xE000, &[]), item(0xE000, &fragment), item(0xE0DD, &[])].concat()
+}
+
+/// An 8-bit file of 16×16 pixels whose fragment is `fragment`.
+fn encoded(syntax: &str, photometric: &str, channels: u16, fragment: Vec<u8>) -> Vec<u8> {
+    let short = |v: u16| v.to_le_bytes().to_vec();
+    let even = |text: &str, fill: u8| {
+        let mut bytes = text.as_bytes().to_vec();
+        bytes.resize(text.len().next_multiple_of(2), fill);
+        bytes
+    };
+    let mut bytes = made(
+        &[
+            (0x0002_0010, b"UI", even(syntax, 0)),
+            (0x0028_0002, b"US", short(channels)),
+            (0x0028_0004, b"CS", even(photometric, b' ')),
+            (0x0028_0006, b"US", short(0)),
+            (0x0028_0010, b"US", short(16)),
+            (0x0028_0011, b"US", short(16)),
+            (0x0028_0100, b"US", short(8)),
+            (0x0028_0101, b"US", short(8)),
+            (0x0028_0102, b"US", short(7)),
+        ],
+        &[0x7FE0_0010],
+    );
+    // Of a length that is not told, as all that is in fragments.
+    bytes.extend([0xE0, 0x7F, 0x10, 0x00, b'O', b'B', 0, 0, 0xFF, 0xFF, 0xFF, 0xFF]);
+    bytes.extend(encapsulated(fragment));
+    bytes
+}
+
+/// The three channels of the first pixel, from 0 to 255.
+fn first_pixel(bytes: &[u8]) -> [f32; 3] {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.dcm");
+    std::fs::write(&path, bytes).unwrap();
+    let image = decode_image(&path, 3).unwrap();
+    assert_eq!((image.width, image.height), (16, 16));
+    [0, 1, 2].map(|channel| 255.0 * image.pixels[channel])
+}
+
+#[test]
+fn a_jpeg_that_does_not_tell_its_colours_has_those_of_the_header() {
+    const BASELINE: &str = "1.2.840.10008.1.2.4.50";
+    let red = image::RgbImage::from_pixel(16, 16, image::Rgb([255, 0, 0]));
+    let mut jfif = Vec::new();
+    image::codecs::jpeg::JpegEncoder::new_with_quality(&mut jfif, 100).encode_image(&red).unwrap();
+    assert_eq!(&jfif[2..4], [0xFF, 0xE0]);
+    let length = usize::from(u16::from_be_bytes([jfif[4], jfif[5]]));
+    let bare = [&jfif[..2], &jfif[4 + length..]].concat();
+
+    let near = |found: [f32; 3], expected: [f32; 3]| {
+        let is_near = found.iter().zip(expected).all(|(a, b)| (a - b).abs() <= 3.0);
+        assert!(is_near, "{found:?}, expected {expected:?}");
+    };
+    let of = |photometric: &str, jpeg: &[u8]| first_pixel(&encoded(BASELINE, photometric, 3, jpeg.to_vec()));
+    near(of("YBR_FULL_422", &jfif), [255.0, 0.0, 0.0]);
+    near(of("YBR_FULL_422", &bare), [255.0, 0.0, 0.0]);
+    // JFIF is always YCbCr, whatever the header says.
+    near(of("RGB", &jfif), [255.0, 0.0, 0.0]);
+    // Red is Y 76, Cb 85, Cr 255 (ITU-T T.871).
+    near(of("RGB", &bare), [76.0, 85.0, 255.0]);
+}
+
+#[test]
+fn grey_jpeg_and_run_lengths_are_decoded() {
+    let rows: Vec<u8> = (0..16).flat_map(|y| [y * 16; 16]).collect();
+    let grey = image::GrayImage::from_raw(16, 16, rows.clone()).unwrap();
+    let mut jpeg = Vec::new();
+    image::codecs::jpeg::JpegEncoder::new_with_quality(&mut jpeg, 100).encode_image(&grey).unwrap();
+    // One segment (PS3.5, G): each row is a run of 16, written as 1 - 16 and the value.
+    let mut runs = [1u32, 64].iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
+    runs.resize(64, 0);
+    runs.extend((0..16u8).flat_map(|y| [-15i8 as u8, y * 16]));
+    for (syntax, fragment, bound) in
+        [("1.2.840.10008.1.2.4.50", jpeg, 3.0), ("1.2.840.10008.1.2.5", runs, 0.0)]
+    {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.dcm");
+        std::fs::write(&path, encoded(syntax, "MONOCHROME2", 1, fragment)).unwrap();
+        let image = decode_image(&path, 1).unwrap();
+        for (found, expected) in image.pixels.iter().zip(&rows) {
+            let off = (255.0 * found - f32::from(*expected)).abs();
+            assert!(off <= bound + 1e-3, "{syntax}: {found} for {expected}");
+        }
+    }
+}
+
+#[test]
+fn of_files_of_one_id_the_first_by_path_is_imported() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let uid = (0x0008_0018, b"UI" as &[u8; 2], b"1.2.8\0".to_vec());
+    for (i, name) in
+        ["z/1.2.7.dcm", "b/1.2.7.dcm", "c/1.2.7.dcm", "d/IM1", "e/IM1", "a/IM2"].iter().enumerate()
+    {
+        let path = at("dicom").join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let patient = (0x0010_0020, b"LO" as &[u8; 2], format!("P{i}.").into_bytes());
+        std::fs::write(path, made(&[patient, uid.clone()], &[])).unwrap();
+    }
+    std::fs::write(at("t.csv"), "ImageId,EncodedPixels\n1.2.7,-1\n1.2.8,-1\n").unwrap();
+    for round in 0..5 {
+        let options = SiimOptions { dicom: at("dicom"), csv: at("t.csv"), size: None, workers: 4 };
+        let out = at(&format!("out{round}"));
+        let summary = import_siim(&out, &options).unwrap();
+        let patients = std::fs::read_to_string(out.join("patients.csv")).unwrap();
+        assert_eq!(patients, "id,patient\n1.2.7,P1.\n1.2.8,P5.\n");
+        assert_eq!(summary.skipped.len(), 4);
+        assert!(summary.skipped.iter().all(|s| s.reason.contains("taken twice")), "{:?}", summary.skipped);
+    }
+}
+
 #[test]
 fn a_nested_set_is_imported_and_what_was_not_is_told() {
     let dir = tempfile::tempdir().unwrap();

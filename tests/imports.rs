@@ -74,11 +74,14 @@ fn slices_of_an_nnunet_volume() {
     let cut = std::fs::read(nifti("image.nii.gz")).unwrap();
     put(&set, "imagesTr/cut_0000.nii.gz", &cut[..cut.len() / 2]);
     copy(&nifti("label.nii.gz"), &set, "labelsTr/cut.nii.gz");
+    copy(&nifti("flat.nii"), &set, "imagesTr/other_0000.nii");
+    copy(&nifti("flat_label.nii"), &set, "labelsTr/other.nii");
     copy(&nifti("image.nii.gz"), &set, "imagesTs/later_0000.nii.gz");
 
     let dir = set.to_str().unwrap();
     let (out, stderr) = import(&folder, &["nnunet", dir, "--label", "lesion"], true);
-    assert!(stderr.contains("imagesTs has 1 more"), "{stderr}");
+    assert!(stderr.contains("imagesTs has 1 image without labels"), "{stderr}");
+    assert!(stderr.contains("`numTraining` is 5, but 4 cases are found"), "{stderr}");
     assert_eq!(names(&out.join("images")), ["a_s000.png", "a_s001.png"]);
     assert_eq!(text(&out, "patients.csv"), "id,patient\na_s000,a\na_s001,a\n");
     for k in 0..2 {
@@ -100,6 +103,8 @@ fn slices_of_an_nnunet_volume() {
         ("alone", "the image has no mask"),
         ("lonely", "the mask has no image"),
         ("cut", "the NIfTI file cannot be read"),
+        ("other", "does not end in .nii.gz"),
+        ("other_0000", "does not end in .nii.gz"),
     ] {
         let row = skipped.lines().find(|line| line.starts_with(&format!("{id},")));
         assert!(row.is_some_and(|row| row.contains(reason)), "{id} in\n{skipped}");

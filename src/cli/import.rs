@@ -119,12 +119,8 @@ pub fn run(command: Command) -> Outcome {
         Command::Nnunet(args) => {
             let options =
                 NnunetOptions { size: args.out.size, label: args.label, channel: args.channel, workers };
-            let (summary, unlabelled) = import_nnunet(&args.dir, &args.out.out, &options)?;
-            if unlabelled > 0 {
-                console::tell(&format!(
-                    "imagesTs has {unlabelled} more images, without labels: they are left there"
-                ));
-            }
+            let (summary, notes) = import_nnunet(&args.dir, &args.out.out, &options)?;
+            notes.iter().for_each(|note| console::tell(note));
             summary
         }
         Command::Monai(args) => import_monai(

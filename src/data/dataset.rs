@@ -13,6 +13,9 @@ use crate::rng::{Purpose, rng};
 
 /// Endings of files that are read, in lower case.
 pub(super) const ENDINGS: [&str; 7] = ["png", "jpg", "jpeg", "tif", "tiff", "dcm", "dicom"];
+/// How endings of images and masks are told.
+const IMAGE_ENDINGS: &str = ".png, .jpg, .tif or .dcm";
+const MASK_ENDINGS: &str = ".png, .jpg or .tif";
 /// Endings of images that cannot be read. They are refused, for to pass over them would hide data.
 const FOREIGN: [&str; 11] = ["bmp", "gif", "webp", "jp2", "j2k", "npy", "npz", "nii", "mha", "nrrd", "pgm"];
 
@@ -167,9 +170,10 @@ pub(super) fn scan(dir: &Path) -> Scan {
     let mut items = Vec::new();
     for (id, image) in images {
         match masks.remove(&id) {
-            None => {
-                problems.push(DataError::at(&image, Problem::NoMask { stem: id, folder: masks_dir.clone() }))
-            }
+            None => problems.push(DataError::at(
+                &image,
+                Problem::NoMask { stem: id, folder: masks_dir.clone(), endings: MASK_ENDINGS },
+            )),
             Some(mask) => match pair(id, image, mask) {
                 Ok(item) => items.push(item),
                 Err(errors) => problems.extend(errors),
@@ -177,7 +181,10 @@ pub(super) fn scan(dir: &Path) -> Scan {
         }
     }
     for (id, mask) in masks {
-        problems.push(DataError::at(&mask, Problem::NoImage { stem: id, folder: images_dir.clone() }));
+        problems.push(DataError::at(
+            &mask,
+            Problem::NoImage { stem: id, folder: images_dir.clone(), endings: IMAGE_ENDINGS },
+        ));
     }
     Scan { ids, items, problems }
 }

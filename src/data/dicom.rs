@@ -75,6 +75,17 @@ pub(super) fn read_header(path: &Path) -> Result<Header, DataError> {
     })
 }
 
+/// The SOP Instance UID, without reading the pixels; empty where there is none.
+///
+/// # Errors
+/// The file is no DICOM file, cut short or damaged.
+pub(super) fn instance(path: &Path) -> Result<String, DataError> {
+    guarded(path, || {
+        let object = OpenFileOptions::new().read_until(PIXELS.0).open_file(path).map_err(|e| unread(&e))?;
+        Ok(text(&object, INSTANCE))
+    })
+}
+
 /// Decodes a DICOM file.
 ///
 /// # Errors
@@ -85,11 +96,7 @@ pub(super) fn decode(path: &Path) -> Result<(Raw, About), DataError> {
     read_header(path)?;
     guarded(path, || {
         let object = OpenFileOptions::new().open_file(path).map_err(|e| unread(&e))?;
-        let text = |tag| {
-            let value = object.element_opt(tag).ok().flatten().and_then(|e| e.to_str().ok());
-            value.map(|v| v.trim_matches([' ', '\0']).to_string()).unwrap_or_default()
-        };
-        let about = About { instance: text(INSTANCE), patient: text(PATIENT) };
+        let about = About { instance: text(&object, INSTANCE), patient: text(&object, PATIENT) };
         let form = Form::of(&object)?;
         if object.element_opt(PIXELS.0).ok().flatten().is_none() {
             let encrypted = object.element_opt(ENCRYPTED).ok().flatten().is_some();
@@ -98,6 +105,12 @@ pub(super) fn decode(path: &Path) -> Result<(Raw, About), DataError> {
         let raw = form.show(&object, samples(&object, &form)?)?;
         Ok((raw, about))
     })
+}
+
+/// The text of an element; empty where there is none.
+fn text(object: &DefaultDicomObject, tag: Tag) -> String {
+    let value = object.element_opt(tag).ok().flatten().and_then(|e| e.to_str().ok());
+    value.map(|v| v.trim_matches([' ', '\0']).to_string()).unwrap_or_default()
 }
 
 /// Runs `work` on the file; decoders of others panic on some damaged files.
@@ -395,11 +408,20 @@ fn samples(object: &DefaultDicomObject, form: &Form) -> Result<Samples, Problem>
         return jpeg_2000(&fragments(object)?, form);
     }
     let is_jpeg = JPEG.contains(&form.syntax.as_str());
+    let mut as_stored = None;
     if is_jpeg {
-        check_jpeg(&fragments(object)?, form)?;
+        let bytes = fragments(object)?;
+        check_jpeg(&bytes, form)?;
+        if form.photometric == "RGB" && !jpeg_tells_colours(&bytes) {
+            let mut decoder = jpeg_decoder::Decoder::new(bytes.as_slice());
+            decoder.set_color_transform(jpeg_decoder::ColorTransform::RGB);
+            as_stored = Some(decoder.decode().map_err(|e| unread(&e))?);
+        }
     }
-    let decoded = object.decode_pixel_data_frame(0).map_err(|e| unread(&e))?;
-    let bytes = decoded.data();
+    let bytes = match as_stored {
+        Some(bytes) => bytes,
+        None => object.decode_pixel_data_frame(0).map_err(|e| unread(&e))?.data().to_vec(),
+    };
     let found = bytes.len() / (form.allocated as usize / 8);
     if found < count {
         let found = format!("it has {found} of {count} samples");
@@ -450,6 +472,23 @@ fn check_jpeg(bytes: &[u8], form: &Form) -> Result<(), Problem> {
         return Err(other_size("JPEG", (inner.width, inner.height), inner.channels.into(), inner.bits, form));
     }
     Ok(())
+}
+
+/// Whether a JPEG says by a JFIF or Adobe segment which colours its three components are. Decoders take those of one that
+/// does not for YCbCr, but in DICOM the Photometric Interpretation says it (PS3.5, 8.2.1).
+fn jpeg_tells_colours(bytes: &[u8]) -> bool {
+    const START_OF_SCAN: u8 = 0xDA;
+    let mut rest = bytes.get(2..).unwrap_or_default();
+    while let [0xFF, marker, high, low, body @ ..] = rest
+        && *marker != START_OF_SCAN
+    {
+        if (*marker == 0xE0 && body.starts_with(b"JFIF")) || (*marker == 0xEE && body.starts_with(b"Adobe")) {
+            return true;
+        }
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        rest = rest.get(2 + length..).unwrap_or_default();
+    }
+    false
 }
 
 fn other_size(what: &str, (width, height): (u32, u32), channels: usize, bits: u8, form: &Form) -> Problem {

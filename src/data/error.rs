@@ -116,10 +116,10 @@ pub enum Problem {
     NoImages,
     #[error("the file name is not valid UTF-8, so it cannot be matched with a mask or a split")]
     FileName,
-    #[error("the image has no mask, expected `{stem}` with .png, .jpg or .tif in {}", folder.display())]
-    NoMask { stem: String, folder: PathBuf },
-    #[error("the mask has no image, expected `{stem}` with .png, .jpg or .tif in {}", folder.display())]
-    NoImage { stem: String, folder: PathBuf },
+    #[error("the image has no mask, expected `{stem}` with {endings} in {}", folder.display())]
+    NoMask { stem: String, folder: PathBuf, endings: &'static str },
+    #[error("the mask has no image, expected `{stem}` with {endings} in {}", folder.display())]
+    NoImage { stem: String, folder: PathBuf, endings: &'static str },
     #[error("the name `{stem}` is taken twice, also by {}", other.display())]
     SameName { stem: String, other: PathBuf },
     #[error(
@@ -207,11 +207,11 @@ pub enum Problem {
     )]
     RleColumns { found: String },
     #[error("there is no image to import, and {skipped} {} skipped{}", if *skipped == 1 { "was" } else { "were" },
-        first.as_deref().map(|first| format!(" ({first})")).unwrap_or_default())]
+        if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join("; ")) })]
     NothingImported {
         skipped: usize,
-        /// The first of them and why.
-        first: Option<String>,
+        /// Why most of them were.
+        reasons: Vec<String>,
     },
     #[error("it is no JSON: {message}")]
     Json { message: String },
@@ -225,6 +225,8 @@ pub enum Problem {
     OutsidePath { path: String },
     #[error("it is not listed in dataset.json")]
     NotListed,
+    #[error("the file does not end in {ending}, as dataset.json's `file_ending` says that all do")]
+    OtherEnding { ending: String },
     #[error("the image has no label in the list")]
     Unlabelled,
     #[error("image and label are of different formats, expected NIfTI for both or for none")]
@@ -364,6 +366,7 @@ impl Problem {
             Problem::Channel { .. } => "Choose one by --channel.".into(),
             Problem::OutsidePath { .. } => "Correct the path, or name the folder that holds all by --root.".into(),
             Problem::NotListed => "Add it to the list.".into(),
+            Problem::OtherEnding { .. } => "Convert it, or correct `file_ending`.".into(),
             Problem::Unlabelled => "Add its label to the list.".into(),
             Problem::OtherFormat => "Convert one of the two.".into(),
             Problem::Nifti { .. } => "Copy or export the file again.".into(),

@@ -1,5 +1,6 @@
 //! Pairs of an image file and a label file, in any of the formats that are read, into a data folder.
 
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,6 +15,9 @@ use crate::report::tally::Tally;
 
 /// A value of a volume that is so near a whole number is it: slopes are held as f32.
 const NEAR: f64 = 1e-3;
+/// How endings of images and labels are told.
+pub(super) const IMAGE_ENDINGS: &str = ".png, .jpg, .tif, .dcm or .nii.gz";
+pub(super) const LABEL_ENDINGS: &str = ".png, .tif or .nii.gz";
 /// So many values of a mask are listed in an error.
 const VALUES_LISTED: usize = 8;
 
@@ -157,7 +161,7 @@ impl Asked {
     }
 }
 
-/// Adds all `cases`; those that cannot be used are listed as skipped. Slices of a volume become images `ID_s000`,
+/// Adds all `cases`; those that cannot be used are listed as skipped. Of those of one id the first counts. Slices of a volume become images `ID_s000`,
 /// `ID_s001`, … whose patient is the volume. Gives the values asked for that no label has.
 ///
 /// # Errors
@@ -169,10 +173,21 @@ pub(super) fn add_all(
     workers: usize,
 ) -> Result<Vec<u16>, DataError> {
     let asked = Asked::of(foreground);
+    // Before the work, as which case of an id is done first depends on the threads.
+    let mut firsts: BTreeMap<&String, usize> = BTreeMap::new();
+    for (i, case) in cases.iter().enumerate() {
+        firsts.entry(&case.id).or_insert(i);
+    }
     let tally = Tally::new(cases.len(), "cases");
     parallel::map(cases.len(), workers, |i| {
         let case = &cases[i];
-        let added = parallel::guarded(|| add(importer, case, foreground, &asked));
+        let first = firsts[&case.id];
+        let added = if first == i {
+            parallel::guarded(|| add(importer, case, foreground, &asked))
+        } else {
+            let problem = Problem::SameName { stem: case.id.clone(), other: cases[first].image.clone() };
+            Err(DataError::at(&case.image, problem))
+        };
         tally.add();
         match added {
             Err(DataError { problem: problem @ Problem::Io { .. }, path }) if path.is_none() => {

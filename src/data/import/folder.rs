@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::cases::{Case, Foreground, add_all, files, stem};
+use super::cases::{Case, Foreground, IMAGE_ENDINGS, LABEL_ENDINGS, add_all, files, stem};
 use super::{ImportSummary, Importer};
 use crate::data::dataset::ENDINGS;
 use crate::data::error::{DataError, Problem};
@@ -80,8 +80,8 @@ pub fn import_folder(out: &Path, options: &FolderOptions) -> Result<ImportSummar
                 let other = if is_mask { &case.label } else { &case.image };
                 Problem::SameName { stem: case.id.clone(), other: other.clone() }
             }
-            (None, true) => Problem::NoImage { stem, folder: options.images.into() },
-            (None, false) => Problem::NoMask { stem, folder: options.masks.into() },
+            (None, true) => Problem::NoImage { stem, folder: options.images.into(), endings: IMAGE_ENDINGS },
+            (None, false) => Problem::NoMask { stem, folder: options.masks.into(), endings: LABEL_ENDINGS },
         };
         importer.refuse(named.keys.last().map_or("", String::as_str), Some(&named.path), &problem);
     };

@@ -169,14 +169,8 @@ impl Importer {
         let Found { images, mut patients, mut skipped } = found;
         skipped.sort();
         if images.is_empty() {
-            let first = skipped.first().map(|s| {
-                let reason = s.reason.trim_end_matches('.');
-                match &s.file {
-                    Some(file) => format!("{}: {reason}", file.display()),
-                    None => format!("`{}`: {reason}", s.id),
-                }
-            });
-            return Err(DataError::bare(Problem::NothingImported { skipped: skipped.len(), first }));
+            let (skipped, reasons) = (skipped.len(), reasons(&skipped));
+            return Err(DataError::bare(Problem::NothingImported { skipped, reasons }));
         }
         let rows = skipped.iter().map(|s| {
             let file = s.file.as_deref().map(|f| f.display().to_string()).unwrap_or_default();
@@ -200,6 +194,29 @@ impl Importer {
             folder: self.folder.publish()?,
         })
     }
+}
+
+/// So many reasons are told where nothing can be imported.
+const REASONS: usize = 3;
+
+/// Why most were skipped, the most frequent reason first, each with the first that it is of.
+fn reasons(skipped: &[Skipped]) -> Vec<String> {
+    let mut by_reason: BTreeMap<&str, (usize, &Skipped)> = BTreeMap::new();
+    for one in skipped {
+        by_reason.entry(&one.reason).or_insert((0, one)).0 += 1;
+    }
+    let mut sorted: Vec<(&str, (usize, &Skipped))> = by_reason.into_iter().collect();
+    sorted.sort_by_key(|(_, (count, _))| std::cmp::Reverse(*count));
+    let more = sorted.len().saturating_sub(REASONS);
+    let told = sorted.iter().take(REASONS).map(|(reason, (count, first))| {
+        let name = match &first.file {
+            Some(file) => file.display().to_string(),
+            None => format!("`{}`", first.id),
+        };
+        let others = if *count > 1 { format!(" and {} more", count - 1) } else { String::new() };
+        format!("{name}{others}: {}", reason.trim_end_matches('.'))
+    });
+    told.chain((more > 0).then(|| words::count(more, "more reason"))).collect()
 }
 
 impl fmt::Display for ImportSummary {
@@ -376,5 +393,19 @@ mod tests {
         );
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
         assert!(Importer::begin(&out, Some(0)).is_err());
+    }
+
+    #[test]
+    fn reasons_are_told_by_how_many_they_are_of() {
+        let one = |id: &str, file: Option<&str>, reason: &str| Skipped {
+            id: id.into(),
+            file: file.map(PathBuf::from),
+            reason: reason.into(),
+        };
+        let mut skipped = vec![one("a", Some("in/a.dcm"), "cut short."), one("b", None, "no file")];
+        skipped.extend((0..3).map(|i| one(&format!("c{i}"), None, "no row")));
+        assert_eq!(reasons(&skipped), ["`c0` and 2 more: no row", "in/a.dcm: cut short", "`b`: no file"]);
+        skipped.push(one("d", None, "other"));
+        assert_eq!(reasons(&skipped).last().unwrap(), "1 more reason");
     }
 }

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::cases::{Case, Foreground, add_all, files, read_json, stem, within};
+use super::cases::{Case, Foreground, IMAGE_ENDINGS, LABEL_ENDINGS, add_all, files, read_json, stem, within};
 use super::{ImportSummary, Importer};
 use crate::data::error::{DataError, Problem};
+use crate::report::words::count;
 
 /// What to import, and how.
 #[derive(Clone, Debug)]
@@ -22,8 +23,8 @@ pub struct NnunetOptions {
     pub workers: usize,
 }
 
-/// Imports the training cases of the data set `dir`. Images of `imagesTs` have no labels and are only counted: their
-/// number comes second.
+/// Imports the training cases of the data set `dir`. Gives besides what users should know: how many images of `imagesTs`
+/// stay where they are, as they have no labels, and where `numTraining` is another number than that of the cases.
 ///
 /// # Errors
 /// There is no `dataset.json`, or it is not understood; label or channel is not among those it names; nothing at all
@@ -32,34 +33,68 @@ pub fn import_nnunet(
     dir: &Path,
     out: &Path,
     options: &NnunetOptions,
-) -> Result<(ImportSummary, usize), DataError> {
+) -> Result<(ImportSummary, Vec<String>), DataError> {
     let json = dir.join("dataset.json");
     let set = read_json(&json)?;
     let foreground =
         foreground(&set, options.label.as_deref()).map_err(|problem| DataError::at(&json, problem))?;
-    let (images, odd) = index(&dir.join("imagesTr"))?;
+    let ending = file_ending(&set).map_err(|problem| DataError::at(&json, problem))?;
+    let (images, odd) = index(&dir.join("imagesTr"), ending)?;
     let channel = channel(&set, &images, options.channel).map_err(|problem| DataError::at(&json, problem))?;
     let importer = Importer::begin(out, options.size)?;
-    let cases = listed(dir, &json, &set, channel, &images, &importer)?;
+    let cases = listed(dir, &json, &set, channel, ending, &images, &importer)?;
     // A list may name images of other names.
     let named: BTreeSet<&PathBuf> = cases.iter().map(|case| &case.image).collect();
     for (path, problem) in odd.iter().filter(|(path, _)| !named.contains(path)) {
         importer.refuse(stem(path).unwrap_or_default(), Some(path), problem);
     }
+    let mut notes = vec![];
+    if let Some(told) = set.get("numTraining").filter(|told| told.as_u64() != Some(cases.len() as u64)) {
+        notes.push(format!(
+            "{}: `numTraining` is {told}, but {} found: see that the copy is whole",
+            json.display(),
+            match cases.len() {
+                1 => "1 case is".to_owned(),
+                number => format!("{number} cases are"),
+            }
+        ));
+    }
     let absent = add_all(&importer, &cases, &foreground, options.workers)?;
     let test = dir.join("imagesTs");
-    let unlabelled = if test.is_dir() { index(&test)?.0.len() } else { 0 };
-    Ok((ImportSummary { absent, ..importer.finish()? }, unlabelled))
+    let unlabelled = if test.is_dir() { index(&test, ending)?.0.len() } else { 0 };
+    if unlabelled > 0 {
+        let what = count(unlabelled, "image");
+        notes.push(format!("imagesTs has {what} without labels: not imported, they are for `wgseg predict`"));
+    }
+    Ok((ImportSummary { absent, ..importer.finish()? }, notes))
+}
+
+/// What all files end in, as `.nii.gz`; the first version of the format does not say.
+fn file_ending(set: &Value) -> Result<Option<&str>, Problem> {
+    match set.get("file_ending") {
+        None => Ok(None),
+        Some(Value::String(ending)) => Ok(Some(ending)),
+        Some(other) => Err(Problem::DatasetJson {
+            found: format!("`file_ending` is {other}"),
+            expected: "an ending, as \".png\"",
+        }),
+    }
 }
 
 /// Files by case and channel.
 type Images = BTreeMap<String, BTreeMap<usize, PathBuf>>;
 
 /// The images of a folder, `CASE_0000.png` being channel 0 of `CASE`, and the files that are none by their name.
-fn index(dir: &Path) -> Result<(Images, Vec<(PathBuf, Problem)>), DataError> {
+fn index(dir: &Path, ending: Option<&str>) -> Result<(Images, Vec<(PathBuf, Problem)>), DataError> {
     let mut found = Images::new();
     let mut odd = vec![];
     for path in files(dir)? {
+        if let Some(ending) = ending
+            && !path.to_string_lossy().ends_with(ending)
+        {
+            odd.push((path, Problem::OtherEnding { ending: ending.to_owned() }));
+            continue;
+        }
         let Some(stem) = stem(&path) else {
             odd.push((path, Problem::FileName));
             continue;
@@ -162,10 +197,16 @@ fn listed(
     json: &Path,
     set: &Value,
     channel: usize,
+    ending: Option<&str>,
     images: &Images,
     importer: &Importer,
 ) -> Result<Vec<Case>, DataError> {
-    let labels = files(&dir.join("labelsTr"))?;
+    let has_ending = |path: &PathBuf| ending.is_none_or(|ending| path.to_string_lossy().ends_with(ending));
+    let (labels, odd): (Vec<_>, Vec<_>) = files(&dir.join("labelsTr"))?.into_iter().partition(has_ending);
+    for path in odd {
+        let problem = Problem::OtherEnding { ending: ending.unwrap_or_default().to_owned() };
+        importer.refuse(stem(&path).unwrap_or_default(), Some(&path), &problem);
+    }
     // Case and label, and the image where the list names it itself.
     let mut wanted: Vec<(String, PathBuf, Option<PathBuf>)> = Vec::new();
     // `place` names the entry, `key` what should be in it.
@@ -200,6 +241,11 @@ fn listed(
         let named = labels.iter().filter_map(|label| Some((stem(label)?.to_owned(), label.clone(), None)));
         wanted.extend(named);
     }
+    let no_label = |id: &String| Problem::NoMask {
+        stem: id.clone(),
+        folder: dir.join("labelsTr"),
+        endings: LABEL_ENDINGS,
+    };
     let mut cases: Vec<Case> = Vec::new();
     for (id, label, image) in &wanted {
         let by_name = || images.get(id).and_then(|channels| channels.get(&channel)).cloned();
@@ -207,13 +253,10 @@ fn listed(
         match image.filter(|image| image.is_file()) {
             None => {
                 let stem = format!("{id}_{channel:04}");
-                importer.refuse(id, Some(label), &Problem::NoImage { stem, folder: dir.join("imagesTr") });
+                let (folder, endings) = (dir.join("imagesTr"), IMAGE_ENDINGS);
+                importer.refuse(id, Some(label), &Problem::NoImage { stem, folder, endings });
             }
-            Some(image) if !label.is_file() => importer.refuse(
-                id,
-                Some(&image),
-                &Problem::NoMask { stem: id.clone(), folder: dir.join("labelsTr") },
-            ),
+            Some(image) if !label.is_file() => importer.refuse(id, Some(&image), &no_label(id)),
             Some(image) => cases.push(Case { id: id.clone(), image, label: label.clone() }),
         }
     }
@@ -224,7 +267,7 @@ fn listed(
         let has_label = labels.iter().any(|label| stem(label) == Some(id));
         let problem = match has_label {
             true => Problem::NotListed,
-            false => Problem::NoMask { stem: id.clone(), folder: dir.join("labelsTr") },
+            false => no_label(id),
         };
         importer.refuse(id, file, &problem);
     }

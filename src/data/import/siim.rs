@@ -31,8 +31,9 @@ pub struct SiimOptions {
 
 /// Writes the data folder `out` from the images of `options.dicom` that have a row in `options.csv`.
 ///
-/// An image's id is the name of its file without the ending or, where the table lacks that, its SOP Instance UID. Rows
-/// without a file, files without a row and files or rows that cannot be read are listed in `skipped.csv`.
+/// An image's id is the name of its file without the ending or, where the table lacks that, its SOP Instance UID; of files
+/// of one id the first by path counts. Rows without a file, files without a row and files or rows that cannot be read are
+/// listed in `skipped.csv`.
 ///
 /// # Errors
 /// The table or the folder cannot be read, there is no image that has a row and can be read, or `out` cannot be written.
@@ -42,9 +43,24 @@ pub fn import_siim(out: &Path, options: &SiimOptions) -> Result<ImportSummary, D
     let mut files = Vec::new();
     find_files(&options.dicom, 0, &importer, &mut files)?;
     files.sort();
+    // Before the work, as which file of an id is done first depends on the threads.
+    let ids = parallel::map(files.len(), options.workers, |i| Ok(id_of(&files[i], &rows)))?;
+    let mut firsts: BTreeMap<&String, usize> = BTreeMap::new();
+    for (i, id) in ids.iter().enumerate() {
+        if let Some(id) = id {
+            firsts.entry(id).or_insert(i);
+        }
+    }
     let tally = Tally::new(files.len(), "files");
     let used = parallel::map(files.len(), options.workers, |i| {
-        let used = import_file(&importer, &files[i], &rows);
+        let used = match ids[i].as_ref().and_then(|id| Some((id, *firsts.get(id)?))) {
+            Some((id, first)) if first != i => {
+                let problem = Problem::SameName { stem: id.clone(), other: files[first].clone() };
+                importer.refuse(id, Some(&files[i]), &problem);
+                Ok(None)
+            }
+            _ => import_file(&importer, &files[i], &rows),
+        };
         tally.add();
         used
     })?;
@@ -57,6 +73,16 @@ pub fn import_siim(out: &Path, options: &SiimOptions) -> Result<ImportSummary, D
         }
     }
     importer.finish()
+}
+
+/// The id of the row that a file belongs to; none where it has none or cannot be read.
+fn id_of(path: &Path, rows: &Rows) -> Option<String> {
+    let stem = path.file_name().unwrap_or_default().to_string_lossy();
+    let stem = without_ending(&stem);
+    if rows.contains_key(stem) {
+        return Some(stem.to_owned());
+    }
+    dicom::instance(path).ok().filter(|instance| rows.contains_key(instance))
 }
 
 /// Imports a file, or notes why not. Gives the id of the row that it belongs to.
