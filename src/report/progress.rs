@@ -46,7 +46,7 @@ impl Progress {
     }
 
     fn step_at(&mut self, elapsed: Duration, epoch: usize, step: usize, loss: f64, images: usize) {
-        self.status.step(epoch, step, loss, images);
+        self.status.step(elapsed, epoch, step, loss, images);
         match &mut self.output {
             Output::Bar(bar) => {
                 bar.set_position(step as u64);
@@ -88,27 +88,28 @@ impl Progress {
 struct Status {
     epochs: usize,
     steps: usize,
-    /// Steps of an earlier run, which took no time of this one.
-    before: usize,
     epoch: usize,
     step: usize,
     loss: f64,
     dice: Option<f64>,
     images: usize,
+    /// When the first step of this run was done, which step that was, and its images: kernels are compiled before it, so
+    /// it says nothing of how long others take.
+    first: Option<(Duration, usize, usize)>,
 }
 
 impl Status {
     fn new(epochs: usize, steps: usize, before: usize) -> Status {
-        Status { epochs, steps, before, epoch: 0, step: before, loss: f64::NAN, dice: None, images: 0 }
+        Status { epochs, steps, epoch: 0, step: before, loss: f64::NAN, dice: None, images: 0, first: None }
     }
 
-    fn step(&mut self, epoch: usize, step: usize, loss: f64, images: usize) {
+    fn step(&mut self, elapsed: Duration, epoch: usize, step: usize, loss: f64, images: usize) {
         (self.epoch, self.step, self.loss) = (epoch, step, loss);
         self.images += images;
+        self.first.get_or_insert((elapsed, step, self.images));
     }
 
     fn line(&self, elapsed: Duration) -> String {
-        let seconds = elapsed.as_secs_f64();
         let mut line = format!(
             "epoch {}/{}, step {}/{}, loss {:.4}",
             self.epoch, self.epochs, self.step, self.steps, self.loss
@@ -116,13 +117,14 @@ impl Status {
         if let Some(dice) = self.dice {
             line += &format!(", Dice {dice:.4}");
         }
-        if seconds > 0.0 {
-            line += &format!(", {}", rate(self.images as f64 / seconds));
-        }
-        let done = self.step.saturating_sub(self.before);
-        if done > 0 {
-            let left = seconds / done as f64 * self.steps.saturating_sub(self.step) as f64;
-            line += &format!(", {} left", duration(left));
+        if let Some((at, step, images)) = self.first {
+            let seconds = elapsed.saturating_sub(at).as_secs_f64();
+            let done = self.step.saturating_sub(step);
+            if done > 0 && seconds > 0.0 {
+                let left = seconds / done as f64 * self.steps.saturating_sub(self.step) as f64;
+                let rate = rate((self.images - images) as f64 / seconds);
+                line += &format!(", {rate}, {} left", duration(left));
+            }
         }
         line
     }
@@ -196,16 +198,17 @@ mod tests {
     #[test]
     fn plain_lines_are_rare_but_every_epoch_has_one() {
         let (mut progress, shared) = lines(0);
+        // After a minute in which kernels were compiled.
         for number in 1..=100u64 {
-            progress.step_at(Duration::from_millis(number * 100), 1, number as usize, 0.5, 8);
+            progress.step_at(Duration::from_millis(60_000 + number * 100), 1, number as usize, 0.5, 8);
         }
         progress.epoch(&epoch(1, 100));
-        progress.step_at(Duration::from_millis(20_000), 2, 101, 0.25, 8);
+        progress.step_at(Duration::from_millis(80_100), 2, 101, 0.25, 8);
         let expected = "\
-epoch 1/9, step 1/900, loss 0.5000, 80 images/s, 1 min 30 s left
+epoch 1/9, step 1/900, loss 0.5000
 epoch 1/9, step 51/900, loss 0.5000, 80 images/s, 1 min 25 s left
 epoch 1/9: training loss 0.5000, validation loss 0.2500, Dice 0.7500 at threshold 0.45, 100 images/s, 2 s
-epoch 2/9, step 101/900, loss 0.2500, Dice 0.7500, 40 images/s, 2 min 38 s left
+epoch 2/9, step 101/900, loss 0.2500, Dice 0.7500, 40 images/s, 2 min 40 s left
 ";
         assert_eq!(text(&shared), expected);
     }
@@ -213,15 +216,18 @@ epoch 2/9, step 101/900, loss 0.2500, Dice 0.7500, 40 images/s, 2 min 38 s left
     #[test]
     fn a_resumed_run_counts_only_its_own_steps() {
         let (mut progress, shared) = lines(800);
-        progress.step_at(Duration::from_secs(10), 9, 810, 0.1, 80);
-        assert!(text(&shared).contains("8 images/s, 1 min 30 s left"), "{}", text(&shared));
+        progress.step_at(Duration::from_secs(3), 9, 801, 0.1, 8);
+        progress.step_at(Duration::from_secs(13), 9, 811, 0.1, 80);
+        assert!(text(&shared).contains("8 images/s, 1 min 29 s left"), "{}", text(&shared));
     }
 
     #[test]
-    fn the_first_step_may_take_no_time() {
+    fn steps_may_take_no_time() {
         let (mut progress, shared) = lines(0);
         progress.step_at(Duration::ZERO, 1, 1, f64::NAN, 8);
-        assert_eq!(text(&shared), "epoch 1/9, step 1/900, loss NaN, 0 s left\n");
+        assert_eq!(text(&shared), "epoch 1/9, step 1/900, loss NaN\n");
+        progress.status.step(Duration::ZERO, 1, 2, f64::NAN, 8);
+        assert_eq!(progress.status.line(Duration::ZERO), "epoch 1/9, step 2/900, loss NaN");
         progress.finish();
     }
 }

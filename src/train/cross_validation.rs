@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,7 @@ use crate::report::console::tell;
 use crate::report::experiment::statistics;
 use crate::report::metrics_log::CSV;
 use crate::report::run_folder::write_json;
+use crate::report::words::{self, duration};
 use crate::report::{EVENTS, JSONL, ReportError, check_free};
 use crate::tune::place::COPY;
 
@@ -102,7 +104,7 @@ pub fn cross_validate(
             }
         }
     }
-    let mut folds = vec![];
+    let (mut folds, started, mut trained) = (vec![], Instant::now(), 0);
     for (fold, folder) in folders.iter().enumerate() {
         let scores = folder.join(SCORES);
         let evaluation = if scores.is_file() {
@@ -117,10 +119,18 @@ pub fn cross_validate(
             }
             let evaluation = score(gpu, &folder.join(BEST), data)?;
             write_json(&scores, &evaluation)?;
+            trained += 1;
             evaluation
         };
         let (mean, images) = (evaluation.dice.mean, evaluation.images.len());
-        tell(&format!("fold {fold}: Dice {mean:.4} over {images} test images"));
+        let left = match count - fold - 1 {
+            more if more > 0 && trained > 0 => {
+                let seconds = started.elapsed().as_secs_f64() / f64::from(trained) * more as f64;
+                format!("; about {} left for {}", duration(seconds), words::count(more, "more fold"))
+            }
+            _ => String::new(),
+        };
+        tell(&format!("fold {fold}: Dice {mean:.4} over {images} test images{left}"));
         let model = Path::new(&format!("fold_{fold}")).join(BEST);
         folds.push(Fold { fold, model, evaluation });
     }
