@@ -147,6 +147,8 @@ fn train(
         branches,
         mixing,
         val: segments.then(|| Arc::clone(&place.material.val)),
+        // Pictures of all epochs of all runs would be most of what the experiment leaves.
+        shown: None,
         probes: &probes,
         start,
         teach,

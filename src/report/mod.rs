@@ -28,4 +28,4 @@ pub use metrics_log::{BranchRow, EpochRow, History, JSONL, StepRow, TaskRow};
 pub use overlay::{Overlay, write_overlay};
 pub use progress::Progress;
 pub use run_folder::{RunFolder, RunInfo, check_free, check_new_file, check_place, make_folder};
-pub use sheet::{Case, Row, select, write_sheet};
+pub use sheet::{Case, Row, select, sheet_of, write_sheet};

@@ -3,8 +3,10 @@
 use super::metrics_log::MetricsLog;
 use super::{BranchRow, EpochRow, ReportError, StepRow, TaskRow, atomic};
 use crate::config::Config;
+use image::{ImageFormat, RgbImage};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 /// What a run was done with, as written to `run.json`.
@@ -174,15 +176,14 @@ impl RunFolder {
         self.log.epoch(row)
     }
 
-    /// Appends the PNG file `picture`, of 8-bit RGB, to the metrics as TensorBoard reads them.
+    /// Appends `picture` to the metrics as TensorBoard reads them.
     ///
     /// # Errors
-    /// The picture cannot be read, or the metrics cannot be written.
-    pub fn log_image(&mut self, step: usize, tag: &str, picture: &Path) -> Result<(), ReportError> {
-        let failed = |source| ReportError::Read { path: picture.into(), source };
-        let png = std::fs::read(picture).map_err(failed)?;
-        let size = image::image_dimensions(picture).map_err(ReportError::draw)?;
-        self.log.image(step, tag, size, png)
+    /// The picture cannot be encoded, or the metrics cannot be written.
+    pub fn log_image(&mut self, step: usize, tag: &str, picture: &RgbImage) -> Result<(), ReportError> {
+        let mut png = Cursor::new(vec![]);
+        picture.write_to(&mut png, ImageFormat::Png).map_err(ReportError::draw)?;
+        self.log.image(step, tag, picture.dimensions(), png.into_inner())
     }
 }
 

@@ -70,13 +70,19 @@ pub struct Row {
     pub cases: Vec<Case>,
 }
 
-/// Writes the rows as one PNG: each case with its overlay, its id and its Dice,
-/// and a legend at the bottom.
+/// Writes the rows as one PNG, as [`sheet_of`] draws them.
 ///
 /// # Errors
-/// No case at all, a mask with another number of pixels than its picture, or a
-/// file that cannot be written.
+/// As [`sheet_of`], or the file cannot be written.
 pub fn write_sheet(path: &Path, rows: &[Row]) -> Result<(), ReportError> {
+    write_png(path, sheet_of(rows)?)
+}
+
+/// Draws the rows: each case with its overlay, its id and its Dice, and a legend at the bottom.
+///
+/// # Errors
+/// No case at all, or a mask with another number of pixels than its picture.
+pub fn sheet_of(rows: &[Row]) -> Result<RgbImage, ReportError> {
     let rows: Vec<&Row> = rows.iter().filter(|row| !row.cases.is_empty()).collect();
     let columns = rows.iter().map(|row| row.cases.len()).max().ok_or(ReportError::Nothing)? as u32;
     // Wide enough for the legend in two lines even with a single column.
@@ -92,7 +98,7 @@ pub fn write_sheet(path: &Path, rows: &[Row]) -> Result<(), ReportError> {
         }
     }
     legend.draw(&mut sheet, GAP - 10, legend_top)?;
-    write_png(path, sheet)
+    Ok(sheet)
 }
 
 fn draw_case(sheet: &mut RgbImage, case: &Case, left: u32, top: u32) -> Result<(), ReportError> {

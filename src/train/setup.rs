@@ -27,6 +27,8 @@ pub struct Setup<'a> {
     pub mixing: Mixing,
     /// Images to validate the segmentation on; none where tasks are trained alone.
     pub val: Option<Arc<Cache>>,
+    /// Validation images whose overlays TensorBoard shows, of each epoch that is the best so far.
+    pub shown: Option<Cache>,
     /// Makes what measures the tasks, of states that the training shares with it.
     pub probes: MakeProbes<'a>,
     pub start: Start,

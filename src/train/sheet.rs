@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use image::RgbImage;
+
 use super::TrainError;
 use super::predictor::Predictor;
 use super::threshold::Threshold;
@@ -11,7 +13,7 @@ use crate::gpu::States;
 use crate::report;
 
 /// Images a row.
-const COLUMNS: usize = 5;
+pub const COLUMNS: usize = 5;
 
 /// Predicts the images of `cache` and draws the best, median and worst of them.
 pub fn write_sheet(
@@ -30,28 +32,37 @@ pub fn write_sheet(
 /// Draws the best, median and worst images of `cache`, with the truth and with what was predicted
 /// of them.
 pub fn draw_sheet(cache: &Cache, predicted: &Predicted, path: &Path) -> Result<(), TrainError> {
-    let side = cache.size() as u32;
-    let scores = &predicted.evaluation.images;
-    let case = |position: &usize| -> Result<report::Case, TrainError> {
-        Ok(report::Case {
-            id: cache.ids()[*position].clone(),
-            dice: scores[*position].dice,
-            picture: report::picture(cache.image(*position), cache.channels(), side, side)?,
-            truth: cache.mask(*position).iter().map(|y| *y == 1).collect(),
-            prediction: predicted.masks[*position].clone(),
-        })
-    };
-    let row = |title: &str, positions: &[usize]| -> Result<report::Row, TrainError> {
-        Ok(report::Row {
-            title: title.to_owned(),
-            cases: positions.iter().map(case).collect::<Result<_, _>>()?,
-        })
-    };
-    let selection = report::select(scores, COLUMNS);
+    let selection = report::select(&predicted.evaluation.images, COLUMNS);
+    let row = |title, positions: &[usize]| row(cache, predicted, title, positions);
     let rows = [
         row("Best of the images with a mask", &selection.best)?,
         row("Median of the images with a mask", &selection.median)?,
         row("Worst", &selection.worst)?,
     ];
     Ok(report::write_sheet(path, &rows)?)
+}
+
+/// Draws all images of `cache` in one row, with the truth and with what was predicted of them.
+pub fn draw_row(cache: &Cache, predicted: &Predicted, title: &str) -> Result<RgbImage, TrainError> {
+    let all: Vec<usize> = (0..cache.len()).collect();
+    Ok(report::sheet_of(&[row(cache, predicted, title, &all)?])?)
+}
+
+fn row(
+    cache: &Cache,
+    predicted: &Predicted,
+    title: &str,
+    positions: &[usize],
+) -> Result<report::Row, TrainError> {
+    let side = cache.size() as u32;
+    let case = |position: &usize| -> Result<report::Case, TrainError> {
+        Ok(report::Case {
+            id: cache.ids()[*position].clone(),
+            dice: predicted.evaluation.images[*position].dice,
+            picture: report::picture(cache.image(*position), cache.channels(), side, side)?,
+            truth: cache.mask(*position).iter().map(|y| *y == 1).collect(),
+            prediction: predicted.masks[*position].clone(),
+        })
+    };
+    Ok(report::Row { title: title.to_owned(), cases: positions.iter().map(case).collect::<Result<_, _>>()? })
 }

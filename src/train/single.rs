@@ -10,7 +10,7 @@ use super::checkpoint::{BEST, Checkpoint};
 use super::predictor::check_weights;
 use super::resume::{STATE, check_resumable};
 use super::setup::{Mixing, Setup, Start};
-use super::sheet::write_sheet;
+use super::sheet::{COLUMNS, write_sheet};
 use super::trainer::{TrainSummary, Trainer};
 use super::watch::Console;
 use crate::config::Config;
@@ -66,6 +66,7 @@ pub fn train(gpu: &Arc<Gpu>, options: &TrainOptions) -> Result<TrainSummary, Tra
         images.thin_note(part).iter().for_each(|note| tell(note));
     }
 
+    let shown: Vec<usize> = shown(&val_images).iter().map(|i| dataset.part(Part::Val)[*i]).collect();
     let mut progress = Console::default();
     let setup = Setup {
         config,
@@ -73,6 +74,7 @@ pub fn train(gpu: &Arc<Gpu>, options: &TrainOptions) -> Result<TrainSummary, Tra
         branches: vec![Arc::new(Target::new(config, &train_images)?)],
         mixing: Mixing::Sum(vec![1.0]),
         val: Some(Arc::clone(&val_images)),
+        shown: Some(cache(&shown)?),
         probes: &|_, _| Ok(vec![]),
         start,
         teach: None,
@@ -124,6 +126,13 @@ pub(super) fn open_data(
     Ok((dataset, labelled))
 }
 
+/// Positions of images to show while a model trains: of those with foreground, from all over.
+fn shown(images: &Cache) -> Vec<usize> {
+    let positives: Vec<usize> = (0..images.len()).filter(|i| images.mask(*i).contains(&1)).collect();
+    let count = COLUMNS.min(positives.len());
+    (0..count).map(|i| positives[i * positives.len() / count]).collect()
+}
+
 /// Steps in an epoch of `labelled` images.
 pub fn steps_per_epoch(config: &Config, labelled: usize) -> usize {
     config.train.steps_per_epoch.unwrap_or_else(|| labelled.div_ceil(config.train.batch_size)).max(1)
@@ -143,6 +152,5 @@ fn write_report(
     report::write_curves(&pictures.join("curves.png"), &history)?;
     let (predictor, states) = trainer.load(&out.join(BEST))?;
     let path = pictures.join("validation.png");
-    write_sheet(predictor, states, val_images, config.train.batch_size, summary.threshold, &path)?;
-    trainer.log_image("val/overlays", &path)
+    write_sheet(predictor, states, val_images, config.train.batch_size, summary.threshold, &path)
 }

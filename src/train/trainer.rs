@@ -17,10 +17,11 @@ use super::predictor::{Predictor, load_weights};
 use super::resume::{Progressed, STATE, open_saved};
 use super::schedule::learning_rate;
 use super::setup::{Mixing, Setup, Start, build_step, initialise, is_networks};
+use super::sheet::draw_row;
 use super::step::{HELD_HYPER, HYPER, LOSS, TrainStep, loss_of};
 use super::task_branch::Probe;
 use super::threshold::Threshold;
-use super::validation::{Network, Validation, validate};
+use super::validation::{Network, Validation, evaluate, validate};
 use crate::data::Loader;
 use crate::gpu::{Gpu, Session, States};
 use crate::ops::Hyper;
@@ -435,6 +436,9 @@ impl<'a> Trainer<'a> {
             self.folder.log_task(task)?;
         }
         self.folder.log_epoch(&row)?;
+        if is_best {
+            self.log_overlays(&row)?;
+        }
         self.setup.watch.epoch(&row);
         self.save_state()?;
         if stopped_early {
@@ -474,9 +478,20 @@ impl<'a> Trainer<'a> {
         Ok(checkpoint::save(&self.folder.file(STATE), &tensors, &self.progressed)?)
     }
 
-    /// Adds a PNG file to what TensorBoard shows of the run, as of its last step.
-    pub fn log_image(&mut self, tag: &str, picture: &Path) -> Result<(), TrainError> {
-        Ok(self.folder.log_image(self.progressed.step, tag, picture)?)
+    /// Adds what the network makes of some images to what TensorBoard shows of the run.
+    fn log_overlays(&mut self, row: &EpochRow) -> Result<(), TrainError> {
+        let (Some(predictor), Some(val), Some(shown)) =
+            (&mut self.predictor, &self.setup.val, &self.setup.shown)
+        else {
+            return Ok(());
+        };
+        // The batch of the validation, whose program is there.
+        let batch = self.setup.config.train.batch_size.min(val.len());
+        let mut network = Network { predictor, states: &mut self.states, batch };
+        let predicted = evaluate(&mut network, shown, self.progressed.threshold)?;
+        let title = format!("Epoch {}, Dice {:.4} over all", row.epoch, self.progressed.best_dice);
+        let picture = draw_row(shown, &predicted, &title)?;
+        Ok(self.folder.log_image(row.step, "val/overlays", &picture)?)
     }
 
     /// Loads a checkpoint of the run for prediction.
