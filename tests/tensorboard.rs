@@ -69,6 +69,9 @@ fn tensorboard_reads_what_metrics_tell_of_a_run_that_was_resumed() {
     let history = History::read(&run.join(JSONL)).expect("metrics");
     assert_eq!((history.steps.len(), history.epochs.len()), (200, 2));
     let Read { scalars, images } = read(&python, &run);
+    // Nothing is lost where a run that has ended is given again.
+    assert!(train(&["--resume"]).status().expect("wgseg runs").success());
+    assert_eq!(read(&python, &run).images, images);
     let of_steps = |value: fn(&wgseg::report::StepRow) -> f64| {
         series(&history.steps, |row| (row.step, Some(value(row))))
     };

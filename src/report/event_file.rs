@@ -27,13 +27,6 @@ struct Event {
     what: Option<What>,
 }
 
-impl Event {
-    fn is_picture(&self) -> bool {
-        let Some(What::Summary(summary)) = &self.what else { return false };
-        summary.values.iter().any(|value| matches!(value.content, Some(Content::Image(_))))
-    }
-}
-
 #[derive(Clone, PartialEq, prost::Oneof)]
 enum What {
     #[prost(string, tag = "3")]
@@ -96,8 +89,7 @@ impl EventFile {
     }
 
     /// Goes on with the file in `folder` from a checkpoint taken after `step` steps, which metrics of before reach to step
-    /// `last`. Events after that are dropped, as those steps will be done again, and so are pictures of that step, which are
-    /// drawn after it. None, and no file, where the file does not reach as far: it is damaged, or not there.
+    /// `last`. Events after that are dropped, as those steps will be done again. None, and no file, where the file does not reach as far: it is damaged, or not there.
     ///
     /// The file is cut rather than replaced, so that a TensorBoard that has it open goes on reading.
     ///
@@ -113,7 +105,7 @@ impl EventFile {
         let (mut length, mut reached) = (0, None);
         for (record, event) in records(&bytes) {
             let at = usize::try_from(event.step).unwrap_or(usize::MAX);
-            if at > step || (at == step && event.is_picture()) {
+            if at > step {
                 break;
             }
             length += record.len() as u64;
@@ -276,15 +268,18 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_of_the_last_step_is_drawn_once() {
+    fn a_picture_is_kept_up_to_the_step_that_is_gone_on_from() {
         let folder = tempfile::tempdir().unwrap();
         let mut events = EventFile::create(folder.path()).unwrap();
-        for _ in 0..3 {
-            events.step(&step(1, 1)).unwrap();
-            events.image(1, "val/overlays", (1, 1), vec![]).unwrap();
-            events = EventFile::resume(folder.path(), 1, 1).unwrap().unwrap();
+        for number in 1..=2 {
+            events.step(&step(1, number)).unwrap();
+            events.image(number, "val/overlays", (1, 1), vec![]).unwrap();
         }
-        assert!(told(folder.path()).iter().all(|(_, tags)| tags != &["val/overlays"]));
+        let pictures = || told(folder.path()).iter().filter(|(_, tags)| *tags == ["val/overlays"]).count();
+        for (gone_on_from, kept) in [(2, 2), (1, 1), (1, 1)] {
+            EventFile::resume(folder.path(), gone_on_from, 1).unwrap().unwrap();
+            assert_eq!(pictures(), kept);
+        }
     }
 
     #[test]
