@@ -359,6 +359,55 @@ fn a_jpeg_that_does_not_tell_its_colours_has_those_of_the_header() {
     near(of("RGB", &bare), [76.0, 85.0, 255.0]);
 }
 
+/// Lossless JPEG (ISO 10918-1, H) of 16×16 pixels of one colour: the first differs from 128, each other from its neighbour by 0.
+fn lossless(colour: [u8; 3]) -> Vec<u8> {
+    let mut jpeg = vec![0xFF, 0xD8];
+    let mut segment = |marker: u8, body: &[u8]| {
+        jpeg.extend([0xFF, marker]);
+        jpeg.extend((body.len() as u16 + 2).to_be_bytes());
+        jpeg.extend(body);
+    };
+    // Categories 0, 7 and 6 by the codes 0, 10 and 110.
+    let mut table = vec![0u8; 17];
+    table[1..4].copy_from_slice(&[1, 1, 1]);
+    table.extend([0, 7, 6]);
+    segment(0xC4, &table);
+    segment(0xC3, &[8, 0, 16, 0, 16, 3, 1, 0x11, 0, 2, 0x11, 0, 3, 0x11, 0]);
+    // Each is predicted by its left neighbour.
+    segment(0xDA, &[3, 1, 0, 2, 0, 3, 0, 1, 0, 0]);
+    let mut bits = String::new();
+    for value in colour {
+        let difference = i32::from(value) - 128;
+        let (code, category) = if difference.abs() >= 64 { ("10", 7) } else { ("110", 6) };
+        assert!((32..128).contains(&difference.abs()));
+        let low = if difference < 0 { difference + (1 << category) - 1 } else { difference };
+        bits += &format!("{code}{low:0category$b}");
+    }
+    bits += &"0".repeat(3 * 255);
+    bits += &"1".repeat(bits.len().next_multiple_of(8) - bits.len());
+    let bytes = bits
+        .as_bytes()
+        .chunks(8)
+        .map(|bits| u8::from_str_radix(std::str::from_utf8(bits).unwrap(), 2).unwrap());
+    let bytes: Vec<u8> = bytes.collect();
+    assert!(!bytes.contains(&0xFF), "it would have to be stuffed");
+    jpeg.extend(bytes);
+    jpeg.extend([0xFF, 0xD9]);
+    jpeg
+}
+
+#[test]
+fn a_lossless_jpeg_has_the_colours_of_the_header() {
+    // Y 76, Cb 85, Cr 255: red.
+    let jpeg = lossless([76, 85, 255]);
+    let of = |photometric: &str| {
+        first_pixel(&encoded("1.2.840.10008.1.2.4.70", photometric, 3, jpeg.clone())).map(f32::round)
+    };
+    assert_eq!(of("RGB"), [76.0, 85.0, 255.0]);
+    let [red, green, blue] = of("YBR_FULL");
+    assert!(red >= 253.0 && green <= 2.0 && blue <= 2.0, "{red} {green} {blue}");
+}
+
 #[test]
 fn grey_jpeg_and_run_lengths_are_decoded() {
     let rows: Vec<u8> = (0..16).flat_map(|y| [y * 16; 16]).collect();
@@ -388,13 +437,15 @@ fn of_files_of_one_id_the_first_by_path_is_imported() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
     let uid = (0x0008_0018, b"UI" as &[u8; 2], b"1.2.8\0".to_vec());
-    for (i, name) in
-        ["z/1.2.7.dcm", "b/1.2.7.dcm", "c/1.2.7.dcm", "d/IM1", "e/IM1", "a/IM2"].iter().enumerate()
-    {
+    let names = ["z/1.2.7.dcm", "b/1.2.7.dcm", "c/1.2.7.dcm", "d/IM1", "e/IM1", "a/IM2", "a/1.2.7.dcm"];
+    for (i, name) in names.iter().enumerate() {
         let path = at("dicom").join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         let patient = (0x0010_0020, b"LO" as &[u8; 2], format!("P{i}.").into_bytes());
-        std::fs::write(path, made(&[patient, uid.clone()], &[])).unwrap();
+        let bytes = made(&[patient, uid.clone()], &[]);
+        // The first of one id is cut short.
+        let length = if *name == "a/1.2.7.dcm" { bytes.len() - 5 } else { bytes.len() };
+        std::fs::write(path, &bytes[..length]).unwrap();
     }
     std::fs::write(at("t.csv"), "ImageId,EncodedPixels\n1.2.7,-1\n1.2.8,-1\n").unwrap();
     for round in 0..5 {
@@ -403,8 +454,8 @@ fn of_files_of_one_id_the_first_by_path_is_imported() {
         let summary = import_siim(&out, &options).unwrap();
         let patients = std::fs::read_to_string(out.join("patients.csv")).unwrap();
         assert_eq!(patients, "id,patient\n1.2.7,P1.\n1.2.8,P5.\n");
-        assert_eq!(summary.skipped.len(), 4);
-        assert!(summary.skipped.iter().all(|s| s.reason.contains("taken twice")), "{:?}", summary.skipped);
+        let twice = summary.skipped.iter().filter(|s| s.reason.contains("taken twice")).count();
+        assert_eq!((summary.skipped.len(), twice), (5, 4), "{:?}", summary.skipped);
     }
 }
 

@@ -42,6 +42,7 @@ const PATIENT: Tag = Tag(0x0010, 0x0020);
 
 const JPEG: [&str; 4] =
     ["1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"];
+const JPEG_LOSSLESS: [&str; 2] = ["1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"];
 const JPEG_2000: [&str; 2] = ["1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"];
 const NOT_COMPRESSED: [&str; 4] =
     ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"];
@@ -444,8 +445,9 @@ fn samples(object: &DefaultDicomObject, form: &Form) -> Result<Samples, Problem>
         let plane = form.pixels();
         values = (0..count).map(|i| values[i % 3 * plane + i / 3]).collect();
     }
-    // The JPEG decoder gives RGB.
-    Ok(Samples { values, is_ybr: !is_jpeg && form.photometric.starts_with("YBR_FULL") })
+    // The JPEG decoder gives RGB, but of lossless JPEG what is stored.
+    let is_stored = !is_jpeg || JPEG_LOSSLESS.contains(&form.syntax.as_str());
+    Ok(Samples { values, is_ybr: is_stored && form.photometric.starts_with("YBR_FULL") })
 }
 
 /// The compressed image, its fragments put together.

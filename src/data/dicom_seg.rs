@@ -203,13 +203,15 @@ fn compression(image: &DefaultDicomObject, bytes: u64) -> Vec<InMemElement> {
     let of = |tag: u16| copied(image, Tag(0x0028, tag)).and_then(|e| e.to_int::<u32>().ok()).unwrap_or(1);
     // Rows, columns, samples and bits.
     let raw = [0x0010, 0x0011, 0x0002, 0x0100].map(of).map(f64::from).iter().product::<f64>() / 8.0;
-    let ratio = || text(LOSSY_RATIO, VR::DS, format!("{:.2}", raw / bytes.max(1) as f64));
-    let method = || text(LOSSY_METHOD, VR::CS, method.unwrap_or("ISO_10918_1"));
-    vec![
-        text(LOSSY_COMPRESSION, VR::CS, "01"),
-        copied(image, LOSSY_RATIO).unwrap_or_else(ratio),
-        copied(image, LOSSY_METHOD).unwrap_or_else(method),
-    ]
+    // Where an earlier compression is told without how it was done, nobody knows.
+    let ratio = method.map(|_| text(LOSSY_RATIO, VR::DS, format!("{:.2}", raw / bytes.max(1) as f64)));
+    let method = method.map(|method| text(LOSSY_METHOD, VR::CS, method));
+    let elements = [
+        Some(text(LOSSY_COMPRESSION, VR::CS, "01")),
+        copied(image, LOSSY_RATIO).or(ratio),
+        copied(image, LOSSY_METHOD).or(method),
+    ];
+    elements.into_iter().flatten().collect()
 }
 
 /// An element of the image that has a value.

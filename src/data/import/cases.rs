@@ -161,8 +161,9 @@ impl Asked {
     }
 }
 
-/// Adds all `cases`; those that cannot be used are listed as skipped. Of those of one id the first counts. Slices of a volume become images `ID_s000`,
-/// `ID_s001`, … whose patient is the volume. Gives the values asked for that no label has.
+/// Adds all `cases`; those that cannot be used are listed as skipped. Of those of one id the first that can be used counts.
+/// Slices of a volume become images `ID_s000`, `ID_s001`, … whose patient is the volume. Gives the values asked for that no
+/// label has.
 ///
 /// # Errors
 /// A file cannot be written.
@@ -173,32 +174,33 @@ pub(super) fn add_all(
     workers: usize,
 ) -> Result<Vec<u16>, DataError> {
     let asked = Asked::of(foreground);
-    // Before the work, as which case of an id is done first depends on the threads.
-    let mut firsts: BTreeMap<&String, usize> = BTreeMap::new();
-    for (i, case) in cases.iter().enumerate() {
-        firsts.entry(&case.id).or_insert(i);
+    // One piece of work for each id, as which of two would be done first depends on the threads.
+    let mut by_id: BTreeMap<&String, Vec<&Case>> = BTreeMap::new();
+    for case in cases {
+        by_id.entry(&case.id).or_default().push(case);
     }
+    let by_id: Vec<Vec<&Case>> = by_id.into_values().collect();
     let tally = Tally::new(cases.len(), "cases");
-    parallel::map(cases.len(), workers, |i| {
-        let case = &cases[i];
-        let first = firsts[&case.id];
-        let added = if first == i {
-            parallel::guarded(|| add(importer, case, foreground, &asked))
-        } else {
-            let problem = Problem::SameName { stem: case.id.clone(), other: cases[first].image.clone() };
-            Err(DataError::at(&case.image, problem))
-        };
-        tally.add();
-        match added {
-            Err(DataError { problem: problem @ Problem::Io { .. }, path }) if path.is_none() => {
-                Err(DataError::bare(problem))
+    parallel::map(by_id.len(), workers, |i| {
+        let mut taken: Option<&Case> = None;
+        for case in &by_id[i] {
+            let added = match taken {
+                None => parallel::guarded(|| add(importer, case, foreground, &asked)),
+                Some(other) => {
+                    let problem = Problem::SameName { stem: case.id.clone(), other: other.image.clone() };
+                    Err(DataError::at(&case.image, problem))
+                }
+            };
+            tally.add();
+            match added {
+                Err(DataError { problem: problem @ Problem::Io { .. }, path }) if path.is_none() => {
+                    return Err(DataError::bare(problem));
+                }
+                Err(error) => importer.refuse(&case.id, error.path.as_deref(), &error.problem),
+                Ok(()) => taken = Some(case),
             }
-            Err(error) => {
-                importer.refuse(&case.id, error.path.as_deref(), &error.problem);
-                Ok(())
-            }
-            Ok(()) => Ok(()),
         }
+        Ok(())
     })?;
     tally.finish();
     Ok(asked.absent())

@@ -49,7 +49,8 @@ pub fn import_nnunet(
         importer.refuse(stem(path).unwrap_or_default(), Some(path), problem);
     }
     let mut notes = vec![];
-    if let Some(told) = set.get("numTraining").filter(|told| told.as_u64() != Some(cases.len() as u64)) {
+    let number = |told: &Value| told.as_u64().or_else(|| told.as_str()?.parse().ok());
+    if let Some(told) = set.get("numTraining").filter(|told| number(told) != Some(cases.len() as u64)) {
         notes.push(format!(
             "{}: `numTraining` is {told}, but {} found: see that the copy is whole",
             json.display(),
@@ -203,10 +204,6 @@ fn listed(
 ) -> Result<Vec<Case>, DataError> {
     let has_ending = |path: &PathBuf| ending.is_none_or(|ending| path.to_string_lossy().ends_with(ending));
     let (labels, odd): (Vec<_>, Vec<_>) = files(&dir.join("labelsTr"))?.into_iter().partition(has_ending);
-    for path in odd {
-        let problem = Problem::OtherEnding { ending: ending.unwrap_or_default().to_owned() };
-        importer.refuse(stem(&path).unwrap_or_default(), Some(&path), &problem);
-    }
     // Case and label, and the image where the list names it itself.
     let mut wanted: Vec<(String, PathBuf, Option<PathBuf>)> = Vec::new();
     // `place` names the entry, `key` what should be in it.
@@ -261,6 +258,10 @@ fn listed(
         }
     }
     // What is there and was not listed, so that nothing is passed over in silence.
+    for path in odd.iter().filter(|path| cases.iter().all(|case| case.label != **path)) {
+        let problem = Problem::OtherEnding { ending: ending.unwrap_or_default().to_owned() };
+        importer.refuse(stem(path).unwrap_or_default(), Some(path), &problem);
+    }
     let known: BTreeSet<&String> = wanted.iter().map(|(id, ..)| id).collect();
     for (id, channels) in images.iter().filter(|(id, _)| !known.contains(id)) {
         let file = channels.values().next().map(PathBuf::as_path);

@@ -32,8 +32,8 @@ pub struct SiimOptions {
 /// Writes the data folder `out` from the images of `options.dicom` that have a row in `options.csv`.
 ///
 /// An image's id is the name of its file without the ending or, where the table lacks that, its SOP Instance UID; of files
-/// of one id the first by path counts. Rows without a file, files without a row and files or rows that cannot be read are
-/// listed in `skipped.csv`.
+/// of one id the first by path that can be read counts. Rows without a file, files without a row and files or rows that
+/// cannot be read are listed in `skipped.csv`.
 ///
 /// # Errors
 /// The table or the folder cannot be read, there is no image that has a row and can be read, or `out` cannot be written.
@@ -43,29 +43,40 @@ pub fn import_siim(out: &Path, options: &SiimOptions) -> Result<ImportSummary, D
     let mut files = Vec::new();
     find_files(&options.dicom, 0, &importer, &mut files)?;
     files.sort();
-    // Before the work, as which file of an id is done first depends on the threads.
-    let ids = parallel::map(files.len(), options.workers, |i| Ok(id_of(&files[i], &rows)))?;
-    let mut firsts: BTreeMap<&String, usize> = BTreeMap::new();
-    for (i, id) in ids.iter().enumerate() {
+    // One piece of work for each id, as which of two files would be done first depends on the threads.
+    let ids = parallel::map(files.len(), options.workers, |i| {
+        let id = id_of(&files[i], &rows);
+        if id.is_none() {
+            refuse_rowless(&importer, &files[i]);
+        }
+        Ok(id)
+    })?;
+    let mut by_id: BTreeMap<String, Vec<&Path>> = BTreeMap::new();
+    for (file, id) in files.iter().zip(ids) {
         if let Some(id) = id {
-            firsts.entry(id).or_insert(i);
+            by_id.entry(id).or_default().push(file);
         }
     }
-    let tally = Tally::new(files.len(), "files");
-    let used = parallel::map(files.len(), options.workers, |i| {
-        let used = match ids[i].as_ref().and_then(|id| Some((id, *firsts.get(id)?))) {
-            Some((id, first)) if first != i => {
-                let problem = Problem::SameName { stem: id.clone(), other: files[first].clone() };
-                importer.refuse(id, Some(&files[i]), &problem);
-                Ok(None)
+    let used: BTreeSet<String> = by_id.keys().cloned().collect();
+    let by_id: Vec<(String, Vec<&Path>)> = by_id.into_iter().collect();
+    let tally = Tally::new(by_id.iter().map(|(_, files)| files.len()).sum(), "files");
+    parallel::map(by_id.len(), options.workers, |i| {
+        let (id, files) = &by_id[i];
+        let mut taken: Option<&Path> = None;
+        for file in files {
+            match taken {
+                None if import_file(&importer, id, file, &rows[id])? => taken = Some(file),
+                None => {}
+                Some(other) => {
+                    let problem = Problem::SameName { stem: id.clone(), other: other.into() };
+                    importer.refuse(id, Some(file), &problem);
+                }
             }
-            _ => import_file(&importer, &files[i], &rows),
-        };
-        tally.add();
-        used
+            tally.add();
+        }
+        Ok(())
     })?;
     tally.finish();
-    let used: BTreeSet<String> = used.into_iter().flatten().collect();
     for id in rows.keys().filter(|id| !used.contains(*id)) {
         match check_id(id) {
             Ok(()) => importer.skip(id, None, "the table has it, but there is no such file"),
@@ -85,44 +96,53 @@ fn id_of(path: &Path, rows: &Rows) -> Option<String> {
     dicom::instance(path).ok().filter(|instance| rows.contains_key(instance))
 }
 
-/// Imports a file, or notes why not. Gives the id of the row that it belongs to.
+/// Notes why a file belongs to no row.
+fn refuse_rowless(importer: &Importer, path: &Path) {
+    let stem = path.file_name().unwrap_or_default().to_string_lossy();
+    let stem = without_ending(&stem);
+    match dicom::read_header(path) {
+        Ok(_) => importer.skip(stem, Some(path), "the table has no row for it"),
+        Err(error) => importer.refuse(stem, Some(path), &error.problem),
+    }
+}
+
+/// Imports a file as `id`, whose rows have these codes, or notes why not: false then.
 ///
 /// # Errors
 /// The results cannot be written.
-fn import_file(importer: &Importer, path: &Path, rows: &Rows) -> Result<Option<String>, DataError> {
-    let stem = path.file_name().unwrap_or_default().to_string_lossy();
-    let stem = without_ending(&stem);
+fn import_file(
+    importer: &Importer,
+    id: &str,
+    path: &Path,
+    codes: &[(u64, String)],
+) -> Result<bool, DataError> {
     let (raw, about) = match dicom::decode(path) {
         Ok(decoded) => decoded,
         Err(error) => {
-            importer.refuse(stem, Some(path), &error.problem);
-            return Ok(rows.contains_key(stem).then(|| stem.to_string()));
+            importer.refuse(id, Some(path), &error.problem);
+            return Ok(false);
         }
-    };
-    let found = rows.get_key_value(stem).or_else(|| rows.get_key_value(about.instance.as_str()));
-    let Some((id, codes)) = found else {
-        importer.skip(stem, Some(path), "the table has no row for it");
-        return Ok(None);
     };
     let (width, height) = (raw.header.width as usize, raw.header.height as usize);
     let mut mask = Mask { width, height, pixels: vec![0; width * height] };
     for (line, code) in codes {
         if let Err(error) = rle::add(code, &mut mask) {
             importer.skip(id, Some(path), format!("line {line} of the table: {error}"));
-            return Ok(Some(id.clone()));
+            return Ok(false);
         }
     }
     match importer.add(id, path, &raw, &mask) {
-        Ok(()) if !about.patient.is_empty() => importer.patient(id, &about.patient),
         Ok(()) => {}
-        Err(DataError {
-            problem: problem @ (Problem::SameName { .. } | Problem::UnfitId { .. }), ..
-        }) => {
+        Err(DataError { problem: problem @ Problem::UnfitId { .. }, .. }) => {
             importer.refuse(id, Some(path), &problem);
+            return Ok(false);
         }
         Err(error) => return Err(error),
     }
-    Ok(Some(id.clone()))
+    if !about.patient.is_empty() {
+        importer.patient(id, &about.patient);
+    }
+    Ok(true)
 }
 
 /// The run-length codes of each id with their lines.
