@@ -72,21 +72,14 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Makes the folder, with the folders above it, and starts the metrics.
+    /// Makes the folder, with the folders above it, and starts the metrics. It may hold other files than a run's, and the
+    /// metrics of one that was killed before it could be resumed: these are removed. `state` is the file that one that can be
+    /// resumed has.
     ///
     /// # Errors
-    /// The folder holds something already, is a file or cannot be written to.
-    pub fn create(path: &Path) -> Result<RunFolder, ReportError> {
-        check_free(path)?;
-        RunFolder::create_among(path)
-    }
-
-    /// As [`RunFolder::create`], in a folder that may hold other files than a run's, and the metrics of one that was
-    /// killed before it could be resumed: these are removed.
-    ///
-    /// # Errors
-    /// Another process writes the run; the folder is a file or cannot be written to.
-    pub fn create_among(path: &Path) -> Result<RunFolder, ReportError> {
+    /// Another process writes the run, or has left `state` since the caller looked for it; the folder is a file or cannot be
+    /// written to.
+    pub fn create(path: &Path, state: &str) -> Result<RunFolder, ReportError> {
         let unusable = |source| ReportError::Folder { path: path.into(), source };
         std::fs::create_dir_all(path).map_err(unusable)?;
         let lock = lock(path).map_err(|error| match error {
@@ -94,6 +87,9 @@ impl RunFolder {
             ReportError::Write { source, .. } => unusable(source),
             other => other,
         })?;
+        if path.join(state).exists() {
+            return Err(ReportError::Busy { path: path.into() });
+        }
         MetricsLog::remove(path)?;
         Ok(RunFolder { path: path.into(), log: MetricsLog::create(path)?, _lock: lock })
     }
@@ -267,7 +263,7 @@ mod tests {
     fn a_run_folder_holds_config_info_and_metrics() {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("runs/first");
-        let mut run = RunFolder::create(&path).unwrap();
+        let mut run = RunFolder::create(&path, "state").unwrap();
         let config = Config::default();
         run.write_config(&config).unwrap();
         let info = RunInfo::new("Some GPU", "Vulkan", "1.2");
@@ -307,7 +303,7 @@ mod tests {
     fn a_folder_that_is_not_empty_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("notes.txt"), "keep").unwrap();
-        let error = RunFolder::create(folder.path()).unwrap_err();
+        let error = check_free(folder.path()).unwrap_err();
         assert!(matches!(error, ReportError::FolderNotEmpty { .. }));
         let message = error.to_string();
         assert!(message.contains(&folder.path().display().to_string()), "{message}");
@@ -317,7 +313,7 @@ mod tests {
     #[test]
     fn a_file_in_place_of_the_folder_is_refused() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let error = RunFolder::create(file.path()).unwrap_err();
+        let error = RunFolder::create(file.path(), "state").unwrap_err();
         assert!(matches!(error, ReportError::Folder { .. }), "{error}");
         assert!(error.to_string().contains(&file.path().display().to_string()), "{error}");
     }
@@ -327,13 +323,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
         std::fs::write(path.join("spec.json"), "{}").unwrap();
-        let mut first = RunFolder::create_among(path).unwrap();
+        let mut first = RunFolder::create(path, "state").unwrap();
         first.log_step(&step(1, 1)).unwrap();
         let steps = || std::fs::read_to_string(path.join("metrics.jsonl")).unwrap().lines().count();
-        assert!(matches!(RunFolder::create_among(path), Err(ReportError::Busy { .. })));
+        assert!(matches!(RunFolder::create(path, "state"), Err(ReportError::Busy { .. })));
         assert_eq!(steps(), 1);
         drop(first);
-        RunFolder::create_among(path).unwrap();
+        // Which saved its state, and then ended.
+        std::fs::write(path.join("state"), "").unwrap();
+        assert!(matches!(RunFolder::create(path, "state"), Err(ReportError::Busy { .. })));
+        assert_eq!(steps(), 1);
+        std::fs::remove_file(path.join("state")).unwrap();
+        RunFolder::create(path, "state").unwrap();
         assert_eq!(steps(), 0);
         assert!(path.join("spec.json").exists());
     }

@@ -23,7 +23,7 @@ use crate::method::assess::TEMPORARY;
 use crate::report::console::tell;
 use crate::report::experiment::statistics;
 use crate::report::metrics_log::CSV;
-use crate::report::run_folder::write_json;
+use crate::report::run_folder::{lock, write_json};
 use crate::report::words::{self, duration};
 use crate::report::{EVENTS, JSONL, ReportError, check_free};
 use crate::tune::place::COPY;
@@ -123,7 +123,7 @@ pub fn cross_validate(
             evaluation
         };
         let (mean, images) = (evaluation.dice.mean, evaluation.images.len());
-        let left = match count - fold - 1 {
+        let left = match folders[fold + 1..].iter().filter(|folder| !folder.join(SCORES).is_file()).count() {
             more if more > 0 && trained > 0 => {
                 let seconds = started.elapsed().as_secs_f64() / f64::from(trained) * more as f64;
                 format!("; about {} left for {}", duration(seconds), words::count(more, "more fold"))
@@ -154,6 +154,8 @@ fn remove_unbegun(folder: &Path) -> Result<bool, ReportError> {
     if entries.iter().any(|entry| !before_state(&entry.file_name())) {
         return Ok(true);
     }
+    // Another process may just be beginning it.
+    let _lock = lock(folder)?;
     std::fs::remove_dir_all(folder).map_err(unusable)?;
     Ok(false)
 }

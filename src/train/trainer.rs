@@ -129,7 +129,7 @@ impl<'a> Trainer<'a> {
                 for (name, init) in &scaling {
                     states.write(gpu, name, &init.numbers(1, config.train.seed, name))?;
                 }
-                let folder = RunFolder::create_among(setup.out)?;
+                let folder = RunFolder::create(setup.out, STATE)?;
                 folder.write_config(config)?;
                 info.weights = given.as_ref().map(|(checkpoint, _)| checkpoint.sha256());
                 folder.write_info(&info)?;

@@ -107,7 +107,7 @@ pub fn plan() -> Plan {
 
 fn write_run(root: &Path, run: &PlannedRun) {
     let (id, seed) = (run.spec.id.as_str(), run.spec.seed);
-    let folder = RunFolder::create(&root.join(&run.folder)).unwrap();
+    let folder = RunFolder::create(&root.join(&run.folder), "state").unwrap();
     folder.write_info(&RunInfo::new("Some GPU", "Vulkan", "driver 1")).unwrap();
     write_metrics(&folder, id);
     let base = |i: f64| 0.5 + 0.04 * i;
