@@ -177,8 +177,9 @@ fn jobs_that_are_requeued_and_killed_leave_the_bytes_of_a_local_run() {
 
     let joint = "seed_0/stage1/edges/joint";
     until("the third step of another", &log, || (steps(&out, joint) >= 3).then_some(()));
-    let processes =
-        Command::new("pgrep").args(["-f", &format!("run-one .* {joint}")]).output().expect("pgrep");
+    // Of this test, whatever else runs here.
+    let pattern = format!("run-one {} {joint}", out.display());
+    let processes = Command::new("pgrep").args(["-f", &pattern]).output().expect("pgrep");
     let processes = String::from_utf8(processes.stdout).expect("UTF-8");
     let process = processes.lines().next().expect("its process");
     assert!(Command::new("kill").args(["-9", process]).status().expect("kill").success());
@@ -289,18 +290,38 @@ fn stand_in(settings: &[(&str, &str)]) -> TempDir {
     folder
 }
 
-/// The command by programs that stand in for Slurm's: its exit code and what it told.
-fn by_stand_in(programs: &TempDir, data: &TempDir, out: &Path, more: &[&str]) -> (Option<i32>, String) {
+/// The command by programs that stand in for Slurm's, telling into `log`.
+fn begin(programs: &TempDir, data: &TempDir, out: &Path, log: &Path, more: &[&str]) -> Child {
     let path = std::env::var("PATH").expect("PATH");
     let more = [&["--executor", "slurm"], more].concat();
-    let output = process()
+    process()
         .args(Slurm::arguments(data, out, &more))
         .env("PATH", format!("{}:{path}", programs.path().display()))
         .env("STAND_IN", programs.path())
         .env("LP_NUM_THREADS", "1")
-        .output()
-        .expect("a process");
-    (output.status.code(), String::from_utf8(output.stderr).expect("UTF-8"))
+        .stdout(Stdio::null())
+        .stderr(std::fs::File::create(log).expect("a log"))
+        .spawn()
+        .expect("a process")
+}
+
+/// Its exit code and what it told.
+fn ended(command: &mut Child, log: &Path) -> (Option<i32>, String) {
+    let ended = until("the end", log, || command.try_wait().expect("a status"));
+    (ended.code(), read(log))
+}
+
+/// The command from its beginning to its end.
+fn by_stand_in(programs: &TempDir, data: &TempDir, out: &Path, more: &[&str]) -> (Option<i32>, String) {
+    let log = programs.path().join("told");
+    ended(&mut begin(programs, data, out, &log, more), &log)
+}
+
+/// Sizes of the arrays that were submitted.
+fn sizes(programs: &TempDir) -> Vec<usize> {
+    let submitted = read(&programs.path().join("submitted"));
+    let size = |line: &str| line.split(' ').nth(1).and_then(|size| size.parse().ok()).expect("a size");
+    submitted.lines().map(size).collect()
 }
 
 /// With room for two jobs in the queue and a job whose time is over, there are the bytes of a local run.
@@ -323,12 +344,8 @@ fn a_limit_on_jobs_and_a_time_that_is_over_leave_the_bytes_of_a_local_run() {
     for expected in ["back to the queue", "restart 1", "goes on", "ended with exit code 0"] {
         assert!(log.contains(expected), "{expected}: {log}");
     }
-    let submitted = read(&programs.path().join("submitted"));
-    let sizes: Vec<usize> = submitted
-        .lines()
-        .map(|line| line.split(' ').nth(1).and_then(|size| size.parse().ok()).expect("a size"))
-        .collect();
-    assert!(sizes.len() > 3 && sizes.iter().all(|size| (1..=2).contains(size)), "{submitted}");
+    let sizes = sizes(&programs);
+    assert!(sizes.len() > 3 && sizes.iter().all(|size| (1..=2).contains(size)), "{sizes:?}");
     let (expected, found) = (outcome(&whole), outcome(&out));
     assert_eq!(found.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
     for (name, bytes) in &expected {
@@ -340,23 +357,83 @@ fn a_limit_on_jobs_and_a_time_that_is_over_leave_the_bytes_of_a_local_run() {
 #[test]
 fn a_job_that_is_lost_is_told_and_done_by_the_next_command() {
     let folder = phantoms();
-    let programs = stand_in(&[("limit", "100"), ("lose", "seed_0/target_only")]);
+    let programs = stand_in(&[("limit", "100"), ("lose", "seed_0/stage1/edges/pretrain")]);
     let out = folder.path().join("out");
-    let only = ["--only", "target_only", "--only", "stage1:edges:pretrain"];
+    let only =
+        ["--only", "target_only", "--only", "stage1:edges:pretrain", "--only", "stage1:edges:finetune"];
     let (code, told) = by_stand_in(&programs, &folder, &out, &only);
     assert_eq!(code, Some(1), "{told}");
-    assert!(told.contains("seed_0/target_only: FAILED: its job was cancelled or killed"), "{told}");
-    assert!(out.join("seed_0/stage1/edges/pretrain/result.json").is_file(), "{told}");
+    assert!(told.contains("pretrain: FAILED: its job was cancelled or killed"), "{told}");
+    assert!(told.contains("finetune was not started: needs seed_0/stage1/edges/pretrain"), "{told}");
+    assert!(out.join("seed_0/target_only/result.json").is_file(), "{told}");
+    // While nobody knew what became of the one, the other was not submitted again.
+    assert_eq!(sizes(&programs), [2, 1]);
     std::fs::remove_file(programs.path().join("lose")).expect("a setting");
     let (code, told) = by_stand_in(&programs, &folder, &out, &only);
     assert_eq!(code, Some(0), "{told}");
-    assert!(out.join("seed_0/target_only/result.json").is_file(), "{told}");
+    assert!(out.join("seed_0/stage1/edges/finetune/result.json").is_file(), "{told}");
+}
+
+/// Jobs of others, or of its own, fill the queue: the command waits, and goes on watching what is there.
+#[test]
+fn a_queue_that_is_full_is_waited_for() {
+    let folder = phantoms();
+    let programs = stand_in(&[("limit", "1"), ("held", "")]);
+    let (out, log) = (folder.path().join("out"), folder.path().join("log"));
+    let only = ["--only", "target_only", "--only", "stage1:edges:pretrain"];
+    let mut first = begin(&programs, &folder, &out, &log, &only);
+    until("that it is held", &log, || read(&log).contains("in Slurm's word JobHeldAdmin").then_some(()));
+    assert!(read(&log).contains("scontrol release 1"), "{}", read(&log));
+    let id = first.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().expect("kill").success());
+    let (code, told) = ended(&mut first, &log);
+    assert_eq!(code, Some(130), "{told}");
+
+    let log = folder.path().join("again");
+    let mut again = begin(&programs, &folder, &out, &log, &only);
+    until("that it watches", &log, || read(&log).contains("watching those that are there").then_some(()));
+    // Another's job takes the only place as soon as it is free.
+    let queue = programs.path().join("queue");
+    std::fs::write(queue.join("900_0"), "RUNNING|None|another").expect("a job");
+    std::fs::remove_file(programs.path().join("held")).expect("a setting");
+    until("the first run", &log, || read(&log).contains("1 of 2").then_some(()));
+    assert_eq!(sizes(&programs), [1]);
+    std::fs::remove_file(queue.join("900_0")).expect("a job");
+    let (code, told) = ended(&mut again, &log);
+    assert_eq!(code, Some(0), "{told}");
+    assert_eq!(sizes(&programs), [1, 1]);
+}
+
+/// Another command cancels while this one is just submitting: its jobs do not run for all that.
+#[test]
+fn what_is_being_submitted_is_cancelled_too() {
+    let folder = phantoms();
+    let programs = stand_in(&[("limit", "100"), ("slow", "3"), ("held", "")]);
+    let (out, log) = (folder.path().join("out"), folder.path().join("log"));
+    let only =
+        ["--only", "target_only", "--only", "stage1:edges:finetune", "--only", "stage1:edges:pretrain"];
+    let mut watching = begin(&programs, &folder, &out, &log, &only);
+    until("sbatch", &log, || programs.path().join("submitting").exists().then_some(()));
+    let cancel = [&only[..], &["--cancel"]].concat();
+    let (code, told) = by_stand_in(&programs, &folder, &out, &cancel);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("2 jobs cancelled"), "{told}");
+    let (code, told) = ended(&mut watching, &log);
+    assert_eq!(code, Some(130), "{told}");
+    assert!(told.contains("slurm: cancelled by another command"), "{told}");
+    assert_eq!(sizes(&programs), [2]);
+    assert!(std::fs::read_dir(programs.path().join("queue")).expect("a folder").next().is_none());
+    for name in ["held", "slow"] {
+        std::fs::remove_file(programs.path().join(name)).expect("a setting");
+    }
+    let (code, told) = by_stand_in(&programs, &folder, &out, &only);
+    assert_eq!(code, Some(0), "{told}");
 }
 
 #[test]
 fn a_slurm_that_does_not_answer_is_told_from_one_that_refuses() {
     let folder = phantoms();
-    let programs = stand_in(&[]);
+    let programs = stand_in(&[("limit", "100")]);
     for program in ["sbatch", "squeue"] {
         let text =
             "#!/bin/sh\necho 'sbatch: fatal: Could not establish a configuration source' >&2\nexit 1\n";

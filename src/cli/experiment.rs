@@ -149,7 +149,13 @@ pub fn run(args: Args, which: Which) -> Outcome {
     let gpu = match &on_slurm {
         // A machine that submits jobs need not have an adapter.
         Some(options) => {
-            slurm::check(options)?;
+            match slurm::check(options) {
+                // As where the jobs that are there already are as many as a user may have.
+                Err(error @ SlurmError::Refused { .. }) if Submissions::are_live(root)? => {
+                    tell(&format!("{error}; watching those that are there"));
+                }
+                checked => checked?,
+            }
             None
         }
         None => Some(args.adapter.open_for(Extra::None, config.train.precision, begun)?),

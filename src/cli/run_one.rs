@@ -1,8 +1,10 @@
 //! `wgseg run-one`
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use super::interrupt::{INTERRUPTED, Interrupt};
 use super::{DeviceArg, Outcome};
@@ -15,8 +17,9 @@ use crate::method::material::Material;
 use crate::method::perform::{Place, perform};
 use crate::method::plan::{Plan, PlannedRun};
 use crate::method::run::RunSpec;
-use crate::method::slurm::LASTING;
+use crate::method::slurm::{EARLY, LASTING};
 use crate::method::view::View;
+use crate::report::ReportError;
 use crate::report::console::tell;
 use crate::report::run_folder::lock;
 use crate::train::TrainError;
@@ -44,7 +47,12 @@ pub fn run(args: Args) -> Outcome {
     let code = inputs::code(gpu.caps().choices.id().as_deref());
     let specs: Vec<RunSpec> = runs.iter().map(|run| run.spec.clone()).collect();
     let only = [args.run.clone()];
-    let mut jobs = assess(&args.root, &specs, specs.len(), &material.fingerprint, &code, &only, &[])?;
+    wait_for_lock(&args.root.join(&args.run))?;
+    let jobs = assess(&args.root, &specs, specs.len(), &material.fingerprint, &code, &only, &[]);
+    if let Err(MethodError::Missing { .. }) = jobs {
+        tell(EARLY);
+    }
+    let mut jobs = jobs?;
     for (job, planned) in jobs.iter_mut().zip(&runs) {
         // A name stands for all below it too.
         job.wanted = planned.folder == args.run;
@@ -98,8 +106,23 @@ fn with_needs(runs: &[PlannedRun], wanted: &str) -> Result<Vec<PlannedRun>, Meth
     Ok(chosen)
 }
 
+/// A machine that died may keep its locks on a file server for so long.
+const PATIENCE: Duration = Duration::from_secs(5 * 60);
+
+/// Waits until nobody else writes the run, and gives up where that goes on.
+fn wait_for_lock(folder: &Path) -> Result<(), ReportError> {
+    let start = Instant::now();
+    while folder.is_dir() {
+        match lock(folder) {
+            Err(ReportError::Busy { .. }) if start.elapsed() < PATIENCE => sleep(PATIENCE / 300),
+            locked => return locked.map(drop),
+        }
+    }
+    Ok(())
+}
+
 /// Sees that nobody else does the run, and clears away what a write left that was cut off.
-fn ready(job: &Job, root: &std::path::Path) -> Outcome {
+fn ready(job: &Job, root: &Path) -> Outcome {
     let folder = root.join(job.label());
     match &job.state {
         State::Complete(_) => tell(&format!("{} is complete", job.label())),

@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
 # Stands in for Slurm's programs, called by their names, to do what a real one does seldom or slowly: limits on submitted
-# jobs, a time that is over, jobs that are lost. One job runs at a time. All in the folder $STAND_IN:
+# jobs, a time that is over, jobs that are held or lost, a controller that is slow. One job runs at a time. All in the
+# folder $STAND_IN:
 #
 #   limit       jobs that may be in the queue
+#   slow        seconds that sbatch takes before the jobs are in the queue
+#   held        while it is there, jobs wait and are said to be held
 #   time_over   a run whose first job gets USR1 at its third step, as when its time is nearly over
 #   lose        a run whose job is gone before it starts
 #   submitted   written: number, size and dependency of each array
@@ -13,6 +16,20 @@ touch submitted
 
 value() { cat "$1" 2>/dev/null || true; }
 
+# As a job waits for its step or its end: not for ever.
+until_() {
+    local tries=6000
+    until "$@"; do
+        tries=$((tries - 1))
+        [ $tries -gt 0 ] || return 1
+        sleep 0.05
+    done
+}
+
+room_for() { [ $(($(ls queue | wc -l) + $1)) -le "$(cat limit)" ]; }
+
+third_step() { [ "$(grep -c '"kind":"step"' "$1/metrics.jsonl" 2>/dev/null)" -ge 3 ]; }
+
 # Runs task $2 of job $1 until it is not put back in the queue.
 task() {
     local job=$1 index=$2 name=$3 script=$4 run root restarts=0 id
@@ -21,13 +38,15 @@ task() {
     run=$(sed -n '/^runs=(/,/^)/p' "$script" | sed -n "$((index + 2))s/^ *'\(.*\)'$/\1/p")
     root=$(dirname "$(dirname "$script")")
     export SLURM_ARRAY_JOB_ID=$job SLURM_ARRAY_TASK_ID=$index SLURMD_NODENAME=stand-in
+    unset SLURM_RESTART_COUNT
+    until_ [ ! -e held ]
     while [ -e "queue/$id" ]; do
         [ "$run" != "$(value lose)" ] || break
-        echo "RUNNING|$name" >"queue/$id"
-        bash "$script" &
+        echo "RUNNING|None|$name" >"queue/$id"
+        # Without the lock, which what a script leaves would keep.
+        bash "$script" 9>&- &
         echo $! >"process/$id"
-        if [ "$run" = "$(value time_over)" ] && [ $restarts = 0 ]; then
-            until [ "$(grep -c '"kind":"step"' "$root/$run/metrics.jsonl" 2>/dev/null)" -ge 3 ]; do sleep 0.05; done
+        if [ "$run" = "$(value time_over)" ] && [ $restarts = 0 ] && until_ third_step "$root/$run"; then
             kill -USR1 "$(cat "process/$id")"
         fi
         wait $! || true
@@ -36,27 +55,31 @@ task() {
         restarts=$((restarts + 1))
         export SLURM_RESTART_COUNT=$restarts
     done
-    rm -f "queue/$id"
+    rm -f "queue/$id" "process/$id"
 }
 
 case $(basename "$0") in
 sbatch)
-    name='' size=0 after=''
+    name='' size=1 after='' test_only=0
     for argument; do
         case $argument in
-        --test-only) exit 0 ;;
+        --test-only) test_only=1 ;;
         --job-name=*) name=${argument#*=} ;;
         --array=0-*) size=$((${argument#--array=0-} + 1)) ;;
         --dependency=afterany:*) after=${argument#*:} ;;
         esac
     done
     script=${!#}
-    if [ $(($(ls queue | wc -l) + size)) -gt "$(cat limit)" ]; then
+    if ! room_for $size; then
         echo "sbatch: error: QOSMaxSubmitJobPerUserLimit" >&2
         exit 1
     fi
+    [ $test_only = 0 ] || exit 0
+    touch submitting
+    sleep "0$(value slow)"
+    rm submitting
     job=$(($(wc -l <submitted) + 1))
-    for ((index = 0; index < size; index++)); do echo "PENDING|$name" >"queue/${job}_$index"; done
+    for ((index = 0; index < size; index++)); do echo "PENDING|Priority|$name" >"queue/${job}_$index"; done
     echo "$job $size after:$after" >>submitted
     (
         for before in ${after//:/ }; do
@@ -71,16 +94,28 @@ sbatch)
     ;;
 squeue)
     for entry in queue/*; do
-        [ ! -e "$entry" ] || echo "${entry#queue/}|$(value "$entry")"
+        [ -e "$entry" ] || continue
+        line=$(value "$entry")
+        if [ -e held ]; then line=${line/PENDING|Priority/PENDING|JobHeldAdmin}; fi
+        echo "${entry#queue/}|$line"
+    done
+    ;;
+scancel)
+    for job; do
+        for entry in queue/"$job"_*; do
+            [ -e "$entry" ] || continue
+            # One that runs leaves the queue when it has ended.
+            if grep -q ^RUNNING "$entry"; then kill -TERM "$(value "process/${entry#queue/}")"; else rm "$entry"; fi
+        done
     done
     ;;
 scontrol)
     case $* in
     "show config") echo "MaxArraySize            = 1001" ;;
     requeue*)
-        name=$(value "queue/$2")
+        line=$(value "queue/$2")
         touch "again/$2"
-        echo "PENDING|${name#*|}" >"queue/$2"
+        echo "PENDING|BeginTime|${line##*|}" >"queue/$2"
         kill -KILL "$(cat "process/$2")"
         ;;
     esac

@@ -8,8 +8,12 @@ use super::error::SlurmError;
 /// A job is asked to save so many seconds before its time is over.
 pub const NOTICE_SECONDS: u64 = 90;
 
-/// Shortest time of a job: the notice, and as long to start.
-pub const LEAST_MINUTES: u64 = 3;
+/// Shortest time of a job: the notice, which Slurm may give a minute early, and as long to start.
+pub const LEAST_MINUTES: u64 = 5;
+
+/// What does not come to the end of a step so many seconds after the notice, as a student that asks its teachers, is put back
+/// in the queue as it is: at the end of its time Slurm would end it for good.
+const OVERDUE_SECONDS: u64 = 60;
 
 /// How often a job goes back to the queue when its time is over.
 const MOST_TIMES_OVER: u32 = 50;
@@ -156,9 +160,9 @@ fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// The script of an array whose jobs do `runs`, one each, by `program`. What a run tells goes to its own
+/// The script of an array whose jobs do `runs`, one each, by the words of `program`. What a run tells goes to its own
 /// file in `logs`, in all tries.
-pub fn script(program: &str, root: &Path, logs: &Path, runs: &[&str], worker: &[String]) -> String {
+pub fn script(program: &[String], root: &Path, logs: &Path, runs: &[&str], worker: &[String]) -> String {
     let path = |path: &Path| quoted(&path.to_string_lossy());
     let worker: Vec<String> = worker.iter().map(|argument| format!(" {}", quoted(argument))).collect();
     format!(
@@ -170,9 +174,27 @@ runs=(
 run=${{runs[$SLURM_ARRAY_TASK_ID]}}
 exec >>{logs}/"${{run//\//.}}.log" 2>&1
 restarts=${{SLURM_RESTART_COUNT:-0}}
-echo "job ${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID on $SLURMD_NODENAME, restart $restarts, $(date -u +%FT%TZ)"
-time_over=0 cancelled=0
-trap 'time_over=1; kill -TERM $worker 2>/dev/null' USR1
+job=${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID
+echo "job $job on $SLURMD_NODENAME, restart $restarts, $(date -u +%FT%TZ)"
+# Slurm's controller may be away for a moment.
+requeue() {{
+    local try
+    for try in 1 2 3 4 5; do
+        if scontrol requeue "$job"; then return 0; fi
+        sleep 10
+    done
+    return 1
+}}
+time_over=0 cancelled=0 overdue=
+is_time_over() {{
+    time_over=1
+    kill -TERM $worker 2>/dev/null
+    if [ $restarts -lt {MOST_TIMES_OVER} ]; then
+        (sleep {OVERDUE_SECONDS} && echo "no step ends: back to the queue" && requeue) &
+        overdue=$!
+    fi
+}}
+trap is_time_over USR1
 # To end a job Slurm signals all its processes, and a second signal would keep the run from saving.
 trap cancelled=1 TERM
 {program} run-one {root} "$run"{worker} &
@@ -183,6 +205,7 @@ while kill -0 $worker 2>/dev/null; do wait $worker; done
 # Now that it has ended, its own code, even where a signal came last.
 wait $worker
 code=$?
+[ -z "$overdue" ] || kill $overdue 2>/dev/null
 again=0
 if [ $cancelled = 0 ]; then
     # Its time is over, and what it did is saved; or it was killed, or the driver ended it.
@@ -192,7 +215,7 @@ fi
 if [ $again = 1 ]; then
     echo "ended with exit code $code: back to the queue"
     # Slurm ends the script; so long it must not end by itself.
-    if scontrol requeue "${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID"; then
+    if requeue; then
         sleep 60
         exit $code
     fi
@@ -203,7 +226,7 @@ exit $code
         runs = runs.iter().map(|run| quoted(run)).collect::<Vec<_>>().join("\n    "),
         logs = path(logs),
         root = path(root),
-        program = quoted(program),
+        program = program.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),
         worker = worker.concat(),
     )
 }
@@ -297,11 +320,11 @@ mod tests {
             assert_eq!(seconds(time), None, "{time}");
         }
         let of = |time: &str| SlurmOptions { time: Some(time.into()), ..SlurmOptions::default() };
-        for time in ["3", "3:00", "0", "UNLIMITED", "1-0"] {
+        for time in ["5", "5:00", "0", "UNLIMITED", "1-0"] {
             of(time).check_time().unwrap();
         }
         let error = of("2:30").check_time().unwrap_err().to_string();
-        assert!(error.contains("--time 2:30 is 150 s") && error.contains("at least 3 (minutes)"), "{error}");
+        assert!(error.contains("--time 2:30 is 150 s") && error.contains("at least 5 (minutes)"), "{error}");
     }
 
     #[cfg(unix)]
@@ -310,8 +333,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let logs = folder.path().join("it's a log");
         std::fs::create_dir(&logs).unwrap();
-        let text =
-            script("echo", Path::new("/a b/$c"), &logs, &["seed_0/a", "seed_0/b/c"], &["--x y".into()]);
+        let text = script(
+            &["echo".into()],
+            Path::new("/a b/$c"),
+            &logs,
+            &["seed_0/a", "seed_0/b/c"],
+            &["--x y".into()],
+        );
         let file = folder.path().join("script.sh");
         std::fs::write(&file, text).unwrap();
         let status = std::process::Command::new("bash")

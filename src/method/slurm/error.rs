@@ -52,6 +52,8 @@ pub enum SlurmError {
         .root.display(), .was.display()
     )]
     Moved { root: PathBuf, was: PathBuf, jobs: String },
+    #[error("{cancelled} cancelled, but after {minutes} minutes {left}; see squeue, and give --cancel again")]
+    NotCancelled { cancelled: String, minutes: u64, left: String },
     #[error(
         "Slurm did not answer for {minutes} minutes ({message}); the jobs go on, and the same command goes on watching"
     )]

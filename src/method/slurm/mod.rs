@@ -6,8 +6,8 @@
 //! ```text
 //! slurm/id            part of the names of all its jobs, by which they are found in the queue, and the folder
 //!                     that they were handed in, as a copy of it has none of them
-//! slurm/0001.sh       an array's script, and beside it in 0001.json which runs they are; 0001.log, empty
-//!                     but for what went wrong before a run's own log was open
+//! slurm/0001.sh       an array's script, and beside it in 0001.json which runs they are; 0001.log, what Slurm
+//!                     itself tells, and what went wrong before a run's own log was open
 //! slurm/log/RUN.log   what a run told in all tries, with dots for slashes
 //! slurm/cancelled     left by --cancel, that a command which watches submits no more
 //! ```
@@ -22,27 +22,29 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use self::batch::SlurmOptions;
 pub use self::error::SlurmError;
-pub use self::watch::{LASTING, Watched, execute};
+pub use self::watch::{EARLY, LASTING, Watched, execute};
 use super::assess::Job;
 use super::material::hex;
-use crate::report::atomic;
-use crate::report::run_folder::{make_folder, write_json};
+use crate::itself;
+use crate::report::run_folder::{lock, make_folder, write_json};
+use crate::report::words::count;
+use crate::report::{ReportError, atomic};
 
 /// Folder of all that is Slurm's in the folder of the whole.
 const FOLDER: &str = "slurm";
 const ID: &str = "id";
 const CANCELLED: &str = "cancelled";
 
-/// After cancelling, the queue is looked at again so often, a second apart: a command that watches may just have been
-/// submitting, and Slurm may be slow to end what runs.
-const CANCEL_TRIES: usize = 60;
+/// Cancelling waits so long until no job is in the queue and no command watches: one that does may just be submitting, may see
+/// late on a shared file system that it is to end, and Slurm may be slow to end what runs.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(180);
 const CANCEL_PAUSE: Duration = Duration::from_secs(1);
 
 /// A run as it was handed over.
@@ -59,6 +61,8 @@ pub struct Live {
     pub job: u64,
     pub index: usize,
     pub running: bool,
+    /// Why it waits, in Slurm's word.
+    reason: String,
     inputs: String,
 }
 
@@ -85,10 +89,12 @@ impl Submissions {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(SlurmError::Io { path, source }),
         };
-        let (id, was) = text.split_once('\n').unwrap_or((&text, ""));
-        let was = was.strip_suffix('\n').unwrap_or(was);
-        let moved_from = (!was.is_empty() && was != canonical(root)).then(|| PathBuf::from(was));
-        let id = id.trim().to_owned();
+        let mut lines = text.lines();
+        let id = lines.next().unwrap_or_default().trim().to_owned();
+        let names = names(root);
+        let was: Vec<&str> = lines.collect();
+        let is_here = was.iter().any(|was| names.iter().any(|name| name == was));
+        let moved_from = was.first().filter(|_| !is_here).map(PathBuf::from);
         let mut submissions = Submissions { root: root.into(), id, moved_from, arrays: BTreeMap::new() };
         let failed = |source| SlurmError::Io { path: folder.clone(), source };
         for entry in fs::read_dir(&folder).map_err(failed)? {
@@ -97,8 +103,12 @@ impl Submissions {
             if let Some(stem) = stem
                 && path.extension().is_some_and(|ending| ending == "json")
             {
-                let bytes =
-                    fs::read(&path).map_err(|source| SlurmError::Io { path: path.clone(), source })?;
+                let bytes = match fs::read(&path) {
+                    Ok(bytes) => bytes,
+                    // A command that watches has just taken back what Slurm refused.
+                    Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                    Err(source) => return Err(SlurmError::Io { path, source }),
+                };
                 let handed = serde_json::from_slice(&bytes)
                     .map_err(|error| SlurmError::Io { path: path.clone(), source: error.into() })?;
                 submissions.arrays.insert(submissions.name(&stem), handed);
@@ -133,7 +143,7 @@ impl Submissions {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
         let seed = format!("{} {} {now}", root.display(), std::process::id());
         let id = hex(Sha256::new_with_prefix(seed)).chars().take(10).collect::<String>();
-        let text = format!("{id}\n{}\n", canonical(root));
+        let text = format!("{id}\n{}\n", names(root).join("\n"));
         atomic::write(&root.join(FOLDER).join(ID), text.as_bytes())?;
         Ok(Submissions { root: root.into(), id, moved_from: None, arrays: BTreeMap::new() })
     }
@@ -158,11 +168,23 @@ impl Submissions {
         let mut live = BTreeMap::new();
         for entry in queue::queued()? {
             if let Some(handed) = self.arrays.get(&entry.name).and_then(|runs| runs.get(entry.index)) {
-                let (job, index, running) = (entry.job, entry.index, entry.running);
-                live.insert(handed.run.clone(), Live { job, index, running, inputs: handed.inputs.clone() });
+                let queue::Entry { job, index, running, reason, .. } = entry;
+                let inputs = handed.inputs.clone();
+                live.insert(handed.run.clone(), Live { job, index, running, reason, inputs });
             }
         }
         Ok(live)
+    }
+
+    /// Whether jobs of an earlier command for `root` are queued or running.
+    ///
+    /// # Errors
+    /// As [`Submissions::of`] and [`Submissions::live`].
+    pub fn are_live(root: &Path) -> Result<bool, SlurmError> {
+        Ok(match Submissions::of(root)? {
+            Some(submissions) => !submissions.live()?.is_empty(),
+            None => false,
+        })
     }
 
     /// Refuses to change what jobs that are queued or running work on: `jobs` are those that the command
@@ -196,31 +218,46 @@ impl Submissions {
         }
     }
 
-    /// Cancels all that is queued or running; gives how many runs that were. A command that watches submits no more.
+    /// Cancels all that is queued or running, and waits until it is gone and no command watches any more, which submits
+    /// nothing from here on; gives how many runs that were.
     ///
     /// # Errors
-    /// The jobs were handed in another folder; Slurm refuses or does not answer.
+    /// The jobs were handed in another folder; Slurm refuses or does not answer; something is left after minutes.
     pub fn cancel(root: &Path) -> Result<usize, SlurmError> {
         let unknown = || SlurmError::NothingHanded { root: root.into() };
         let before = Submissions::of(root)?.ok_or_else(unknown)?;
         before.refuse_moved(&before.live()?)?;
         atomic::write(&root.join(FOLDER).join(CANCELLED), b"")?;
         let (mut runs, mut asked) = (BTreeSet::new(), BTreeSet::new());
-        for round in 0..CANCEL_TRIES {
-            // Read anew: a command that watches may have submitted another array.
+        let start = Instant::now();
+        loop {
+            // Before the queue is asked: nobody submits any more once the command that watches has ended.
+            let watched = match lock(root) {
+                Ok(_) => false,
+                Err(ReportError::Busy { .. }) => true,
+                Err(error) => return Err(error.into()),
+            };
+            // Read anew, as that command may have submitted another array.
             let live = Submissions::of(root)?.ok_or_else(unknown)?.live()?;
-            if live.is_empty() && round > 0 {
-                break;
+            if live.is_empty() && !watched {
+                return Ok(runs.len());
             }
             let jobs: Vec<u64> =
                 live.values().map(|live| live.job).filter(|job| asked.insert(*job)).collect();
             if !jobs.is_empty() {
                 queue::cancel(&jobs)?;
             }
-            runs.extend(live.into_keys());
+            runs.extend(live.keys().cloned());
+            if start.elapsed() > CANCEL_PATIENCE {
+                let left = match live.is_empty() {
+                    true => format!("another process still writes {}", root.display()),
+                    false => format!("jobs {} are still there", listed(&live)),
+                };
+                let (cancelled, minutes) = (count(runs.len(), "job"), CANCEL_PATIENCE.as_secs() / 60);
+                return Err(SlurmError::NotCancelled { cancelled, minutes, left });
+            }
             sleep(CANCEL_PAUSE);
         }
-        Ok(runs.len())
     }
 
     /// Whether a command has cancelled all since this one began.
@@ -239,9 +276,11 @@ impl Submissions {
             Some(text) => Ok(text.to_owned()),
             None => Err(SlurmError::NotUtf8 { path: path.into() }),
         };
-        let program = std::env::current_exe()
-            .map_err(|source| SlurmError::Io { path: folder.clone(), source })
-            .and_then(|path| text(&path))?;
+        let program = itself::command().map_err(|source| SlurmError::Io { path: folder.clone(), source })?;
+        let program: Vec<String> = std::iter::once(program.get_program())
+            .chain(program.get_args())
+            .map(|word| text(Path::new(word)))
+            .collect::<Result<_, _>>()?;
         let handed: Vec<Handed> =
             jobs.iter().map(|job| Handed { run: job.label(), inputs: job.hash.clone() }).collect();
         let runs: Vec<&str> = handed.iter().map(|handed| handed.run.as_str()).collect();
@@ -284,10 +323,10 @@ pub fn check(options: &SlurmOptions) -> Result<(), SlurmError> {
     queue::check(&options.common())
 }
 
-/// The folder by its one true name, as far as that is known.
-fn canonical(root: &Path) -> String {
-    let path = fs::canonicalize(root).unwrap_or_else(|_| root.into());
-    path.to_string_lossy().into_owned()
+/// The folder as it was called, and by its true name: of two machines one may have a link where the other has none.
+fn names(root: &Path) -> [String; 2] {
+    let paths = [std::path::absolute(root), fs::canonicalize(root)];
+    paths.map(|path| path.map_or_else(|_| root.to_owned(), |path| path).to_string_lossy().into_owned())
 }
 
 /// Numbers of jobs as `scancel` takes them.
@@ -309,6 +348,7 @@ mod tests {
         fs::write(root.join("slurm/0001.sh"), "").unwrap();
         fs::write(root.join("slurm/cancelled"), "").unwrap();
         let again = Submissions::open(&parent.path().join("run/../run")).unwrap();
+        assert!(again.moved_from.is_none());
         assert_eq!((&again.id, again.arrays.len()), (&first.id, 1));
         assert!(!again.is_cancelled());
 
@@ -316,7 +356,8 @@ mod tests {
         fs::rename(&root, &copy).unwrap();
         let moved = Submissions::of(&copy).unwrap().unwrap();
         assert!(moved.moved_from.as_ref().is_some_and(|was| was.ends_with("run")));
-        let live = Live { job: 7, index: 0, running: true, inputs: String::new() };
+        let (reason, inputs) = (String::new(), String::new());
+        let live = Live { job: 7, index: 0, running: true, reason, inputs };
         let error = moved.refuse_moved(&BTreeMap::from([("a".to_owned(), live)])).unwrap_err().to_string();
         assert!(error.contains("was copied or moved") && error.contains("scancel 7"), "{error}");
         moved.refuse_moved(&BTreeMap::new()).unwrap();

@@ -15,6 +15,8 @@ pub struct Entry {
     pub index: usize,
     /// It has a node.
     pub running: bool,
+    /// Why it waits, in Slurm's word.
+    pub reason: String,
     /// Name of the array's job.
     pub name: String,
 }
@@ -28,8 +30,13 @@ fn ask(program: &'static str, arguments: &[&str]) -> Result<String, SlurmError> 
     // Ctrl-C is for the command that watches, and not for what it asks just then.
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    // The user's own filters would hide jobs.
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SQUEUE_")) {
+    // The user's own filters would hide jobs, and of a job that this command itself is, a new one must not inherit how often it
+    // was started.
+    let hides = |name: &str| {
+        ["SQUEUE_", "SCANCEL_"].iter().any(|start| name.starts_with(start))
+            || ["SBATCH_WAIT", "SLURM_RESTART_COUNT"].contains(&name)
+    };
+    for (name, _) in std::env::vars_os().filter(|(name, _)| hides(&name.to_string_lossy())) {
         command.env_remove(name);
     }
     let output = command.args(arguments).output().map_err(|source| match source.kind() {
@@ -83,13 +90,13 @@ pub fn submit(options: &[String], script: &Path) -> Result<u64, SlurmError> {
 /// # Errors
 /// Slurm does not answer.
 pub fn queued() -> Result<Vec<Entry>, SlurmError> {
-    let answer = ask("squeue", &["--me", "--all", "--noheader", "--array", "--format=%i|%T|%j"])?;
+    let answer = ask("squeue", &["--me", "--all", "--noheader", "--array", "--format=%i|%T|%r|%j"])?;
     Ok(answer.lines().filter_map(entry).collect())
 }
 
-/// A line of squeue, such as `12_3|RUNNING|name`; none where it is of no array.
+/// A line of squeue, such as `12_3|RUNNING|None|name`; none where it is of no array.
 fn entry(line: &str) -> Option<Entry> {
-    let mut parts = line.trim().splitn(3, '|');
+    let mut parts = line.trim().splitn(4, '|');
     let (job, index) = parts.next()?.split_once('_')?;
     let state = parts.next()?;
     let running = !["PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT"].contains(&state);
@@ -97,8 +104,23 @@ fn entry(line: &str) -> Option<Entry> {
         job: job.parse().ok()?,
         index: index.parse().ok()?,
         running,
+        reason: parts.next()?.to_owned(),
         name: parts.next()?.to_owned(),
     })
+}
+
+/// Whether a job that waits for this reason (squeue's manual) waits until somebody does something.
+pub fn waits_for_ever(reason: &str) -> bool {
+    const REASONS: [&str; 6] = [
+        "BadConstraints",
+        "DependencyNeverSatisfied",
+        "InvalidAccount",
+        "InvalidQOS",
+        "PartitionNodeLimit",
+        "PartitionTimeLimit",
+    ];
+    // JobHeldUser, JobHeldAdmin, "job requeued in held state", "launch failed requeued held".
+    REASONS.contains(&reason) || reason.to_ascii_lowercase().contains("held")
 }
 
 /// Cancels jobs.
@@ -125,12 +147,26 @@ mod tests {
 
     #[test]
     fn lines_of_squeue_are_read() {
-        let expected = |running| Entry { job: 12, index: 3, running, name: "wgseg-ab-0001".into() };
-        assert_eq!(entry("12_3|RUNNING|wgseg-ab-0001"), Some(expected(true)));
-        assert_eq!(entry("12_3|COMPLETING|wgseg-ab-0001"), Some(expected(true)));
-        assert_eq!(entry(" 12_3|PENDING|wgseg-ab-0001 "), Some(expected(false)));
-        assert_eq!(entry("12_3|REQUEUED|wgseg-ab-0001"), Some(expected(false)));
-        assert_eq!(entry("13|RUNNING|of no array"), None);
+        let expected = |running, reason: &str| {
+            Some(Entry { job: 12, index: 3, running, reason: reason.into(), name: "wgseg-ab-0001".into() })
+        };
+        assert_eq!(entry("12_3|RUNNING|None|wgseg-ab-0001"), expected(true, "None"));
+        assert_eq!(entry("12_3|COMPLETING|None|wgseg-ab-0001"), expected(true, "None"));
+        assert_eq!(entry(" 12_3|PENDING|Priority|wgseg-ab-0001 "), expected(false, "Priority"));
+        assert_eq!(entry("12_3|REQUEUED|None|wgseg-ab-0001"), expected(false, "None"));
+        assert_eq!(entry("13|RUNNING|None|of no array"), None);
         assert_eq!(entry(""), None);
+    }
+
+    #[test]
+    fn jobs_that_are_held_wait_for_ever() {
+        for reason in
+            ["JobHeldUser", "job requeued in held state", "launch failed requeued held", "InvalidQOS"]
+        {
+            assert!(waits_for_ever(reason), "{reason}");
+        }
+        for reason in ["None", "Priority", "Resources", "Dependency", "BeginTime", "QOSMaxJobsPerUserLimit"] {
+            assert!(!waits_for_ever(reason), "{reason}");
+        }
     }
 }

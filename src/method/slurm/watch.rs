@@ -27,10 +27,13 @@ const TICK: Duration = Duration::from_millis(100);
 const LATE: Duration = Duration::from_secs(60);
 /// Slurm's controller may be away so long, as while it is started anew.
 const AWAY: Duration = Duration::from_secs(30 * 60);
-/// What Slurm refused is asked for again after so long at the latest: limits count jobs of others too.
+/// What Slurm refused is asked for again after so long at the latest, as limits count jobs of others too; sooner where there
+/// is nothing else to wait for.
 const REFUSED: Duration = Duration::from_secs(5 * 60);
 /// What `wgseg run-one` tells of a run whose failure comes again.
 pub const LASTING: &str = "the same run would end alike";
+/// What it tells where a run that this one needs is not complete.
+pub const EARLY: &str = "what it needs is not there";
 
 /// What was watched.
 pub struct Watched {
@@ -70,7 +73,53 @@ struct Refusal {
 impl Refusal {
     /// Whether there may be room now.
     fn is_over(&self, changed: bool, live: usize) -> bool {
-        changed || live < self.live || self.at.elapsed() > REFUSED
+        changed || live < self.live || self.at.elapsed() > if live == 0 { SELDOM } else { REFUSED }
+    }
+}
+
+/// What a run told in its last try.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Told {
+    /// Its exit code, unless it is to be put back in the queue.
+    code: Option<String>,
+    error: Option<String>,
+    /// The job had not been started before.
+    is_first: bool,
+    is_lasting: bool,
+    is_early: bool,
+}
+
+impl Told {
+    /// By the log of a run; nothing where the last try in it is another than `job`.
+    fn of(log: &str, job: Option<Try>) -> Told {
+        let start = log.rfind("\njob ").map_or(0, |start| start + 1);
+        let log = log[start..].trim_end();
+        let is_other = |Try { job, index, .. }| !log.starts_with(&format!("job {job}_{index} on "));
+        if job.is_some_and(is_other) {
+            return Told::default();
+        }
+        let code = log.lines().last().and_then(|line| line.strip_prefix("ended with exit code "));
+        let error = log.lines().rev().find_map(|line| line.strip_prefix("error: "));
+        Told {
+            code: code.filter(|code| !code.contains(' ')).map(str::to_owned),
+            error: error.map(str::to_owned),
+            is_first: log.lines().next().is_some_and(|line| line.contains(", restart 0, ")),
+            is_lasting: log.contains(LASTING),
+            is_early: log.contains(EARLY),
+        }
+    }
+
+    fn failed(&self) -> bool {
+        self.code.as_ref().is_some_and(|code| code != "0")
+    }
+
+    /// Why the run has failed.
+    fn why(self) -> String {
+        match (self.error, self.code) {
+            (Some(error), _) => error,
+            (None, Some(code)) => format!("its job ended with exit code {code}"),
+            (None, None) => "its job was cancelled or killed".to_owned(),
+        }
     }
 }
 
@@ -85,14 +134,17 @@ struct Board<'a> {
     tries: BTreeMap<usize, Try>,
     /// When a run was first not in the queue any more and had no result.
     gone: BTreeMap<usize, Instant>,
+    /// Runs that started too early although what they need is there now, as a file system may show that late.
+    early: BTreeSet<usize>,
+    /// Of which job it was told that it waits for ever, and why.
+    held: BTreeSet<(u64, String)>,
 }
 
 /// Submits what of `jobs` is wanted, not complete and not in the queue, and watches all until none is left,
 /// or until `stop` is set: then the jobs go on.
 ///
 /// # Errors
-/// Slurm refuses the first of the arrays that are still to come while no job is left to wait for, or does
-/// not answer for long.
+/// Slurm refuses the first of the arrays while none of `jobs` was ever in the queue, or does not answer for long.
 pub fn execute(
     jobs: &[Job],
     submissions: Submissions,
@@ -114,8 +166,11 @@ pub fn execute(
         failed: vec![],
         tries: BTreeMap::new(),
         gone: BTreeMap::new(),
+        early: BTreeSet::new(),
+        held: BTreeSet::new(),
     };
-    let mut largest = queue::largest_array();
+    let most = queue::largest_array();
+    let mut largest = most;
     let (mut pause, mut answered) = (SOON, Instant::now());
     let (mut left, mut refused) = (None, None::<Refusal>);
     loop {
@@ -123,7 +178,7 @@ pub fn execute(
             Ok(live) => live,
             Err(error) if answered.elapsed() < AWAY => {
                 view.line(&format!("slurm: {error}; asking again"));
-                if wait(SELDOM, stop) {
+                if wait(SELDOM, stop, &board.submissions) {
                     return Ok(board.end(true, left));
                 }
                 continue;
@@ -134,25 +189,28 @@ pub fn execute(
         };
         answered = Instant::now();
         let mut changed = board.update(&live);
-        if board.submissions.is_cancelled() {
-            if live.is_empty() {
-                view.line("slurm: cancelled by another command");
-                return Ok(board.end(true, None));
-            }
+        let cancelled = board.submissions.is_cancelled();
+        if cancelled && live.is_empty() {
+            view.line("slurm: cancelled by another command");
+            return Ok(board.end(true, None));
+        }
+        if cancelled {
+            changed = true;
         } else if refused.as_ref().is_none_or(|refusal| refusal.is_over(changed, live.len())) {
             match board.submit(&mut live, options, largest) {
                 Ok(submitted) => {
                     changed |= submitted;
                     refused = None;
-                }
-                // A user may have so many jobs in the queue and no more, so fewer at once.
-                Err(SlurmError::Refused { .. }) if live.is_empty() && largest > 1 => {
-                    largest = (largest.min(board.to_submit().len()) / 2).max(1);
-                    if !stop.load(Ordering::Relaxed) {
-                        continue;
+                    if submitted {
+                        largest = (2 * largest).min(most);
                     }
                 }
-                Err(error) if live.is_empty() => return Err(error),
+                // A user may have so many jobs in the queue and no more, so fewer at once.
+                Err(SlurmError::Refused { .. }) if largest > 1 && !stop.load(Ordering::Relaxed) => {
+                    largest = (largest.min(board.to_submit().len()) / 2).max(1);
+                    continue;
+                }
+                Err(error) if board.tries.is_empty() => return Err(error),
                 Err(error) => {
                     let message = error.to_string();
                     if refused.is_none_or(|before| before.message != message) {
@@ -168,7 +226,7 @@ pub fn execute(
             return Ok(board.end(false, None));
         }
         pause = pause_after(pause, changed, live.len());
-        if wait(pause, stop) {
+        if wait(pause, stop, &board.submissions) {
             return Ok(board.end(true, left));
         }
     }
@@ -180,11 +238,18 @@ fn pause_after(pause: Duration, changed: bool, live: usize) -> Duration {
     if changed { soon } else { soon.max(pause * 3 / 2) }.min(SELDOM)
 }
 
-/// Sleeps, and tells whether it was stopped.
-fn wait(pause: Duration, stop: &AtomicBool) -> bool {
-    let end = Instant::now() + pause;
-    while Instant::now() < end && !stop.load(Ordering::Relaxed) {
+/// Sleeps, less long where another command cancels meanwhile; tells whether it was stopped.
+fn wait(pause: Duration, stop: &AtomicBool, submissions: &Submissions) -> bool {
+    let start = Instant::now();
+    let (mut look, was_cancelled) = (SOON, submissions.is_cancelled());
+    while start.elapsed() < pause && !stop.load(Ordering::Relaxed) {
         sleep(TICK);
+        if start.elapsed() >= look {
+            look += SOON;
+            if !was_cancelled && submissions.is_cancelled() {
+                break;
+            }
+        }
     }
     stop.load(Ordering::Relaxed)
 }
@@ -212,9 +277,15 @@ impl Board<'_> {
                     }
                     Status::Running
                 }
-                Some(_) => {
+                Some(Live { job, reason, .. }) => {
                     if before == Status::Running {
                         self.view.line(&format!("{label}: is back in the queue"));
+                    }
+                    if queue::waits_for_ever(reason) && self.held.insert((*job, reason.clone())) {
+                        self.view.line(&format!(
+                            "{label}: job {job} waits, in Slurm's word {reason}, which does not pass by itself: \
+                             `scontrol release {job}` where it is held, else `scancel {job}` and the same command again"
+                        ));
                     }
                     Status::Queued
                 }
@@ -238,34 +309,34 @@ impl Board<'_> {
             return None;
         }
         let since = *self.gone.entry(i).or_insert_with(Instant::now);
-        let is_late = since.elapsed() >= LATE;
         let last = self.tries.get(&i).copied();
-        let end = self.log_end(label, last);
-        let code = end.lines().last().and_then(|line| line.strip_prefix("ended with exit code "));
-        let told = code.is_some_and(|code| code != "0" && !code.contains(' '));
+        let log = self.submissions.logs().join(log_name(label));
+        let told = Told::of(&String::from_utf8_lossy(&fs::read(&log).unwrap_or_default()), last);
         // Of a job that started more than once the log may still be that of an earlier start.
-        let is_first = !last.is_some_and(|last| last.again) && end.contains(", restart 0, ");
-        if !is_late && !(told && is_first) {
+        let is_certain = told.failed() && told.is_first && !last.is_some_and(|last| last.again);
+        if !is_certain && since.elapsed() < LATE {
             return None;
         }
-        let needs: Vec<Status> = self.jobs[i].needs.iter().map(|need| self.statuses[*need]).collect();
-        if needs.iter().any(|need| matches!(need, Status::Failed | Status::NotStarted | Status::Unwanted)) {
+        let needs = &self.jobs[i].needs;
+        let is_lost =
+            |need| matches!(self.statuses[need], Status::Failed | Status::NotStarted | Status::Unwanted);
+        if needs.iter().any(|need| is_lost(*need)) {
             return Some(Status::NotStarted);
         }
-        if told && needs.iter().any(|need| *need != Status::Complete) {
-            // It started before what it needs was there, which will be.
-            self.gone.remove(&i);
-            return Some(Status::ToSubmit);
+        if told.is_early {
+            // What became of those that it needs is not known yet.
+            if needs.iter().any(|need| self.gone.contains_key(need)) {
+                return None;
+            }
+            if needs.iter().any(|need| self.statuses[*need] != Status::Complete) || self.early.insert(i) {
+                self.gone.remove(&i);
+                return Some(Status::ToSubmit);
+            }
         }
-        let error = end.lines().rev().find_map(|line| line.strip_prefix("error: "));
-        let message = match (error, code) {
-            (Some(error), _) => error.to_owned(),
-            (None, Some(code)) => format!("its job ended with exit code {code}"),
-            (None, None) => "its job was cancelled or killed".to_owned(),
-        };
-        let log = self.submissions.logs().join(log_name(label));
+        let lasting = told.is_lasting;
+        let message = told.why();
         self.view.line(&format!("{label}: FAILED: {message}; see {}", log.display()));
-        self.failed.push((label.to_owned(), Failure { message, lasting: end.contains(LASTING) }));
+        self.failed.push((label.to_owned(), Failure { message, lasting }));
         Some(Status::Failed)
     }
 
@@ -274,18 +345,6 @@ impl Board<'_> {
         let path = self.submissions.root.join(self.jobs[i].label()).join(RESULT);
         let result: RunResult = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
         (result.inputs == self.jobs[i].hash).then_some(result)
-    }
-
-    /// The end of what a run told in its last try; nothing where that was another than `last`.
-    fn log_end(&self, label: &str, last: Option<Try>) -> String {
-        let bytes = fs::read(self.submissions.logs().join(log_name(label))).unwrap_or_default();
-        let text = String::from_utf8_lossy(&bytes);
-        let start = text.rfind("\njob ").map_or(0, |start| start + 1);
-        let end = text[start..].trim_end();
-        let other = last.is_some_and(|Try { job, index, .. }| {
-            end.starts_with("job ") && !end.starts_with(&format!("job {job}_{index} on "))
-        });
-        if other { String::new() } else { end.to_owned() }
     }
 
     /// Submits the runs that are not in the queue, level by level; whether there were any.
@@ -297,10 +356,13 @@ impl Board<'_> {
     ) -> Result<bool, SlurmError> {
         // What cannot start any more is not submitted at all. Runs stand after those that they need.
         let lost = [Status::Failed, Status::NotStarted];
-        for i in 0..self.jobs.len() {
-            let missing = self.jobs[i].needs.iter().any(|need| lost.contains(&self.statuses[*need]));
-            if self.statuses[i] == Status::ToSubmit && missing {
+        for i in self.to_submit() {
+            if self.jobs[i].needs.iter().any(|need| lost.contains(&self.statuses[*need])) {
                 self.statuses[i] = Status::NotStarted;
+            } else if self.result(i).is_some() {
+                // Its job ended after the folders were looked at.
+                self.view.complete();
+                self.statuses[i] = Status::Complete;
             }
         }
         let to_do = self.to_submit();
@@ -318,7 +380,7 @@ impl Board<'_> {
                 self.view.line(&format!("job {job}: {} of level {level}", count(part.len(), "run")));
                 for (index, i) in part.iter().enumerate() {
                     let (run, inputs) = (self.jobs[*i].label(), self.jobs[*i].hash.clone());
-                    live.insert(run, Live { job, index, running: false, inputs });
+                    live.insert(run, Live { job, index, running: false, reason: String::new(), inputs });
                     self.tries.insert(*i, Try { job, index, again: false });
                     self.statuses[*i] = Status::Queued;
                 }
@@ -381,34 +443,36 @@ mod tests {
             failed: vec![],
             tries: BTreeMap::from([(1, Try { job: 3, index: 0, again })]),
             gone: BTreeMap::from([(1, Instant::now().checked_sub(gone).unwrap())]),
+            early: BTreeSet::new(),
+            held: BTreeSet::new(),
         };
         let status = board.ended(1, &label);
         (status, board.failed.pop().map(|(_, failure)| failure.message).unwrap_or_default())
     }
 
-    const EARLY: &str = "job 3_0 on x, restart 0, now\nerror: it needs a\nended with exit code 1\n";
+    const FAILED: &str = "job 3_0 on x, restart 0, now\nerror: no memory\nended with exit code 1\n";
 
     #[test]
     fn a_log_counts_only_where_it_is_of_the_job_that_ended() {
         let of = |log, again, gone| ended(Status::Complete, log, again, gone);
-        let failed = (Some(Status::Failed), "it needs a".to_owned());
+        let failed = (Some(Status::Failed), "no memory".to_owned());
         let unknown = (Some(Status::Failed), "its job was cancelled or killed".to_owned());
         let soon = Duration::ZERO;
-        assert_eq!(of(Some(EARLY), false, soon), failed);
+        assert_eq!(of(Some(FAILED), false, soon), failed);
         // Of an earlier command's job, whose words are not this one's.
-        let other = EARLY.replace("job 3_0", "job 2_0");
+        let other = FAILED.replace("job 3_0", "job 2_0");
         assert_eq!(of(Some(&other), false, soon).0, None);
         assert_eq!(of(Some(&other), false, 2 * LATE), unknown);
-        let both = format!("{other}{EARLY}");
+        let both = format!("{other}{FAILED}");
         assert_eq!(of(Some(&both), false, soon), failed);
         // It started twice, and the log may be that of the first time.
-        assert_eq!(of(Some(EARLY), true, soon).0, None);
-        assert_eq!(of(Some(EARLY), true, 2 * LATE), failed);
-        let second = EARLY.replace("restart 0", "restart 1");
+        assert_eq!(of(Some(FAILED), true, soon).0, None);
+        assert_eq!(of(Some(FAILED), true, 2 * LATE), failed);
+        let second = FAILED.replace("restart 0", "restart 1");
         assert_eq!(of(Some(&second), false, soon).0, None);
         assert_eq!(of(Some(&second), false, 2 * LATE), failed);
         // However much it told.
-        let long = EARLY.replace("error", &format!("{}error", "step 1 of 9\n".repeat(1000)));
+        let long = FAILED.replace("error", &format!("{}error", "step 1 of 9\n".repeat(1000)));
         assert_eq!(of(Some(&long), false, soon), failed);
         assert_eq!(of(None, false, soon).0, None);
         assert_eq!(of(None, false, 2 * LATE), unknown);
@@ -421,22 +485,29 @@ mod tests {
         assert!(!now.is_over(false, 3) && !now.is_over(false, 4));
         assert!(now.is_over(true, 3) && now.is_over(false, 2));
         assert!(refusal(Instant::now().checked_sub(2 * REFUSED).unwrap()).is_over(false, 3));
+        // With nothing else to wait for.
+        let none = Refusal { live: 0, ..refusal(Instant::now().checked_sub(2 * SELDOM).unwrap()) };
+        assert!(none.is_over(false, 0) && !none.is_over(false, 1));
     }
 
     #[test]
     fn what_becomes_of_a_run_without_a_job_is_a_matter_of_its_needs() {
         let of = |status: Status, log: Option<&str>| ended(status, log, false, 2 * LATE).0;
-        let early = Some(EARLY);
+        let early = FAILED.replace("error", &format!("{EARLY}\nerror"));
+        let early = Some(early.as_str());
         for lost in [Status::Failed, Status::NotStarted, Status::Unwanted] {
             assert_eq!(of(lost, early), Some(Status::NotStarted));
             assert_eq!(of(lost, None), Some(Status::NotStarted));
         }
         for coming in [Status::ToSubmit, Status::Queued, Status::Running] {
-            // It started too early, or it was cancelled.
+            // It started too early, or it failed or was cancelled.
             assert_eq!(of(coming, early), Some(Status::ToSubmit));
+            assert_eq!(of(coming, Some(FAILED)), Some(Status::Failed));
             assert_eq!(of(coming, None), Some(Status::Failed));
         }
-        assert_eq!(of(Status::Complete, early), Some(Status::Failed));
+        // What it needs was seen late by its machine.
+        assert_eq!(of(Status::Complete, early), Some(Status::ToSubmit));
+        assert_eq!(of(Status::Complete, Some(FAILED)), Some(Status::Failed));
     }
 
     #[test]
