@@ -275,6 +275,33 @@ fn a_run_is_not_resumed_on_other_images() {
 }
 
 #[test]
+fn a_run_is_not_resumed_on_other_masks() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = phantom(&folder);
+    let run = folder.path().join("run");
+    train(&data, &run, &[]).success();
+    let files = std::fs::read_to_string(run.join("images.csv")).expect("what it was made from");
+    // Training and validation images; what is tested on was not seen.
+    let split = std::fs::read_to_string(run.join("split.csv")).expect("the split");
+    let used = |line: &&str| line.ends_with(",train") || line.ends_with(",val");
+    assert_eq!(files.lines().count() - 1, split.lines().filter(used).count());
+    let ids: Vec<&str> = files.lines().skip(1).map(|line| line.split(',').next().expect("an id")).collect();
+    let mask = |id: &str| data.join("masks").join(format!("{id}.png"));
+    let (before, other) =
+        (std::fs::read(mask(ids[2])).expect("a mask"), std::fs::read(mask(ids[3])).expect("a mask"));
+    assert!(before != other);
+    std::fs::write(mask(ids[2]), &other).expect("another mask");
+    let output = train(&data, &run, &["--resume"]).failure().code(1).get_output().clone();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    expect_words(
+        &told,
+        &["images.csv", &format!("the mask of `{}` is another file", ids[2]), "another folder"],
+    );
+    std::fs::write(mask(ids[2]), &before).expect("the mask");
+    train(&data, &run, &["--resume"]).success();
+}
+
+#[test]
 fn other_images_than_those_of_the_run_are_split_by_themselves() {
     let (folder, _, model) = model();
     let other = folder.path().join("other");
@@ -674,6 +701,18 @@ fn cross_validation_tests_each_image_once_and_goes_on() {
     std::fs::remove_file(out.join("fold_0/training_state.safetensors")).expect("the state");
     let other = failure(&mut command(&["--set", "train.batch_size=2"]));
     expect_words(&other, &["fold_0", "train.batch_size", "4", "2"]);
+    assert_eq!(result(&mut command(&[])), first);
+    expect_words(&failure(&mut command(&["--set", "data.fold=1"])), &["data.fold is 1", "wgseg train"]);
+
+    // Of what the first fold was tested on, another mask: its scores are not of these images any more.
+    let tested = &folds[0]["evaluation"]["images"];
+    let [id, other] = [0, 1].map(|i| tested[i]["id"].as_str().expect("an id"));
+    let mask = |id: &str| data.join("masks").join(format!("{id}.png"));
+    let before = std::fs::read(mask(id)).expect("a mask");
+    std::fs::copy(mask(other), mask(id)).expect("another mask");
+    let told = failure(&mut command(&[]));
+    expect_words(&told, &["fold_0", "images.csv", &format!("the mask of `{id}` is another file")]);
+    std::fs::write(mask(id), before).expect("the mask");
     assert_eq!(result(&mut command(&[])), first);
 
     wgseg().args(["data", "split", "--folds", "3", "--seed", "9", "--force"]).arg(&data).assert().success();

@@ -92,7 +92,7 @@ fn no_images() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("images")).unwrap();
     std::fs::create_dir(dir.path().join("masks")).unwrap();
-    assert_eq!(refused(&dir, "images"), Problem::NoImages);
+    assert_eq!(refused(&dir, "images"), Problem::NoImages { endings: ".png, .jpg, .tif or .dcm" });
 }
 
 #[test]

@@ -457,7 +457,9 @@ fn what_lists_lack_is_named() {
     copy(&nifti("flat.nii"), &set, "imagesTr/a_0000.nii");
     copy(&nifti("flat.nii"), &set, "imagesTr/odd.nii");
     copy(&nifti("flat_label.nii"), &set, "labelsTr/a.nii");
-    put(&set, "dataset.json", r#"{"training": [{"label": "labelsTr/a.nii"}, {"image": "imagesTr/b.nii"}]}"#);
+    let lists = r#"{"labels": {"0": "background", "1": "organ"},
+                    "training": [{"label": "labelsTr/a.nii"}, {"image": "imagesTr/b.nii"}]}"#;
+    put(&set, "dataset.json", lists);
     let (out, _) = import(&folder, &["nnunet", set.to_str().unwrap()], true);
     skipped(&out, &["odd,", "imagesTr/odd.nii", "a channel of four digits"]);
     skipped(&out, &["b,", "entry 2 of `training` has no `label`"]);
@@ -567,4 +569,24 @@ fn label_values_that_dataset_json_does_not_name() {
     json(r#"["background", "lung"]"#);
     let (_, said) = import(&folder, &args, false);
     assert!(said.contains("dataset.json") && said.contains("`labels` is"), "{said}");
+    put(&set, "dataset.json", "[]");
+    let (_, said) = import(&folder, &args, false);
+    assert!(said.contains("dataset.json: there is no `labels`"), "{said}");
+    let two = r#"{"channel_names": {"0": "a", "1": "b"}, "labels": {"background": 0, "lung": 1}}"#;
+    put(&set, "dataset.json", two);
+    let (_, said) = import(&folder, &args, false);
+    assert!(said.contains("there are 2") && said.contains("1: b"), "{said}");
+
+    // What should count for nothing is background here, which is told.
+    json(r#"{"background": 0, "lung": 1, "ignore": 2}"#);
+    let (out, said) = import(&folder, &args, true);
+    // Three columns of four pixels, and two pixels of the volume.
+    assert!(said.contains("14 pixels have the value 2, which dataset.json names `ignore`"), "{said}");
+    let mask = image::open(out.join("masks/b.png")).unwrap().to_luma8();
+    assert!(mask.pixels().all(|pixel| pixel.0[0] == 0));
+    std::fs::remove_dir_all(&out).unwrap();
+    json(r#"{"background": 0, "lung": 3, "ignore": 2, "other": 1}"#);
+    let (_, said) = import(&folder, &[&args[..], &["--label", "lung"]].concat(), true);
+    assert!(said.contains("no label that was read has the value 3"), "{said}");
+    assert!(said.contains("14 pixels have the value 2") && said.contains("no mask has foreground"), "{said}");
 }

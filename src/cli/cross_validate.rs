@@ -8,6 +8,7 @@ use super::interrupt::{INTERRUPTED, Interrupt};
 use super::{DeviceArg, Outcome, print_json, say};
 use crate::gpu::Extra;
 use crate::report::console::tell;
+use crate::train::TrainError;
 use crate::train::cross_validation::{CrossValidationOptions, OverFolds, RESULT, cross_validate};
 
 #[derive(clap::Args)]
@@ -30,6 +31,9 @@ pub struct Args {
 pub fn run(args: Args) -> Outcome {
     let interrupt = Interrupt::heed()?;
     let config = args.config.load()?;
+    if let Some(fold) = config.data.fold {
+        return Err(TrainError::OneFold { fold }.into());
+    }
     let begun = args.out.join("fold_0");
     let begun = begun.is_dir().then_some(begun.as_path());
     let gpu = args.adapter.open_for(Extra::None, config.train.precision, begun)?;

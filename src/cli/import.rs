@@ -119,9 +119,7 @@ pub fn run(command: Command) -> Outcome {
         Command::Nnunet(args) => {
             let options =
                 NnunetOptions { size: args.out.size, label: args.label, channel: args.channel, workers };
-            let (summary, notes) = import_nnunet(&args.dir, &args.out.out, &options)?;
-            notes.iter().for_each(|note| console::tell(note));
-            summary
+            import_nnunet(&args.dir, &args.out.out, &options)?
         }
         Command::Monai(args) => import_monai(
             &args.list,
@@ -135,10 +133,11 @@ pub fn run(command: Command) -> Outcome {
             },
         )?,
     };
-    for value in &summary.absent {
-        console::tell(&format!(
-            "no label that was read has the value {value}, which --label asks for: check it against the data set"
-        ));
+    summary.notes.iter().for_each(|note| console::tell(note));
+    if summary.positives == 0 {
+        console::tell(
+            "no mask has foreground, so nothing can be learnt from them: see skipped.csv and what the labels hold",
+        );
     }
     say!("{summary}");
     Ok(ExitCode::SUCCESS)

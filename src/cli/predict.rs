@@ -54,6 +54,9 @@ pub fn run(args: Args) -> Outcome {
     let rule = args.rule.or_of(&model.info);
     let mirrored = args.mirror.of(&model);
     let files = list_images(&args.images)?;
+    if args.dicom_seg {
+        dicom_seg::check(&files)?;
+    }
     report::check_free(&args.out)?;
     args.submission.as_deref().map(report::check_new_file).transpose()?;
 
@@ -73,8 +76,16 @@ pub fn run(args: Args) -> Outcome {
     // So that it is told now if it cannot be made; those in it with the first result.
     report::make_folder(&args.out)?;
     let start = Instant::now();
-    let mut predicting =
-        Predicting { model, size, channels, window: args.window, rule, folders, spent: Spent::default() };
+    let mut predicting = Predicting {
+        model,
+        size,
+        channels,
+        window: args.window,
+        rule,
+        folders,
+        spent: Spent::default(),
+        told: false,
+    };
     let mut failed = 0;
     let mut codes = Vec::new();
     for file in &files {
@@ -168,6 +179,8 @@ struct Predicting {
     rule: MaskRule,
     folders: Folders,
     spent: Spent,
+    /// It was told what `--window` is for.
+    told: bool,
 }
 
 /// What came out for one image.
@@ -194,6 +207,14 @@ impl Predicting {
     /// Writes the results of one image.
     fn predict(&mut self, file: &ImageFile) -> Result<Predicted, TrainError> {
         let image = timed(&mut self.spent.reading, || read_image(&file.path, self.channels))?;
+        if self.window && !self.told && image.width.min(image.height) > self.size {
+            self.told = true;
+            tell(&format!(
+                "--window shows the model {0}×{0} of {1}×{2} pixels at a time, which is right for a model that was trained on \
+                 such pieces; one that was trained on whole images needs predict without --window",
+                self.size, image.width, image.height
+            ));
+        }
         let map = timed(&mut self.spent.network, || match self.window {
             true => self.model.predict_windows(&image),
             false => whole(&mut self.model, &image, self.size),
@@ -221,12 +242,15 @@ fn write(
     folders: &Folders,
 ) -> Result<Predicted, TrainError> {
     let RuledMask { pixels: mask, emptied } = mask;
-    folders.make()?;
     let name = format!("{}.png", file.id);
     let (width, height) = (image.width as u32, image.height as u32);
-    if let Some(folder) = &folders.segmentations {
+    let segmentation = match &folders.segmentations {
         // First, as this is what may be refused.
-        let bytes = dicom_seg::encode(&file.path, &mask, image.width, image.height)?;
+        Some(_) => Some(dicom_seg::encode(&file.path, &mask, image.width, image.height)?),
+        None => None,
+    };
+    folders.make()?;
+    if let (Some(folder), Some(bytes)) = (&folders.segmentations, segmentation) {
         report::atomic::write(&folder.join(format!("{}.dcm", file.id)), &bytes)?;
     }
     report::write_mask(&folders.masks.join(&name), &mask, width, height)?;

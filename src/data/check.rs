@@ -216,7 +216,6 @@ pub fn check(dir: &Path, config: &DataConfig) -> CheckReport {
     let mut mask_values = value_counts(&examined);
     let mask_values_distinct = mask_values.len();
     mask_values.truncate(VALUES_KEPT);
-    let share = |a: u64, b: u64| (b > 0).then(|| a as f64 / b as f64);
     let counts: Vec<PartCount> = Part::ALL
         .map(|part| {
             let of_part = |id: &String| part_of(id) == Some(part);
@@ -392,6 +391,14 @@ fn duplicates(
     groups
 }
 
+impl CheckReport {
+    /// What the share of images with foreground is one of, where masks cannot be read.
+    fn of_what(&self) -> &'static str {
+        let all = share(self.positives as u64, self.images as u64);
+        if self.positive_share == all { "%" } else { "% of the masks that can be read" }
+    }
+}
+
 impl fmt::Display for CheckReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "data folder  {}", self.folder.display())?;
@@ -400,7 +407,7 @@ impl fmt::Display for CheckReport {
             "images       {}, {} with foreground{}",
             self.images,
             self.positives,
-            percent(self.positive_share)
+            percent(self.positive_share).replace('%', self.of_what())
         )?;
         for count in &self.parts {
             writeln!(f, "{:<12} {}, {} with foreground", count.part, count.images, count.positives)?;
@@ -487,6 +494,10 @@ fn in_two_folds(group: &[Duplicate]) -> bool {
     let used = group.iter().filter(|image| image.part != Some(Part::Unused));
     let mut folds = used.filter_map(|image| image.fold);
     folds.next().is_some_and(|first| folds.any(|fold| fold != first))
+}
+
+fn share(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
 }
 
 fn percent(share: Option<f64>) -> String {

@@ -164,7 +164,7 @@ pub(super) fn scan(dir: &Path) -> Scan {
     let images = stems(&images_dir, &mut problems);
     let mut masks = stems(&masks_dir, &mut problems);
     if images.is_empty() && problems.is_empty() {
-        problems.push(DataError::at(&images_dir, Problem::NoImages));
+        problems.push(DataError::at(&images_dir, Problem::NoImages { endings: IMAGE_ENDINGS }));
     }
     let ids = images.keys().cloned().collect();
     let mut items = Vec::new();

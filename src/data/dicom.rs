@@ -467,6 +467,9 @@ fn check_jpeg(bytes: &[u8], form: &Form) -> Result<(), Problem> {
         return Err(Problem::Truncated { format: NAME, found });
     }
     let inner = jpeg(&mut std::io::Cursor::new(bytes)).map_err(corrupt)?;
+    if inner.bits != 8 && !JPEG_LOSSLESS.contains(&form.syntax.as_str()) {
+        return Err(Problem::DicomJpegBits { bits: inner.bits });
+    }
     let allocated = if inner.bits <= 8 { 8 } else { 16 };
     if (inner.width, inner.height, inner.channels, allocated)
         != (form.width, form.height, form.channels, form.allocated)

@@ -4,6 +4,8 @@
 //! image tells its place in the patient, so is that. What is segmented is not known here: the segment is called
 //! Foreground, by a code of wgseg's own.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -15,6 +17,7 @@ use sha2::{Digest, Sha256};
 
 use super::dicom::{PIXELS, bad_tag, corrupt, guarded, is_dicom, unread};
 use super::error::{DataError, Problem};
+use super::images::ImageFile;
 
 const SEGMENTATION_STORAGE: &str = "1.2.840.10008.5.1.4.1.1.66.4";
 const EXPLICIT_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2.1";
@@ -57,18 +60,31 @@ const REFERENCED_SEGMENT: Tag = Tag(0x0062, 0x000B);
 
 type Object = InMemDicomObject;
 
+/// Refuses images that are no DICOM, to which no such object can refer, before anything is predicted.
+///
+/// # Errors
+/// The first of them, with how many there are; a file cannot be read.
+pub fn check(images: &[ImageFile]) -> Result<(), DataError> {
+    let mut others = vec![];
+    for ImageFile { path, .. } in images {
+        let mut start = vec![];
+        let read = File::open(path).and_then(|file| file.take(132).read_to_end(&mut start));
+        read.map_err(|error| DataError::io(path, &error))?;
+        if !is_dicom(path, &start) {
+            others.push(path);
+        }
+    }
+    match others.first() {
+        None => Ok(()),
+        Some(first) => Err(DataError::at(first, Problem::SegOfOther { images: others.len() })),
+    }
+}
+
 /// The bytes of a Segmentation object of `mask [height, width]`, made of the DICOM image `source` of that size.
 ///
 /// # Errors
-/// `source` is no DICOM file or cannot be read; it lacks a UID that the object must refer to; `mask` is of another size.
+/// `source` cannot be read as DICOM; it lacks a UID that the object must refer to; `mask` is of another size.
 pub fn encode(source: &Path, mask: &[bool], width: usize, height: usize) -> Result<Vec<u8>, DataError> {
-    let mut start = vec![];
-    let read = std::fs::File::open(source)
-        .and_then(|file| std::io::Read::read_to_end(&mut std::io::Read::take(file, 132), &mut start));
-    read.map_err(|e| DataError::io(source, &e))?;
-    if !is_dicom(source, &start) {
-        return Err(DataError::at(source, Problem::SegOfOther));
-    }
     let bytes = std::fs::metadata(source).map_err(|e| DataError::io(source, &e))?.len();
     guarded(source, || {
         let image = OpenFileOptions::new().read_until(PIXELS.0).open_file(source).map_err(|e| unread(&e))?;
@@ -321,7 +337,10 @@ mod tests {
     fn what_is_no_dicom_image_is_refused() {
         let folder = crate::data::testing::folder(1);
         let image = folder.path().join("images/a00.png");
+        let file = ImageFile { id: "a00".into(), path: image.clone() };
+        let error = check(&[file.clone(), file]).unwrap_err();
+        assert_eq!(error.problem, Problem::SegOfOther { images: 2 });
         let error = encode(&image, &[false; 64], 8, 8).unwrap_err();
-        assert_eq!(error.problem, Problem::SegOfOther);
+        assert_eq!(error.path.as_deref(), Some(&*image));
     }
 }

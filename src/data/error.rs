@@ -87,9 +87,11 @@ pub enum Problem {
     TooLarge { width: u32, height: u32 },
     #[error("the {format} file is cut short: {found}")]
     Truncated { format: &'static str, found: String },
+    #[error("the DICOM file has its pixels as JPEG of {bits} bits, expected 8, or lossless JPEG")]
+    DicomJpegBits { bits: u8 },
     #[error("the {format} file is damaged: {message}")]
     Corrupt { format: &'static str, message: String },
-    #[error("the pixels are {found}, expected 8 or 16 bit grey or colour")]
+    #[error("its pixels are not read ({found}), expected 8 or 16 bit grey or colour")]
     PixelType { found: String },
     #[error("the mask is in colour, expected grey (red, green and blue equal)")]
     ColourMask,
@@ -110,10 +112,8 @@ pub enum Problem {
     NoImagesFolder,
     #[error("there is no `masks` folder in it, expected `images/` and `masks/`")]
     NoMasksFolder,
-    #[error(
-        "there is no image in it, expected files that end in .png, .jpg, .jpeg, .tif, .tiff, .dcm or .dicom; subfolders are not searched"
-    )]
-    NoImages,
+    #[error("there is no image in it, expected files that end in {endings}; subfolders are not searched")]
+    NoImages { endings: &'static str },
     #[error("the file name is not valid UTF-8, so it cannot be matched with a mask or a split")]
     FileName,
     #[error("the image has no mask, expected `{stem}` with {endings} in {}", folder.display())]
@@ -236,8 +236,9 @@ pub enum Problem {
     #[error("the volume is {}, expected 2 or 3 dimensions and at most 268 million voxels",
         dims.iter().map(u16::to_string).collect::<Vec<_>>().join("×"))]
     NiftiDimensions { dims: Vec<u16> },
-    #[error("is no DICOM image, expected one, as a segmentation object belongs to one")]
-    SegOfOther,
+    #[error("is no DICOM image{}, expected one, as a segmentation object belongs to one",
+        match images - 1 { 0 => String::new(), more => format!(", nor are {more} more") })]
+    SegOfOther { images: usize },
     #[error("the volume has {slices} slices, expected one")]
     NiftiSlices { slices: usize },
     #[error("the label is {}, but its image is {}", by(label), by(image))]
@@ -294,7 +295,7 @@ impl Problem {
             Problem::NoImagesFolder | Problem::NoMasksFolder => {
                 "Put the images in `images/` and the masks in `masks/`, with the same names.".into()
             }
-            Problem::NoImages => "Check the path, and convert other formats to PNG.".into(),
+            Problem::NoImages { .. } => "Check the path, and convert other formats to PNG.".into(),
             Problem::FileName => "Rename the file.".into(),
             Problem::NoMask { .. } => {
                 "Add the mask (all 0 when there is nothing to mark), or remove the image.".into()
@@ -367,11 +368,14 @@ impl Problem {
             Problem::OutsidePath { .. } => "Correct the path, or name the folder that holds all by --root.".into(),
             Problem::NotListed => "Add it to the list.".into(),
             Problem::OtherEnding { .. } => "Convert it, or correct `file_ending`.".into(),
+            Problem::DicomJpegBits { .. } => {
+                "Decompress it, as by `gdcmconv --raw IN OUT` or `dcmdjpeg IN OUT`.".into()
+            }
             Problem::Unlabelled => "Add its label to the list.".into(),
             Problem::OtherFormat => "Convert one of the two.".into(),
             Problem::Nifti { .. } => "Copy or export the file again.".into(),
             Problem::NiftiDimensions { .. } => "Take one volume out of a series, or cut it up.".into(),
-            Problem::SegOfOther => "Leave --dicom-seg out for other images.".into(),
+            Problem::SegOfOther { .. } => "Leave --dicom-seg out for other images.".into(),
             Problem::NiftiSlices { .. } => "Save each slice as a file of its own.".into(),
             Problem::VolumeMismatch { .. } | Problem::AffineMismatch => "Resample the label to its image.".into(),
             Problem::AffineMissing { .. } => {

@@ -10,6 +10,9 @@ use super::nifti::{Volume, is_nifti};
 use super::resize::resize_image;
 use super::standardise::standardise;
 
+/// How endings that are read are told.
+const READ: &str = ".png, .jpg, .jpeg, .tif, .tiff, .dcm, .dicom, .nii or .nii.gz";
+
 /// An image file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageFile {
@@ -42,16 +45,13 @@ pub fn list_images(paths: &[PathBuf]) -> Result<Vec<ImageFile>, DataError> {
                 found.extend(id_of(&path)?.map(|id| ImageFile { id, path }));
             }
             if found.is_empty() {
-                return Err(DataError::at(path, Problem::NoImages));
+                return Err(DataError::at(path, Problem::NoImages { endings: READ }));
             }
             found.sort_by(|a, b| a.id.cmp(&b.id));
             list.append(&mut found);
         } else {
             let id = id_of(path)?.ok_or_else(|| {
-                let found =
-                    "a name with another ending than .png, .jpg, .jpeg, .tif, .tiff, .dcm, .dicom, .nii \
-                             and .nii.gz"
-                        .into();
+                let found = format!("a name with another ending than {READ}");
                 DataError::at(path, Problem::UnknownFormat { found })
             })?;
             list.push(ImageFile { id, path: path.clone() });
@@ -156,7 +156,7 @@ mod tests {
         std::fs::write(at("notes.txt"), "x").unwrap();
         let problem = |path: PathBuf| list_images(&[path]).unwrap_err().problem;
         assert_eq!(problem(at("none")), Problem::Missing);
-        assert_eq!(problem(dir.path().to_path_buf()), Problem::NoImages);
+        assert_eq!(problem(dir.path().to_path_buf()), Problem::NoImages { endings: READ });
         assert!(matches!(problem(at("notes.txt")), Problem::UnknownFormat { .. }));
     }
 }

@@ -13,6 +13,7 @@ pub mod decode;
 mod dicom;
 pub mod dicom_seg;
 pub mod error;
+pub mod fingerprint;
 pub mod header;
 pub mod images;
 pub mod import;

@@ -5,6 +5,7 @@ mod needs;
 use serde::Serialize;
 
 use crate::config::Config;
+use crate::config::schema::MethodConfig;
 use crate::gpu::{self, AdapterDescription, Gpu, GpuError, GpuOptions};
 use crate::program::Precision;
 use crate::report::words::quoted;
@@ -93,7 +94,12 @@ impl Wish<'_> {
             self.set.iter().map(String::as_str).filter(|own| set.iter().all(|new| key(new) != key(own)));
         let set: String =
             own.chain(set.iter().copied()).map(|text| format!(" --set {}", quoted(text))).collect();
-        format!("wgseg train {}{set} --data DIR --out RUN", quoted(self.name))
+        // `train` reads nothing of what is set for the method.
+        let (command, more) = match self.config.method == MethodConfig::default() {
+            true => ("train", ""),
+            false => ("two-stage", " --unlabelled MORE"),
+        };
+        format!("wgseg {command} {}{set} --data DIR{more} --out RUN", quoted(self.name))
     }
 }
 

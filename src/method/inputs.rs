@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::error::MethodError;
-use super::material::{Fingerprint, hex};
+use super::material::Fingerprint;
 use super::run::{Candidates, CouplingChoice, RunSpec, TargetStart, Work};
 use crate::config::schema::DataConfig;
+use crate::data::fingerprint::hex;
 use crate::tasks;
 
 /// File in a run's folder that says what the run is made of: an [`Inputs`]. It is the first to be made.

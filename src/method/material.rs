@@ -11,6 +11,7 @@ use super::check::{check_counts, check_freezing, check_held_out, images_in};
 use super::error::MethodError;
 use super::plan::ImageCounts;
 use crate::config::Config;
+use crate::data::fingerprint::hex;
 use crate::data::{Cache, Dataset, ImageFile, Part, Unlabelled, list_images};
 use crate::report::words::count;
 use crate::train::TrainError;
@@ -187,11 +188,6 @@ pub struct Fingerprint {
     /// Of the labelled images alone.
     pub labelled: String,
     pub all: String,
-}
-
-/// As 64 hexadecimal digits.
-pub(crate) fn hex(hash: Sha256) -> String {
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Hash of an image's pixels.

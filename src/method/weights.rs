@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::error::MethodError;
 use super::inputs::Change;
-use super::material::hex;
+use crate::data::fingerprint::hex;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Weights {

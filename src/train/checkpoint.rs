@@ -11,7 +11,7 @@ use super::mask_rule::MaskRule;
 use super::min_area::MinArea;
 use super::threshold::Threshold;
 use crate::config::schema::ModelConfig;
-use crate::method::material::hex;
+use crate::data::fingerprint::hex;
 use crate::method::plan::PLAN;
 use crate::nn::layout;
 use crate::report::{ReportError, atomic};

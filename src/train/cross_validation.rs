@@ -14,10 +14,11 @@ use super::checkpoint::BEST;
 use super::metrics::Evaluation;
 use super::model::ModelFile;
 use super::resume::{STATE, check_config};
-use super::single::{TrainOptions, open_data, train};
+use super::single::{TrainOptions, check_files, open_data, train};
 use crate::config::Config;
+use crate::data::fingerprint::{FILE, Fingerprints};
 use crate::data::split::count_folds;
-use crate::data::{Cache, Part, Scoring};
+use crate::data::{Cache, Dataset, Item, Part, Scoring};
 use crate::gpu::Gpu;
 use crate::method::assess::TEMPORARY;
 use crate::report::console::tell;
@@ -33,11 +34,12 @@ pub const RESULT: &str = "cross_validation.json";
 /// The scores of a fold's test images, in the fold's folder. Written last, so a fold that has it is done.
 const SCORES: &str = "test.json";
 /// What a run folder may hold before its state is first saved.
-const BEFORE_STATE: [&str; 8] = [".lock", "config.toml", "run.json", "split.csv", COPY, CSV, JSONL, EVENTS];
+const BEFORE_STATE: [&str; 9] =
+    [".lock", "config.toml", "run.json", "split.csv", FILE, COPY, CSV, JSONL, EVENTS];
 
 /// What to train, on what, into where.
 pub struct CrossValidationOptions<'a> {
-    /// `data.fold` counts for nothing: all folds are done.
+    /// Without `data.fold`: all folds are done.
     pub config: &'a Config,
     pub data: &'a Path,
     /// Gets a run folder `fold_K` for each fold. Folds that are there are gone on with.
@@ -92,12 +94,18 @@ pub fn cross_validate(
     if !folders.iter().any(|folder| folder.is_dir()) {
         check_free(out)?;
     }
+    // Test images too: scores of folds that are complete stand beside those to come.
+    let dataset = Dataset::open(data, &of_fold(options.config, 0).data)?;
+    let used = Part::ALL.into_iter().flat_map(|part| dataset.part(part));
+    let used: Vec<&Item> = used.map(|i| &dataset.items()[i]).collect();
+    let files = Fingerprints::of(&used, options.config.data.workers)?;
     // What cannot be trained, and what was begun with another config or split, is told before hours of training.
     for (fold, folder) in folders.iter().enumerate() {
         let config = of_fold(options.config, fold);
         let (now, _) = open_data(data, &config, None)?;
         if remove_unbegun(folder)? {
             check_config(folder, &config)?;
+            check_files(&folder.join(FILE), &files)?;
             let (begun, _) = open_data(data, &config, Some(folder))?;
             if Part::ALL.iter().any(|part| now.part(*part) != begun.part(*part)) {
                 return Err(TrainError::OtherSplit { path: folder.join("split.csv"), fold });
@@ -118,6 +126,7 @@ pub fn cross_validate(
                 return Ok(None);
             }
             let evaluation = score(gpu, &folder.join(BEST), data)?;
+            files.write(&folder.join(FILE))?;
             write_json(&scores, &evaluation)?;
             trained += 1;
             evaluation

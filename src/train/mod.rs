@@ -98,6 +98,17 @@ pub enum TrainError {
     )]
     OtherSplit { path: PathBuf, fold: usize },
     #[error(
+        "data.fold is {fold}, and cross-validation does all folds: leave it out, or give it to `wgseg train` for that fold \
+         alone"
+    )]
+    OneFold { fold: usize },
+    #[error(
+        "{path}: the {what} of `{id}`{} another file than when this was begun, and scores of both would be mixed; put the \
+         file back, or begin anew in another folder",
+        match images - 1 { 0 => " is".to_owned(), more => format!(" (and of {more} more) is") }
+    )]
+    OtherFiles { path: PathBuf, id: String, what: &'static str, images: usize },
+    #[error(
         "{path}: this run was started {}, and would go on {}, by which results differ in their last bits; resume without \
          --no-tuning and WGSEG_TUNING=off, with the `{}` that it began with in its folder, or train into a new folder",
         tuned(found.as_deref()), tuned(wanted.as_deref()), crate::tune::place::COPY

@@ -14,7 +14,8 @@ use super::sheet::{COLUMNS, write_sheet};
 use super::trainer::{TrainSummary, Trainer};
 use super::watch::Console;
 use crate::config::Config;
-use crate::data::{Cache, Dataset, Part};
+use crate::data::fingerprint::{Changed, FILE, Fingerprints};
+use crate::data::{Cache, Dataset, Item, Part};
 use crate::gpu::Gpu;
 use crate::report;
 use crate::report::console::tell;
@@ -58,6 +59,13 @@ pub fn train(gpu: &Arc<Gpu>, options: &TrainOptions) -> Result<TrainSummary, Tra
         let items = indices.iter().map(|i| &dataset.items()[*i]);
         Cache::of_items(items, config.model.in_channels, &config.data)
     };
+    let mut used = labelled.clone();
+    used.extend(dataset.part(Part::Val));
+    let used: Vec<&Item> = used.iter().map(|i| &dataset.items()[*i]).collect();
+    let files = Fingerprints::of(&used, config.data.workers)?;
+    if options.resume {
+        check_files(&options.out.join(FILE), &files)?;
+    }
     let train_images = Arc::new(cache(&labelled)?);
     let val_images = Arc::new(cache(&dataset.part(Part::Val))?);
     train_images.require_foreground(Part::Train, &config.data)?;
@@ -87,6 +95,7 @@ pub fn train(gpu: &Arc<Gpu>, options: &TrainOptions) -> Result<TrainSummary, Tra
     let mut trainer = Trainer::new(gpu, setup)?;
     if !options.resume {
         dataset.write_split(&options.out.join("split.csv"))?;
+        files.write(&options.out.join(FILE))?;
         if let Some(table) = gpu.tuning() {
             table.write(&options.out.join(COPY))?;
         }
@@ -105,6 +114,16 @@ pub fn train(gpu: &Arc<Gpu>, options: &TrainOptions) -> Result<TrainSummary, Tra
         write_report(&mut trainer, config, &val_images, options.out, &summary)?;
     }
     Ok(summary)
+}
+
+/// Checks that what was written to `path` when a run was begun is of the files that there are `now`.
+pub(super) fn check_files(path: &Path, now: &Fingerprints) -> Result<(), TrainError> {
+    match Fingerprints::read(path)?.and_then(|begun| begun.changed(now)) {
+        None => Ok(()),
+        Some(Changed { id, what, images }) => {
+            Err(TrainError::OtherFiles { path: path.to_owned(), id, what, images })
+        }
+    }
 }
 
 /// The images that `config` trains on, and which of them are labelled. A run that was `begun` in that folder keeps its split,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::Importer;
 use crate::data::dataset;
@@ -37,7 +37,10 @@ pub(super) enum Foreground {
         ignored: Vec<u16>,
         known: Option<Vec<u16>>,
     },
-    Values(Vec<u16>),
+    Values {
+        values: Vec<u16>,
+        ignored: Vec<u16>,
+    },
     /// As in the masks of a data folder: 0 and one other value, or those above a threshold.
     Mask(Option<f64>),
 }
@@ -47,12 +50,20 @@ impl Foreground {
         let among = |values: &[u16]| values.iter().any(|v| f64::from(*v) == value);
         match self {
             Foreground::AllBut { ignored, .. } => value > 0.0 && !among(ignored),
-            Foreground::Values(values) => among(values),
+            Foreground::Values { values, .. } => among(values),
             Foreground::Mask(threshold) => value > threshold.unwrap_or(0.0),
         }
     }
 
-    fn mask(&self, raw: &Raw, asked: &Asked) -> Result<Mask, Problem> {
+    /// Values of pixels that should count for nothing.
+    fn ignored(&self) -> &[u16] {
+        match self {
+            Foreground::AllBut { ignored, .. } | Foreground::Values { ignored, .. } => ignored,
+            Foreground::Mask(_) => &[],
+        }
+    }
+
+    fn mask(&self, raw: &Raw, seen: &Seen) -> Result<Mask, Problem> {
         if let Foreground::Mask(threshold) = self {
             return raw.to_mask(*threshold).map_err(|problem| match problem {
                 // Its cure names a setting that an import does not read.
@@ -74,13 +85,13 @@ impl Foreground {
             values.iter_mut().for_each(|v| *v /= step);
         }
         self.check_known(values.iter().map(|v| f64::from(*v)))?;
-        asked.note(|value| values.contains(&value));
+        seen.note(|value| values.iter().filter(|v| **v == value).count());
         let pixels = values.iter().map(|v| u8::from(self.holds(f64::from(*v)))).collect();
         Ok(Mask { width: raw.header.width as usize, height: raw.header.height as usize, pixels })
     }
 
     /// Holds the values of a volume to what those of a label file may be, and makes whole what is nearly so.
-    fn check(&self, values: &mut [f64], asked: &Asked) -> Result<(), Problem> {
+    fn check(&self, values: &mut [f64], seen: &Seen) -> Result<(), Problem> {
         if let Foreground::Mask(Some(_)) = self {
             return Ok(());
         }
@@ -97,7 +108,7 @@ impl Foreground {
             return Err(Problem::LabelValue { value: *value as f32 });
         }
         self.check_known(values.iter().copied())?;
-        asked.note(|value| values.contains(&f64::from(value)));
+        seen.note(|value| values.iter().filter(|v| **v == f64::from(value)).count());
         Ok(())
     }
 
@@ -139,31 +150,53 @@ fn listed<T: ToString>(values: &[T], more: bool) -> String {
     if more { list + ", …" } else { list }
 }
 
-/// Values that the user asks for, and whether a label has them.
-struct Asked(Vec<(u16, AtomicBool)>);
+/// How many pixels of all labels have values that matter.
+struct Seen {
+    /// Those that the user asks for as foreground.
+    asked: Vec<(u16, AtomicUsize)>,
+    ignored: Vec<(u16, AtomicUsize)>,
+}
 
-impl Asked {
-    fn of(foreground: &Foreground) -> Asked {
-        let values: &[u16] = if let Foreground::Values(values) = foreground { values } else { &[] };
-        Asked(values.iter().map(|value| (*value, AtomicBool::new(false))).collect())
+impl Seen {
+    fn of(foreground: &Foreground) -> Seen {
+        let asked: &[u16] = if let Foreground::Values { values, .. } = foreground { values } else { &[] };
+        let count =
+            |values: &[u16]| values.iter().map(|value| (*value, AtomicUsize::new(0))).collect::<Vec<_>>();
+        Seen { asked: count(asked), ignored: count(foreground.ignored()) }
     }
 
-    fn note(&self, has: impl Fn(u16) -> bool) {
-        for (value, found) in &self.0 {
-            if !found.load(Ordering::Relaxed) && has(*value) {
-                found.store(true, Ordering::Relaxed);
-            }
+    fn note(&self, pixels_of: impl Fn(u16) -> usize) {
+        for (value, pixels) in self.asked.iter().chain(&self.ignored) {
+            pixels.fetch_add(pixels_of(*value), Ordering::Relaxed);
         }
     }
 
-    fn absent(self) -> Vec<u16> {
-        self.0.into_iter().filter_map(|(value, found)| (!found.into_inner()).then_some(value)).collect()
+    /// What the user should know of them.
+    fn notes(self) -> Vec<String> {
+        let mut notes = vec![];
+        for (value, pixels) in self.asked {
+            if pixels.into_inner() == 0 {
+                notes.push(format!(
+                    "no label that was read has the value {value}, which --label asks for: check it against the data set"
+                ));
+            }
+        }
+        for (value, pixels) in self.ignored {
+            match pixels.into_inner() {
+                0 => {}
+                pixels => notes.push(format!(
+                    "{pixels} pixels have the value {value}, which dataset.json names `ignore`: they are background in the \
+                     masks, as none can count for nothing here; leave those cases out if that is wrong"
+                )),
+            }
+        }
+        notes
     }
 }
 
 /// Adds all `cases`; those that cannot be used are listed as skipped. Of those of one id the first that can be used counts.
-/// Slices of a volume become images `ID_s000`, `ID_s001`, … whose patient is the volume. Gives the values asked for that no
-/// label has.
+/// Slices of a volume become images `ID_s000`, `ID_s001`, … whose patient is the volume. Gives what the user should
+/// know of the labels' values.
 ///
 /// # Errors
 /// A file cannot be written.
@@ -172,8 +205,8 @@ pub(super) fn add_all(
     cases: &[Case],
     foreground: &Foreground,
     workers: usize,
-) -> Result<Vec<u16>, DataError> {
-    let asked = Asked::of(foreground);
+) -> Result<Vec<String>, DataError> {
+    let seen = Seen::of(foreground);
     // One piece of work for each id, as which of two would be done first depends on the threads.
     let mut by_id: BTreeMap<&String, Vec<&Case>> = BTreeMap::new();
     for case in cases {
@@ -185,7 +218,7 @@ pub(super) fn add_all(
         let mut taken: Option<&Case> = None;
         for case in &by_id[i] {
             let added = match taken {
-                None => parallel::guarded(|| add(importer, case, foreground, &asked)),
+                None => parallel::guarded(|| add(importer, case, foreground, &seen)),
                 Some(other) => {
                     let problem = Problem::SameName { stem: case.id.clone(), other: other.image.clone() };
                     Err(DataError::at(&case.image, problem))
@@ -203,17 +236,17 @@ pub(super) fn add_all(
         Ok(())
     })?;
     tally.finish();
-    Ok(asked.absent())
+    Ok(seen.notes())
 }
 
-fn add(importer: &Importer, case: &Case, foreground: &Foreground, asked: &Asked) -> Result<(), DataError> {
+fn add(importer: &Importer, case: &Case, foreground: &Foreground, seen: &Seen) -> Result<(), DataError> {
     if is_nifti(&case.image) != is_nifti(&case.label) {
         return Err(DataError::at(&case.label, Problem::OtherFormat));
     }
     if !is_nifti(&case.image) {
         let image = decode_raw(&case.image)?;
         let label = decode_raw(&case.label)?;
-        let mask = foreground.mask(&label, asked).map_err(|problem| DataError::at(&case.label, problem))?;
+        let mask = foreground.mask(&label, seen).map_err(|problem| DataError::at(&case.label, problem))?;
         return importer.add(&case.id, &case.image, &image, &mask).map_err(|e| at(e, &case.image));
     }
     let (image, mut label) = (Volume::read(&case.image)?, Volume::read(&case.label)?);
@@ -230,7 +263,7 @@ fn add(importer: &Importer, case: &Case, foreground: &Foreground, asked: &Asked)
         };
         return Err(DataError::at(&case.label, problem));
     }
-    foreground.check(&mut label.values, asked).map_err(|problem| DataError::at(&case.label, problem))?;
+    foreground.check(&mut label.values, seen).map_err(|problem| DataError::at(&case.label, problem))?;
     let Some(range) = image.range() else {
         return Err(DataError::at(&case.image, Problem::Nifti { message: "no value is finite".into() }));
     };

@@ -68,8 +68,8 @@ pub struct ImportSummary {
     pub patients: usize,
     /// Sorted.
     pub skipped: Vec<Skipped>,
-    /// Values asked for as foreground that no label has.
-    pub absent: Vec<u16>,
+    /// What the user should know besides.
+    pub notes: Vec<String>,
 }
 
 impl Importer {
@@ -190,7 +190,7 @@ impl Importer {
             positives: images.values().filter(|added| added.positive).count(),
             patients: names.len(),
             skipped,
-            absent: vec![],
+            notes: vec![],
             folder: self.folder.publish()?,
         })
     }

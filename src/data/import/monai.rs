@@ -57,10 +57,10 @@ pub fn import_monai(list: &Path, out: &Path, options: &MonaiOptions) -> Result<I
     tell_apart(root, &mut cases);
     let foreground = match options.labels.is_empty() {
         true => Foreground::AllBut { ignored: vec![], known: None },
-        false => Foreground::Values(options.labels.clone()),
+        false => Foreground::Values { values: options.labels.clone(), ignored: vec![] },
     };
-    let absent = add_all(&importer, &cases, &foreground, options.workers)?;
-    Ok(ImportSummary { absent, ..importer.finish()? })
+    let notes = add_all(&importer, &cases, &foreground, options.workers)?;
+    Ok(ImportSummary { notes, ..importer.finish()? })
 }
 
 /// Names images by their path in the data set where their file name alone is that of several.

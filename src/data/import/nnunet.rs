@@ -23,17 +23,12 @@ pub struct NnunetOptions {
     pub workers: usize,
 }
 
-/// Imports the training cases of the data set `dir`. Gives besides what users should know: how many images of `imagesTs`
-/// stay where they are, as they have no labels, and where `numTraining` is another number than that of the cases.
+/// Imports the training cases of the data set `dir`. Images of `imagesTs` have no labels and stay where they are.
 ///
 /// # Errors
 /// There is no `dataset.json`, or it is not understood; label or channel is not among those it names; nothing at all
 /// can be imported; a file cannot be written.
-pub fn import_nnunet(
-    dir: &Path,
-    out: &Path,
-    options: &NnunetOptions,
-) -> Result<(ImportSummary, Vec<String>), DataError> {
+pub fn import_nnunet(dir: &Path, out: &Path, options: &NnunetOptions) -> Result<ImportSummary, DataError> {
     let json = dir.join("dataset.json");
     let set = read_json(&json)?;
     let foreground =
@@ -60,14 +55,14 @@ pub fn import_nnunet(
             }
         ));
     }
-    let absent = add_all(&importer, &cases, &foreground, options.workers)?;
+    notes.extend(add_all(&importer, &cases, &foreground, options.workers)?);
     let test = dir.join("imagesTs");
     let unlabelled = if test.is_dir() { index(&test, ending)?.0.len() } else { 0 };
     if unlabelled > 0 {
         let what = count(unlabelled, "image");
         notes.push(format!("imagesTs has {what} without labels: not imported, they are for `wgseg predict`"));
     }
-    Ok((ImportSummary { absent, ..importer.finish()? }, notes))
+    Ok(ImportSummary { notes, ..importer.finish()? })
 }
 
 /// What all files end in, as `.nii.gz`; the first version of the format does not say.
@@ -123,8 +118,14 @@ fn index(dir: &Path, ending: Option<&str>) -> Result<(Images, Vec<(PathBuf, Prob
 
 /// The channel to take, among those that the files have.
 fn channel(set: &Value, images: &Images, wanted: Option<usize>) -> Result<usize, Problem> {
-    let found: BTreeSet<usize> = images.values().flat_map(|channels| channels.keys().copied()).collect();
     let names = set.get("channel_names").or_else(|| set.get("modality"));
+    let named = names.and_then(Value::as_object).into_iter().flat_map(|names| names.keys());
+    // One that is named and has no files is told as missing, and not passed over.
+    let found: BTreeSet<usize> = images
+        .values()
+        .flat_map(|channels| channels.keys().copied())
+        .chain(named.filter_map(|name| name.parse().ok()))
+        .collect();
     let name = |channel: &usize| {
         let name = names.and_then(|names| names.get(channel.to_string())).and_then(Value::as_str);
         name.map_or_else(|| channel.to_string(), |name| format!("{channel}: {name}"))
@@ -145,17 +146,13 @@ fn channel(set: &Value, images: &Images, wanted: Option<usize>) -> Result<usize,
 fn foreground(set: &Value, wanted: Option<&str>) -> Result<Foreground, Problem> {
     let mut labels: BTreeMap<String, Vec<u16>> = BTreeMap::new();
     let number = |value: &Value| value.as_u64().and_then(|v| u16::try_from(v).ok());
+    let expected = "names with values, as {\"background\": 0, \"lung\": 1}";
     let named = match set.get("labels") {
-        Some(Value::Object(named)) => Some(named),
-        None => None,
-        Some(other) => {
-            return Err(Problem::DatasetJson {
-                found: format!("`labels` is {other}"),
-                expected: "names with values, as {\"background\": 0, \"lung\": 1}",
-            });
-        }
+        Some(Value::Object(named)) => named,
+        None => return Err(Problem::DatasetJson { found: "there is no `labels`".into(), expected }),
+        Some(other) => return Err(Problem::DatasetJson { found: format!("`labels` is {other}"), expected }),
     };
-    for (key, value) in named.into_iter().flatten() {
+    for (key, value) in named {
         let (name, values) = match value {
             Value::String(name) => (name.clone(), key.parse().ok().map(|v| vec![v])),
             Value::Array(values) => (key.clone(), values.iter().map(number).collect()),
@@ -170,8 +167,8 @@ fn foreground(set: &Value, wanted: Option<&str>) -> Result<Foreground, Problem> 
         };
         labels.insert(name, values);
     }
+    let ignored = labels.get("ignore").cloned().unwrap_or_default();
     let Some(wanted) = wanted else {
-        let ignored = labels.get("ignore").cloned().unwrap_or_default();
         let mut known: Vec<u16> = labels.into_values().flatten().collect();
         known.sort_unstable();
         known.dedup();
@@ -189,7 +186,7 @@ fn foreground(set: &Value, wanted: Option<&str>) -> Result<Foreground, Problem> 
             .collect::<Vec<_>>()
             .join(", "),
     })?;
-    Ok(Foreground::Values(values))
+    Ok(Foreground::Values { values, ignored })
 }
 
 /// The cases that can be read, by `dataset.json` or by the files; the others are noted as skipped.

@@ -10,6 +10,7 @@ use crate::data::error::{DataError, Problem};
 use crate::data::parallel;
 use crate::data::rle;
 use crate::report::tally::Tally;
+use crate::report::words::count;
 
 /// Endings of DICOM files, in lower case; some are stored without any.
 const ENDINGS: [&str; 3] = ["dcm", "dicom", ""];
@@ -77,13 +78,26 @@ pub fn import_siim(out: &Path, options: &SiimOptions) -> Result<ImportSummary, D
         Ok(())
     })?;
     tally.finish();
+    let both: Vec<&String> = used.iter().filter(|id| is_contradictory(&rows[*id])).collect();
+    let notes = both.first().map(|first| {
+        format!(
+            "{} with a row of -1 and rows of runs, such as {first}: the runs count; see which of them is right",
+            count(both.len(), "image")
+        )
+    });
     for id in rows.keys().filter(|id| !used.contains(*id)) {
         match check_id(id) {
             Ok(()) => importer.skip(id, None, "the table has it, but there is no such file"),
             Err(problem) => importer.refuse(id, None, &problem),
         }
     }
-    importer.finish()
+    Ok(ImportSummary { notes: notes.into_iter().collect(), ..importer.finish()? })
+}
+
+/// Whether one row says that there is nothing to mark, and another what is.
+fn is_contradictory(codes: &[(u64, String)]) -> bool {
+    let is_empty = |code: &String| code.trim() == "-1";
+    codes.iter().any(|(_, code)| is_empty(code)) && codes.iter().any(|(_, code)| !is_empty(code))
 }
 
 /// The id of the row that a file belongs to; none where it has none or cannot be read.

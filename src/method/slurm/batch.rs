@@ -354,4 +354,56 @@ mod tests {
         assert!(told.contains("run-one /a b/$c seed_0/b/c --x y\n"), "{told}");
         assert!(told.ends_with("ended with exit code 0\n"), "{told}");
     }
+
+    /// Runs the script, with `program` in the place of wgseg, until it is put back in the queue after USR1; gives its log and
+    /// what `scontrol` was called with. The first call fails.
+    #[cfg(unix)]
+    fn told_that_its_time_is_over(program: &str) -> (String, String) {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let write = |name: &str, text: &str| {
+            std::fs::write(at(name), text).unwrap();
+            std::fs::set_permissions(at(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+            at(name).display().to_string()
+        };
+        let program = write("program", &format!("#!/bin/bash\ncd {}\n{program}", folder.path().display()));
+        // As Slurm does, it ends the script.
+        let scontrol = "#!/bin/bash\ncd $(dirname $0)\necho \"$*\" >>calls\n[ $(wc -l <calls) = 2 ] || exit 1\nkill -KILL $(cat pid)\n";
+        write("scontrol", scontrol);
+        let text = script(&[program], Path::new("/root"), folder.path(), &["a"], &[]);
+        let text =
+            text.replace(&format!("sleep {OVERDUE_SECONDS} "), "sleep 1 ").replace("sleep 10", "sleep 0");
+        let script = write("script.sh", &text);
+        let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+        let mut child = std::process::Command::new("bash")
+            .arg(script)
+            .envs([("SLURM_ARRAY_TASK_ID", "0"), ("SLURM_ARRAY_JOB_ID", "7"), ("PATH", &path)])
+            .spawn()
+            .unwrap();
+        std::fs::write(at("pid"), child.id().to_string()).unwrap();
+        while !at("started").exists() {
+            assert!(child.try_wait().unwrap().is_none());
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        let kill = std::process::Command::new("kill").args(["-USR1", &child.id().to_string()]).status();
+        assert!(kill.unwrap().success());
+        assert!(!child.wait().unwrap().success());
+        let read = |name: &str| std::fs::read_to_string(at(name)).unwrap();
+        (read(&log_name("a")), read("calls"))
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_job_whose_time_is_over_goes_back_to_the_queue_with_or_without_the_end_of_a_step() {
+        let twice = "requeue 7_0\nrequeue 7_0\n";
+        let saves = "trap 'exit 130' TERM\ntouch started\nwhile true; do sleep 0.1; done\n";
+        let (log, calls) = told_that_its_time_is_over(saves);
+        assert_eq!(calls, twice);
+        assert!(log.ends_with("ended with exit code 130: back to the queue\n"), "{log}");
+        let goes_on = "trap '' TERM\ntouch started\nsleep 3\n";
+        let (log, calls) = told_that_its_time_is_over(goes_on);
+        assert_eq!(calls, twice);
+        assert!(log.ends_with("no step ends: back to the queue\n"), "{log}");
+    }
 }

@@ -31,7 +31,7 @@ pub use self::batch::SlurmOptions;
 pub use self::error::SlurmError;
 pub use self::watch::{EARLY, LASTING, Watched, execute};
 use super::assess::Job;
-use super::material::hex;
+use crate::data::fingerprint::hex;
 use crate::itself;
 use crate::report::run_folder::{lock, make_folder, write_json};
 use crate::report::words::count;
