@@ -326,7 +326,7 @@ pub fn check(options: &SlurmOptions) -> Result<(), SlurmError> {
 /// The folder as it was called, and by its true name: of two machines one may have a link where the other has none.
 fn names(root: &Path) -> [String; 2] {
     let paths = [std::path::absolute(root), fs::canonicalize(root)];
-    paths.map(|path| path.map_or_else(|_| root.to_owned(), |path| path).to_string_lossy().into_owned())
+    paths.map(|path| path.unwrap_or_else(|_| root.to_owned()).to_string_lossy().into_owned())
 }
 
 /// Numbers of jobs as `scancel` takes them.
