@@ -102,7 +102,8 @@ struct SlurmArgs {
     /// More options of sbatch, as --slurm-args "--gpus=1 --mem=8G"
     #[arg(long, value_name = "OPTIONS", allow_hyphen_values = true)]
     slurm_args: Option<String>,
-    /// Cancel the jobs of this folder that are queued or running, and do no more
+    /// Cancel the jobs of this folder that are queued or running, wait until they and a command that watches them have ended
+    /// (three minutes at most), and do no more
     #[arg(long)]
     cancel: bool,
 }
@@ -165,6 +166,9 @@ pub fn run(args: Args, which: Which) -> Outcome {
     let material = Material::open(&config, &args.data, &unlabelled)?;
     // Not before, so that a mistake in what was given leaves nothing behind.
     let _lock = take(root)?;
+    if on_slurm.is_some() {
+        Submissions::forget_cancelled(root)?;
+    }
     unused_lambdas(&config).iter().chain(&material.notes).for_each(|note| tell(note));
     let code = inputs::code(caps.choices.id().as_deref());
     let before = earlier(root, args.redo_changed)?;

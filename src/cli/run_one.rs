@@ -112,9 +112,16 @@ const PATIENCE: Duration = Duration::from_secs(5 * 60);
 /// Waits until nobody else writes the run, and gives up where that goes on.
 fn wait_for_lock(folder: &Path) -> Result<(), ReportError> {
     let start = Instant::now();
+    let mut told = false;
     while folder.is_dir() {
         match lock(folder) {
-            Err(ReportError::Busy { .. }) if start.elapsed() < PATIENCE => sleep(PATIENCE / 300),
+            Err(error @ ReportError::Busy { .. }) if start.elapsed() < PATIENCE => {
+                if !told {
+                    tell(&format!("{error}: waiting, five minutes at most"));
+                    told = true;
+                }
+                sleep(PATIENCE / 300);
+            }
             locked => return locked.map(drop),
         }
     }

@@ -87,6 +87,8 @@ pub enum Problem {
     TooLarge { width: u32, height: u32 },
     #[error("the {format} file is cut short: {found}")]
     Truncated { format: &'static str, found: String },
+    #[error("it is not what wgseg writes of the files that a run is made of: {message}")]
+    Fingerprints { message: String },
     #[error("the DICOM file has its pixels as JPEG of {bits} bits, expected 8, or lossless JPEG")]
     DicomJpegBits { bits: u8 },
     #[error("the {format} file is damaged: {message}")]
@@ -368,6 +370,7 @@ impl Problem {
             Problem::OutsidePath { .. } => "Correct the path, or name the folder that holds all by --root.".into(),
             Problem::NotListed => "Add it to the list.".into(),
             Problem::OtherEnding { .. } => "Convert it, or correct `file_ending`.".into(),
+            Problem::Fingerprints { .. } => "Put the file back, or begin anew in another folder.".into(),
             Problem::DicomJpegBits { .. } => {
                 "Decompress it, as by `gdcmconv --raw IN OUT` or `dcmdjpeg IN OUT`.".into()
             }

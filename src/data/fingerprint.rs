@@ -62,7 +62,7 @@ impl Fingerprints {
         };
         let rows: Result<Vec<Row>, csv::Error> = csv::Reader::from_reader(&bytes[..]).deserialize().collect();
         let rows =
-            rows.map_err(|error| DataError::at(path, Problem::SplitCsv { message: error.to_string() }))?;
+            rows.map_err(|error| DataError::at(path, Problem::Fingerprints { message: error.to_string() }))?;
         Ok(Some(Fingerprints(rows.into_iter().map(|row| (row.id.clone(), row)).collect())))
     }
 

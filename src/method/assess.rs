@@ -10,6 +10,7 @@ use super::inputs::{Change, Inputs, SPEC, short};
 use super::material::Fingerprint;
 use super::only::is_named;
 use super::run::{RESULT, RunResult, RunSpec, best_of};
+use crate::report::run_folder::LOCK;
 use crate::report::words::{count, listed};
 
 /// Folder that runs are moved to while they are removed, so that none is ever half there.
@@ -170,7 +171,7 @@ fn state(folder: &Path, inputs: &Inputs, hash: &str) -> Result<State, MethodErro
     }
 }
 
-/// The first thing in `folder` that was not left by a write that was cut off.
+/// The first thing in `folder` that was not left by a run that was killed before it had begun.
 fn foreign(folder: &Path) -> Result<Option<PathBuf>, MethodError> {
     let failed = |source| MethodError::Io { path: folder.into(), source };
     let entries = match fs::read_dir(folder) {
@@ -180,7 +181,8 @@ fn foreign(folder: &Path) -> Result<Option<PathBuf>, MethodError> {
     };
     for entry in entries {
         let entry = entry.map_err(failed)?;
-        if !entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
+        let name = entry.file_name();
+        if name != LOCK && !name.to_string_lossy().starts_with(TEMPORARY) {
             return Ok(Some(entry.path()));
         }
     }
@@ -596,6 +598,8 @@ pub(super) mod tests {
         let folder = root.path().join("seed_0/teacher");
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join(".wgseg-x"), "cut off").unwrap();
+        // As `run-one` leaves it before it looks.
+        fs::write(folder.join(LOCK), "").unwrap();
         let mut jobs = all(root.path());
         remove_stale(root.path(), &mut jobs, &BTreeSet::new()).unwrap();
         assert!(!folder.join(".wgseg-x").exists());

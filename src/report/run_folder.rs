@@ -183,12 +183,15 @@ impl RunFolder {
     }
 }
 
+/// The file by which a folder is locked. It stays.
+pub const LOCK: &str = ".lock";
+
 /// Locks the folder, so that no two processes write it, until the file is dropped.
 ///
 /// # Errors
 /// Another process has locked it, or its `.lock` cannot be written.
 pub fn lock(folder: &Path) -> Result<std::fs::File, ReportError> {
-    let path = folder.join(".lock");
+    let path = folder.join(LOCK);
     let file = std::fs::File::create(&path).map_err(|source| ReportError::write(&path, source))?;
     match file.try_lock() {
         Ok(()) => Ok(file),

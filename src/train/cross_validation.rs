@@ -39,7 +39,7 @@ const BEFORE_STATE: [&str; 9] =
 
 /// What to train, on what, into where.
 pub struct CrossValidationOptions<'a> {
-    /// Without `data.fold`: all folds are done.
+    /// `data.fold` is set for each fold in turn, whatever it is.
     pub config: &'a Config,
     pub data: &'a Path,
     /// Gets a run folder `fold_K` for each fold. Folds that are there are gone on with.
@@ -81,8 +81,8 @@ pub struct CrossValidation {
 /// call goes on.
 ///
 /// # Errors
-/// The split has no folds, or a fold has no image; the folder holds something else, or folds of another config or split; as
-/// [`train`].
+/// The split has no folds, or a fold has no image; the folder holds something else, or folds of another config, split or other
+/// files; as [`train`].
 pub fn cross_validate(
     gpu: &Arc<Gpu>,
     options: &CrossValidationOptions,

@@ -138,7 +138,11 @@ impl Model {
     /// see [`super::window`].
     pub fn predict_windows(&mut self, image: &Image) -> Result<Vec<f32>, TrainError> {
         let windows = Windows::new(image, self.size);
-        let batch = batch_of(windows.count());
+        let mut batch = batch_of(windows.count());
+        // As where so many do not fit the device.
+        while batch > 1 && self.predictor.prepare(batch, &mut self.states).is_err() {
+            batch /= 2;
+        }
         windows.predict(batch, |windows| self.predict_by(batch, windows))
     }
 

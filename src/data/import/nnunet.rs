@@ -186,6 +186,7 @@ fn foreground(set: &Value, wanted: Option<&str>) -> Result<Foreground, Problem> 
             .collect::<Vec<_>>()
             .join(", "),
     })?;
+    let ignored = ignored.into_iter().filter(|value| !values.contains(value)).collect();
     Ok(Foreground::Values { values, ignored })
 }
 

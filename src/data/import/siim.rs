@@ -61,7 +61,7 @@ pub fn import_siim(out: &Path, options: &SiimOptions) -> Result<ImportSummary, D
     let used: BTreeSet<String> = by_id.keys().cloned().collect();
     let by_id: Vec<(String, Vec<&Path>)> = by_id.into_iter().collect();
     let tally = Tally::new(by_id.iter().map(|(_, files)| files.len()).sum(), "files");
-    parallel::map(by_id.len(), options.workers, |i| {
+    let imported = parallel::map(by_id.len(), options.workers, |i| {
         let (id, files) = &by_id[i];
         let mut taken: Option<&Path> = None;
         for file in files {
@@ -75,10 +75,11 @@ pub fn import_siim(out: &Path, options: &SiimOptions) -> Result<ImportSummary, D
             }
             tally.add();
         }
-        Ok(())
+        Ok(taken.map(|_| id))
     })?;
     tally.finish();
-    let both: Vec<&String> = used.iter().filter(|id| is_contradictory(&rows[*id])).collect();
+    let both: Vec<&String> =
+        imported.into_iter().flatten().filter(|id| is_contradictory(&rows[*id])).collect();
     let notes = both.first().map(|first| {
         format!(
             "{} with a row of -1 and rows of runs, such as {first}: the runs count; see which of them is right",

@@ -118,17 +118,12 @@ impl Submissions {
     }
 
     /// As [`Submissions::of`]; makes the folders where there are none, and begins anew where those that there are were
-    /// submitted for another folder. What an earlier command cancelled may be submitted again.
+    /// submitted for another folder.
     ///
     /// # Errors
     /// A file cannot be read, written or removed.
     pub fn open(root: &Path) -> Result<Submissions, SlurmError> {
         make_folder(&root.join(FOLDER).join("log"))?;
-        let remove = |path: PathBuf| match fs::remove_file(&path) {
-            Err(source) if source.kind() != ErrorKind::NotFound => Err(SlurmError::Io { path, source }),
-            _ => Ok(()),
-        };
-        remove(root.join(FOLDER).join(CANCELLED))?;
         if let Some(submissions) = Submissions::of(root)? {
             if submissions.moved_from.is_none() {
                 return Ok(submissions);
@@ -260,6 +255,15 @@ impl Submissions {
         }
     }
 
+    /// What an earlier command cancelled may be submitted again. Right after the folder was locked: what is cancelled from
+    /// then on is.
+    ///
+    /// # Errors
+    /// A file cannot be removed.
+    pub fn forget_cancelled(root: &Path) -> Result<(), SlurmError> {
+        remove(root.join(FOLDER).join(CANCELLED))
+    }
+
     /// Whether a command has cancelled all since this one began.
     fn is_cancelled(&self) -> bool {
         self.root.join(FOLDER).join(CANCELLED).exists()
@@ -323,6 +327,14 @@ pub fn check(options: &SlurmOptions) -> Result<(), SlurmError> {
     queue::check(&options.common())
 }
 
+/// Removes a file if it is there.
+fn remove(path: PathBuf) -> Result<(), SlurmError> {
+    match fs::remove_file(&path) {
+        Err(source) if source.kind() != ErrorKind::NotFound => Err(SlurmError::Io { path, source }),
+        _ => Ok(()),
+    }
+}
+
 /// The folder as it was called, and by its true name: of two machines one may have a link where the other has none.
 fn names(root: &Path) -> [String; 2] {
     let paths = [std::path::absolute(root), fs::canonicalize(root)];
@@ -350,6 +362,9 @@ mod tests {
         let again = Submissions::open(&parent.path().join("run/../run")).unwrap();
         assert!(again.moved_from.is_none());
         assert_eq!((&again.id, again.arrays.len()), (&first.id, 1));
+        assert!(again.is_cancelled());
+        Submissions::forget_cancelled(&root).unwrap();
+        Submissions::forget_cancelled(&root).unwrap();
         assert!(!again.is_cancelled());
 
         let copy = parent.path().join("copy");

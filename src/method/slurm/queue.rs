@@ -30,11 +30,11 @@ fn ask(program: &'static str, arguments: &[&str]) -> Result<String, SlurmError> 
     // Ctrl-C is for the command that watches, and not for what it asks just then.
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    // The user's own filters would hide jobs, and of a job that this command itself is, a new one must not inherit how often it
-    // was started.
+    // The user's own filters would hide jobs, another cluster is one that squeue does not ask, and of a job that this command
+    // itself is, a new one must not inherit how often it was started.
     let hides = |name: &str| {
         ["SQUEUE_", "SCANCEL_"].iter().any(|start| name.starts_with(start))
-            || ["SBATCH_WAIT", "SLURM_RESTART_COUNT"].contains(&name)
+            || ["SBATCH_CLUSTERS", "SBATCH_WAIT", "SLURM_RESTART_COUNT"].contains(&name)
     };
     for (name, _) in std::env::vars_os().filter(|(name, _)| hides(&name.to_string_lossy())) {
         command.env_remove(name);

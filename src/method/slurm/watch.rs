@@ -68,6 +68,8 @@ struct Refusal {
     /// Runs that were in the queue then.
     live: usize,
     at: Instant,
+    /// Since when nothing was taken.
+    since: Instant,
 }
 
 impl Refusal {
@@ -144,7 +146,8 @@ struct Board<'a> {
 /// or until `stop` is set: then the jobs go on.
 ///
 /// # Errors
-/// Slurm refuses the first of the arrays while none of `jobs` was ever in the queue, or does not answer for long.
+/// Slurm refuses an array while none of `jobs` was ever in the queue, or for long while none is; it is not there, its answer
+/// is not understood, or it does not answer for long; a file cannot be read or written. Jobs go on then.
 pub fn execute(
     jobs: &[Job],
     submissions: Submissions,
@@ -197,7 +200,7 @@ pub fn execute(
         if cancelled {
             changed = true;
         } else if refused.as_ref().is_none_or(|refusal| refusal.is_over(changed, live.len())) {
-            match board.submit(&mut live, options, largest) {
+            match board.submit(&mut live, options, largest, largest < most) {
                 Ok(submitted) => {
                     changed |= submitted;
                     refused = None;
@@ -210,14 +213,19 @@ pub fn execute(
                     largest = (largest.min(board.to_submit().len()) / 2).max(1);
                     continue;
                 }
-                Err(error) if board.tries.is_empty() => return Err(error),
-                Err(error) => {
-                    let message = error.to_string();
-                    if refused.is_none_or(|before| before.message != message) {
-                        view.line(&format!("{message}; asking again when jobs have ended"));
+                Err(error @ SlurmError::Refused { .. }) if !board.tries.is_empty() => {
+                    let (message, at) = (error.to_string(), Instant::now());
+                    let since = refused.as_ref().map_or(at, |before| before.since);
+                    if live.is_empty() && since.elapsed() > AWAY {
+                        return Err(error);
                     }
-                    refused = Some(Refusal { message, live: live.len(), at: Instant::now() });
+                    if refused.is_none_or(|before| before.message != message) {
+                        let when = if live.is_empty() { "every 30 s" } else { "when jobs have ended" };
+                        view.line(&format!("{message}; asking again {when}"));
+                    }
+                    refused = Some(Refusal { message, live: live.len(), at, since });
                 }
+                Err(error) => return Err(error),
             }
         }
         left = (!live.is_empty()).then(|| listed(&live));
@@ -301,6 +309,7 @@ impl Board<'_> {
     /// What became of a run whose job has left the queue; none while that is not known.
     fn ended(&mut self, i: usize, label: &str) -> Option<Status> {
         if let Some(result) = self.result(i) {
+            self.gone.remove(&i);
             self.view.complete();
             self.view.line(&format!("{label}: {} ({})", describe(&result), self.view.count()));
             return Some(Status::Complete);
@@ -312,8 +321,12 @@ impl Board<'_> {
         let last = self.tries.get(&i).copied();
         let log = self.submissions.logs().join(log_name(label));
         let told = Told::of(&String::from_utf8_lossy(&fs::read(&log).unwrap_or_default()), last);
-        // Of a job that started more than once the log may still be that of an earlier start.
-        let is_certain = told.failed() && told.is_first && !last.is_some_and(|last| last.again);
+        // Of a job that started more than once the log may still be that of an earlier start, and of one that was ended from
+        // outside it may be that another command cancels, which is seen late.
+        let is_certain = told.failed()
+            && told.is_first
+            && !last.is_some_and(|last| last.again)
+            && told.code.as_deref() != Some("130");
         if !is_certain && since.elapsed() < LATE {
             return None;
         }
@@ -324,8 +337,7 @@ impl Board<'_> {
             return Some(Status::NotStarted);
         }
         if told.is_early {
-            // What became of those that it needs is not known yet.
-            if needs.iter().any(|need| self.gone.contains_key(need)) {
+            if self.waits_to_know(i) {
                 return None;
             }
             if needs.iter().any(|need| self.statuses[*need] != Status::Complete) || self.early.insert(i) {
@@ -340,6 +352,13 @@ impl Board<'_> {
         Some(Status::Failed)
     }
 
+    /// Whether it is not known yet what became of a run that this one needs.
+    fn waits_to_know(&self, i: usize) -> bool {
+        let is_unknown =
+            |need: &usize| self.gone.contains_key(need) && self.statuses[*need] != Status::Complete;
+        self.jobs[i].needs.iter().any(is_unknown)
+    }
+
     /// The result of a run, if it is of the inputs that it should be of.
     fn result(&self, i: usize) -> Option<RunResult> {
         let path = self.submissions.root.join(self.jobs[i].label()).join(RESULT);
@@ -347,12 +366,13 @@ impl Board<'_> {
         (result.inputs == self.jobs[i].hash).then_some(result)
     }
 
-    /// Submits the runs that are not in the queue, level by level; whether there were any.
+    /// Submits the runs that are not in the queue, level by level, or of these `one` array alone; whether there were any.
     fn submit(
         &mut self,
         live: &mut BTreeMap<String, Live>,
         options: &SlurmOptions,
         largest: usize,
+        one: bool,
     ) -> Result<bool, SlurmError> {
         // What cannot start any more is not submitted at all. Runs stand after those that they need.
         let lost = [Status::Failed, Status::NotStarted];
@@ -365,7 +385,7 @@ impl Board<'_> {
                 self.statuses[i] = Status::Complete;
             }
         }
-        let to_do = self.to_submit();
+        let to_do: Vec<usize> = self.to_submit().into_iter().filter(|i| !self.waits_to_know(*i)).collect();
         let all: BTreeSet<usize> = to_do.iter().filter_map(|i| self.levels[*i]).collect();
         for level in all {
             let of_level: Vec<usize> =
@@ -383,6 +403,9 @@ impl Board<'_> {
                     live.insert(run, Live { job, index, running: false, reason: String::new(), inputs });
                     self.tries.insert(*i, Try { job, index, again: false });
                     self.statuses[*i] = Status::Queued;
+                }
+                if one {
+                    return Ok(true);
                 }
             }
         }
@@ -426,6 +449,16 @@ mod tests {
     /// What becomes of a run `b` that needs `a`, whose job 3_0 is gone from the queue for so long while `a` is in that
     /// status and the log says this; and what is told of it.
     fn ended(a: Status, log: Option<&str>, again: bool, gone: Duration) -> (Option<Status>, String) {
+        ended_with([(1, gone)], a, log, again)
+    }
+
+    /// The same where these runs are gone from the queue, for so long each.
+    fn ended_with<const N: usize>(
+        gone: [(usize, Duration); N],
+        a: Status,
+        log: Option<&str>,
+        again: bool,
+    ) -> (Option<Status>, String) {
         let specs = [spec("a", &[]), spec("b", &["a"])];
         let root = tempfile::tempdir().unwrap();
         let jobs = assess(root.path(), &specs, 2, &images("images"), "1", &[], &[]).unwrap();
@@ -442,7 +475,7 @@ mod tests {
             view: &View::new(2, 0.0),
             failed: vec![],
             tries: BTreeMap::from([(1, Try { job: 3, index: 0, again })]),
-            gone: BTreeMap::from([(1, Instant::now().checked_sub(gone).unwrap())]),
+            gone: gone.map(|(i, ago)| (i, Instant::now().checked_sub(ago).unwrap())).into(),
             early: BTreeSet::new(),
             held: BTreeSet::new(),
         };
@@ -471,6 +504,9 @@ mod tests {
         let second = FAILED.replace("restart 0", "restart 1");
         assert_eq!(of(Some(&second), false, soon).0, None);
         assert_eq!(of(Some(&second), false, 2 * LATE), failed);
+        // Ended from outside, as by another command that cancels.
+        let cancelled = FAILED.replace("code 1", "code 130");
+        assert_eq!(of(Some(&cancelled), false, soon).0, None);
         // However much it told.
         let long = FAILED.replace("error", &format!("{}error", "step 1 of 9\n".repeat(1000)));
         assert_eq!(of(Some(&long), false, soon), failed);
@@ -480,7 +516,7 @@ mod tests {
 
     #[test]
     fn what_slurm_refused_is_tried_again_when_there_may_be_room() {
-        let refusal = |at| Refusal { message: String::new(), live: 3, at };
+        let refusal = |at| Refusal { message: String::new(), live: 3, at, since: at };
         let now = refusal(Instant::now());
         assert!(!now.is_over(false, 3) && !now.is_over(false, 4));
         assert!(now.is_over(true, 3) && now.is_over(false, 2));
@@ -505,6 +541,10 @@ mod tests {
             assert_eq!(of(coming, Some(FAILED)), Some(Status::Failed));
             assert_eq!(of(coming, None), Some(Status::Failed));
         }
+        // It is not known yet what became of the one that it needs, and then it is.
+        let both = [(0, Duration::ZERO), (1, 2 * LATE)];
+        assert_eq!(ended_with(both, Status::Queued, early, false).0, None);
+        assert_eq!(ended_with(both, Status::Complete, early, false).0, Some(Status::ToSubmit));
         // What it needs was seen late by its machine.
         assert_eq!(of(Status::Complete, early), Some(Status::ToSubmit));
         assert_eq!(of(Status::Complete, Some(FAILED)), Some(Status::Failed));
