@@ -2,10 +2,11 @@
 
 mod needs;
 
+use std::path::Path;
+
 use serde::Serialize;
 
 use crate::config::Config;
-use crate::config::schema::MethodConfig;
 use crate::gpu::{self, AdapterDescription, Gpu, GpuError, GpuOptions};
 use crate::program::Precision;
 use crate::report::words::quoted;
@@ -87,6 +88,21 @@ pub struct Wish<'a> {
 }
 
 impl Wish<'_> {
+    /// What the config is for: by its name, as those that come with the program have it, and by what it sets, as `train` reads
+    /// nothing of the method.
+    fn command(&self) -> &'static str {
+        let stem = Path::new(self.name).file_stem().unwrap_or_default().to_string_lossy();
+        let (config, default) = (self.config, Config::default());
+        let sets_method = config.method != default.method
+            || config.pretrain != default.pretrain
+            || config.distillation != default.distillation;
+        match () {
+            () if stem.starts_with("compare") => "compare",
+            () if stem.starts_with("two_stage") || sets_method => "two-stage",
+            () => "train",
+        }
+    }
+
     /// The command that trains so, with some keys set otherwise.
     fn train(&self, set: &[&str]) -> String {
         let key = |text: &str| text.split('=').next().map(str::trim).map(str::to_owned);
@@ -94,11 +110,8 @@ impl Wish<'_> {
             self.set.iter().map(String::as_str).filter(|own| set.iter().all(|new| key(new) != key(own)));
         let set: String =
             own.chain(set.iter().copied()).map(|text| format!(" --set {}", quoted(text))).collect();
-        // `train` reads nothing of what is set for the method.
-        let (command, more) = match self.config.method == MethodConfig::default() {
-            true => ("train", ""),
-            false => ("two-stage", " --unlabelled MORE"),
-        };
+        let command = self.command();
+        let more = if command == "train" { "" } else { " --unlabelled MORE" };
         format!("wgseg {command} {}{set} --data DIR{more} --out RUN", quoted(self.name))
     }
 }
@@ -224,6 +237,28 @@ fn next(wish: Wish, taken: Option<&Taken>) -> String {
 mod tests {
     use super::*;
     use crate::program::Family;
+
+    #[test]
+    fn the_next_command_is_what_the_config_is_for() {
+        for name in crate::config::builtin::names() {
+            let config = Config::load(Path::new(name), &[]).unwrap();
+            let of = |name: &str| {
+                let command = Wish { name, set: &[], config: &config }.train(&[]);
+                command.split(' ').nth(1).unwrap().to_owned()
+            };
+            let expected = match name.split('_').next().unwrap() {
+                "two" => "two-stage",
+                "compare" => "compare",
+                _ => "train",
+            };
+            assert_eq!(of(name), expected, "{name}");
+            assert_eq!(of(&format!("configs/{name}.toml")), expected, "{name}");
+        }
+        let mut config = Config::default();
+        config.method.tasks.pop();
+        let command = Wish { name: "mine.toml", set: &[], config: &config }.train(&[]);
+        assert_eq!(command, "wgseg two-stage mine.toml --data DIR --unlabelled MORE --out RUN");
+    }
 
     fn taken(device_type: &str, tuned: bool) -> Taken {
         let adapter = AdapterDescription {
