@@ -126,6 +126,15 @@ pub fn run(args: Args) -> Outcome {
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// Where results go.
+struct Folders {
+    masks: PathBuf,
+    probabilities: PathBuf,
+    overlays: PathBuf,
+    /// Of DICOM Segmentation objects; none where they are not asked for.
+    segmentations: Option<PathBuf>,
+}
+
 impl Folders {
     fn make(&self) -> Result<(), TrainError> {
         let made = [&self.masks, &self.probabilities, &self.overlays];
@@ -134,15 +143,6 @@ impl Folders {
         }
         Ok(())
     }
-}
-
-/// Where results go.
-struct Folders {
-    masks: PathBuf,
-    probabilities: PathBuf,
-    overlays: PathBuf,
-    /// Of DICOM Segmentation objects; none where they are not asked for.
-    segmentations: Option<PathBuf>,
 }
 
 /// What the time went to.

@@ -96,10 +96,12 @@ impl Wish<'_> {
         let sets_method = config.method != default.method
             || config.pretrain != default.pretrain
             || config.distillation != default.distillation;
-        match () {
-            () if stem.starts_with("compare") => "compare",
-            () if stem.starts_with("two_stage") || sets_method => "two-stage",
-            () => "train",
+        if stem.starts_with("compare") {
+            "compare"
+        } else if stem.starts_with("two_stage") || sets_method {
+            "two-stage"
+        } else {
+            "train"
         }
     }
 
