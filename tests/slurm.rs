@@ -298,6 +298,9 @@ fn begin(programs: &TempDir, data: &TempDir, out: &Path, log: &Path, more: &[&st
         .args(Slurm::arguments(data, out, &more))
         .env("PATH", format!("{}:{path}", programs.path().display()))
         .env("STAND_IN", programs.path())
+        // What none of Slurm's programs must be given.
+        .envs([("SQUEUE_STATES", "RUNNING"), ("SCANCEL_STATE", "PENDING"), ("SBATCH_CLUSTERS", "another")])
+        .envs([("SBATCH_WAIT", "1"), ("SLURM_RESTART_COUNT", "60")])
         .env("LP_NUM_THREADS", "1")
         .stdout(Stdio::null())
         .stderr(std::fs::File::create(log).expect("a log"))
@@ -351,6 +354,25 @@ fn a_limit_on_jobs_and_a_time_that_is_over_leave_the_bytes_of_a_local_run() {
     for (name, bytes) in &expected {
         assert!(found[name] == *bytes, "{name} differs");
     }
+}
+
+/// A machine that died may keep its lock on a run for a while.
+#[test]
+fn a_run_that_is_locked_is_waited_for() {
+    let folder = phantoms();
+    let (out, log) = (folder.path().join("out"), folder.path().join("log"));
+    let only = ["--only", "target_only"];
+    wgseg().args(Slurm::arguments(&folder, &out, &only)).assert().success();
+    let locked = wgseg::report::run_folder::lock(&out.join("seed_0/target_only")).expect("a lock");
+    let mut command = process();
+    command.arg("run-one").arg(&out).args(["seed_0/target_only", "--no-tuning"]).stdout(Stdio::null());
+    let mut waiting = command.stderr(std::fs::File::create(&log).expect("a log")).spawn().expect("a process");
+    until("that it waits", &log, || read(&log).contains("waiting, five minutes at most").then_some(()));
+    assert!(waiting.try_wait().expect("a status").is_none());
+    drop(locked);
+    let (code, told) = ended(&mut waiting, &log);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("seed_0/target_only is complete"), "{told}");
 }
 
 /// A job that left the queue and told nothing: its run has failed, after as long as a file system may be late.

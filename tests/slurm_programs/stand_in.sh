@@ -11,6 +11,12 @@
 #   submitted   written: number, size and dependency of each array
 set -euo pipefail
 cd "$STAND_IN"
+program=$(basename "$0")
+# What the user set for other commands, or a job that this command itself is: it would hide jobs, or start new ones wrongly.
+# A job calls scontrol, and has a count of its own.
+for name in SQUEUE_STATES SCANCEL_STATE SBATCH_CLUSTERS SBATCH_WAIT SLURM_RESTART_COUNT; do
+    [ $program = scontrol ] || [ -z "${!name:-}" ] || { echo "$program: error: $name is passed on" >&2; exit 1; }
+done
 mkdir -p queue process again
 touch submitted
 
@@ -38,7 +44,6 @@ task() {
     run=$(sed -n '/^runs=(/,/^)/p' "$script" | sed -n "$((index + 2))s/^ *'\(.*\)'$/\1/p")
     root=$(dirname "$(dirname "$script")")
     export SLURM_ARRAY_JOB_ID=$job SLURM_ARRAY_TASK_ID=$index SLURMD_NODENAME=stand-in
-    unset SLURM_RESTART_COUNT
     until_ [ ! -e held ]
     while [ -e "queue/$id" ]; do
         [ "$run" != "$(value lose)" ] || break
@@ -58,7 +63,7 @@ task() {
     rm -f "queue/$id" "process/$id"
 }
 
-case $(basename "$0") in
+case $program in
 sbatch)
     name='' size=1 after='' test_only=0
     for argument; do
